@@ -1,0 +1,161 @@
+import type { ImageSpec, PoolSpec } from '../model/image-spec.js';
+
+/**
+ * What rbdferry needs of a Ceph cluster. One instance speaks to one cluster as one CephX user.
+ *
+ * Promises of every method: the names it gets are legal (the model's parsers made them); it never waits for ever
+ * (a deadline for what is quick, a watch on progress for what grows with the image); it throws only FerryError, with a
+ * CEPH_* code or the more precise one named below; an aborted signal ends the child and throws the signal's reason.
+ */
+export interface CephPort {
+  /** The cluster's fsid, asked once and remembered. */
+  fsid(options?: CallOptions): Promise<string>;
+
+  /** @throws IMAGE_NOT_FOUND, POOL_NOT_FOUND, NAMESPACE_NOT_FOUND */
+  info(image: ImageSpec, options?: CallOptions): Promise<ImageInfo>;
+
+  /** Names of the images in a pool or namespace (without the trash), in the cluster's order. @throws POOL_NOT_FOUND, NAMESPACE_NOT_FOUND */
+  list(where: PoolSpec, options?: CallOptions): Promise<string[]>;
+
+  /** Names, ids and snapshots of every image in one pass (`rbd ls -l`), one process for the whole pool. */
+  listWithSnapshots(where: PoolSpec, options?: CallOptions): Promise<ImageListing[]>;
+
+  /** User snapshots, oldest first. @throws IMAGE_NOT_FOUND */
+  snapshots(image: ImageSpec, options?: CallOptions): Promise<Snapshot[]>;
+
+  /** Makes an empty image. @throws IMAGE_EXISTS, POOL_NOT_FOUND (also for the data pool) */
+  create(image: ImageSpec, layout: ImageLayout, options?: CallOptions): Promise<void>;
+
+  /** @throws SNAPSHOT_EXISTS, IMAGE_NOT_FOUND */
+  createSnapshot(image: ImageSpec, snap: string, options?: CallOptions): Promise<void>;
+
+  /** Answers false when there was no such snapshot. Refuses protected snapshots with CEPH_FAILED. */
+  removeSnapshot(image: ImageSpec, snap: string, options?: CallOptions): Promise<boolean>;
+
+  /** Makes the head equal to the snapshot, its size included. Time grows with the image. @throws SNAPSHOT_NOT_FOUND */
+  rollback(image: ImageSpec, snap: string, options?: CallOptions): Promise<void>;
+
+  /** All image-meta of the image. */
+  metadata(image: ImageSpec, options?: CallOptions): Promise<Map<string, string>>;
+  /** @param value at most {@link maxMetadataValueBytes} bytes of UTF-8 (it travels as one argument). */
+  setMetadata(image: ImageSpec, key: string, value: string, options?: CallOptions): Promise<void>;
+  /** Answers false when there was no such key. */
+  removeMetadata(image: ImageSpec, key: string, options?: CallOptions): Promise<boolean>;
+
+  /** Addresses of clients that have the image open (`rbd status`); ours is not among them. */
+  watchers(image: ImageSpec, options?: CallOptions): Promise<string[]>;
+
+  /** Removes an image that has no snapshots. Time grows with the image. Answers false when there was none. @throws IMAGE_IN_USE */
+  remove(image: ImageSpec, options?: CallOptions): Promise<boolean>;
+
+  /** Moves an image, with its snapshots, to the trash; `expiresAt` is when `rbd trash purge` may take it. @throws IMAGE_NOT_FOUND, IMAGE_IN_USE */
+  moveToTrash(image: ImageSpec, expiresAt: Date, options?: CallOptions): Promise<void>;
+  /** Entries of the trash. */
+  trash(where: PoolSpec, options?: CallOptions): Promise<TrashEntry[]>;
+  /** Brings an image back from the trash under this name. @throws IMAGE_EXISTS */
+  restoreFromTrash(imageId: string, to: ImageSpec, options?: CallOptions): Promise<void>;
+
+  /** Renames within one pool and namespace. @throws IMAGE_EXISTS, IMAGE_NOT_FOUND */
+  rename(from: ImageSpec, to: ImageSpec, options?: CallOptions): Promise<void>;
+
+  /** Starts `rbd export-diff`. The child is started at the first read. */
+  exportDiff(image: ImageSpec, diff: DiffRange, options?: CallOptions): ByteSource;
+
+  /** Starts `rbd import-diff` on the image's head. */
+  importDiff(image: ImageSpec, options?: CallOptions): ByteSink;
+
+  /**
+   * Bytes that `exportDiff` will roughly send (the lengths of the extents that differ), from `rbd diff` read as a stream.
+   * Exact as a count of extents; a stream's headers come on top.
+   */
+  diffExtents(image: ImageSpec, diff: DiffRange, options?: CallOptions): Promise<DiffExtents>;
+}
+
+export interface CallOptions {
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface ImageInfo {
+  /** Ceph's own id of the image; another image of the same name has another one. */
+  readonly id: string;
+  readonly sizeBytes: bigint;
+  readonly objectSizeBytes: number;
+  /** Equal to the object size, and 1, when the image is not striped. */
+  readonly stripeUnitBytes: number;
+  readonly stripeCount: number;
+  /** As `rbd info` names them, sorted: layering, exclusive-lock, ..., also data-pool, operations. */
+  readonly features: readonly string[];
+  /** Null when data lies in the image's own pool. */
+  readonly dataPool: string | null;
+  /** The parent snapshot's spec when the image is a clone that was not flattened. */
+  readonly parent: string | null;
+}
+
+export interface Snapshot {
+  /** Never used again on that image. */
+  readonly id: number;
+  readonly name: string;
+  /** Size of the image at this snapshot. */
+  readonly sizeBytes: bigint;
+  readonly protected: boolean;
+}
+
+export interface ImageListing {
+  readonly name: string;
+  readonly id: string;
+  readonly snapshots: readonly Snapshot[];
+}
+
+export interface TrashEntry {
+  readonly id: string;
+  readonly name: string;
+}
+
+export interface ImageLayout {
+  readonly sizeBytes: bigint;
+  readonly objectSizeBytes: number;
+  readonly stripeUnitBytes: number;
+  readonly stripeCount: number;
+  readonly features: readonly string[];
+  readonly dataPool: string | null;
+}
+
+export interface DiffRange {
+  /** The snapshot to export. */
+  readonly snap: string;
+  /** The snapshot to start from; null gives everything (a full). */
+  readonly fromSnap: string | null;
+}
+
+export interface DiffExtents {
+  readonly dataBytes: bigint;
+  readonly zeroBytes: bigint;
+  readonly extents: number;
+}
+
+/**
+ * Bytes from a child. Iterating ends normally only after the child has exited with 0: an early end of its output is an
+ * error, never the end of the data. Leaving the loop early, or aborting the signal, ends the child.
+ */
+export type ByteSource = AsyncIterable<Uint8Array>;
+
+/**
+ * Bytes into a child. Exactly one of `finish` and `abort` must be called, in every path.
+ */
+export interface ByteSink {
+  /**
+   * Resolves when the child has room for more. Chunks are kept by reference until then.
+   * @throws the child's own failure when it has exited (never just the broken pipe), or the signal's reason
+   */
+  write(chunk: Uint8Array): Promise<void>;
+  /** Closes the input and waits for exit 0. @throws the child's failure */
+  finish(): Promise<void>;
+  /**
+   * Closes the input without the end record and waits until the child is gone (after a grace time it is signalled:
+   * killing `import-diff` leaves its lock for 30 s, closing its input does not). Never throws.
+   */
+  abort(): Promise<void>;
+}
+
+/** Largest value {@link CephPort.setMetadata} takes: Linux caps one argument at 128 KiB. */
+export const maxMetadataValueBytes = 120_000;
