@@ -61,7 +61,12 @@ export const errorRegistry = {
   CONFIG_MISSING: entry(14, 'FAILED_PRECONDITION', never, 'create the file, or name another one with --config'),
 
   IMAGE_NOT_FOUND: entry(20, 'NOT_FOUND', never, 'check the name with `rbd ls POOL`'),
-  POOL_NOT_FOUND: entry(21, 'NOT_FOUND', never, 'check the name with `ceph osd pool ls` and the CephX rights of the daemon'),
+  POOL_NOT_FOUND: entry(
+    21,
+    'NOT_FOUND',
+    never,
+    'check the name with `ceph osd pool ls` and the CephX rights of the daemon',
+  ),
   STORE_NOT_FOUND: entry(22, 'NOT_FOUND', never, "check the store's name in the receiver's configuration"),
   RECEIVER_NOT_FOUND: entry(23, 'NOT_FOUND', never, "check the receiver's name in the agent's configuration"),
   BACKUP_NOT_FOUND: entry(24, 'NOT_FOUND', never, '`rbdferry list` prints the backups that exist'),
@@ -84,12 +89,27 @@ export const errorRegistry = {
     never,
     'restore to another name with --to, or put the existing image into the trash with --replace',
   ),
-  IMAGE_IN_USE: entry(35, 'FAILED_PRECONDITION', never, 'stop whatever has the image open; `rbd status` lists its watchers'),
-  CANNOT_RECREATE: entry(36, 'FAILED_PRECONDITION', never, 'create what is missing on the target cluster, then restore again'),
+  IMAGE_IN_USE: entry(
+    35,
+    'FAILED_PRECONDITION',
+    never,
+    'stop whatever has the image open; `rbd status` lists its watchers',
+  ),
+  CANNOT_RECREATE: entry(
+    36,
+    'FAILED_PRECONDITION',
+    never,
+    'create what is missing on the target cluster, then restore again',
+  ),
   SNAPSHOT_EXISTS: entry(37, 'ALREADY_EXISTS', again, 'try again'),
 
   AGENT_UNREACHABLE: entry(40, 'UNAVAILABLE', again, 'is rbdferry-agent running, and may you open its socket?'),
-  RECEIVER_UNREACHABLE: entry(41, 'UNAVAILABLE', again, "is rbdferry-receiver running at the address in the agent's configuration?"),
+  RECEIVER_UNREACHABLE: entry(
+    41,
+    'UNAVAILABLE',
+    again,
+    "is rbdferry-receiver running at the address in the agent's configuration?",
+  ),
   TLS_FAILED: entry(
     42,
     'UNAVAILABLE',
@@ -99,19 +119,44 @@ export const errorRegistry = {
   ACCESS_DENIED: entry(43, 'PERMISSION_DENIED', never, "grant the client the store in the receiver's configuration"),
   PROTOCOL_MISMATCH: entry(44, 'FAILED_PRECONDITION', never, 'install the same release of rbdferry on both sides'),
 
-  STREAM_INVALID: entry(50, 'DATA_LOSS', never, 'the diff stream is malformed; nothing was committed. Look for known defects of this Ceph release'),
+  STREAM_INVALID: entry(
+    50,
+    'DATA_LOSS',
+    never,
+    'the diff stream is malformed; nothing was committed. Look for known defects of this Ceph release',
+  ),
   STREAM_TRUNCATED: entry(51, 'DATA_LOSS', again, 'the stream ended early; nothing was committed'),
   DIGEST_MISMATCH: entry(52, 'DATA_LOSS', again, 'what arrived is not what was sent; nothing was committed'),
   VERIFY_FAILED: entry(53, 'DATA_LOSS', never, 'what was written is not what was asked for; nothing was replaced'),
 
-  CEPH_UNAVAILABLE: entry(60, 'UNAVAILABLE', again, 'check the cluster with `ceph -s` and the conf, user and keyring of the daemon'),
-  CEPH_TIMEOUT: entry(61, 'DEADLINE_EXCEEDED', again, 'the cluster did not answer in time; is it full, or has it lost OSDs? See `ceph -s`'),
-  CEPH_PERMISSION: entry(62, 'PERMISSION_DENIED', never, "give the CephX user 'profile rbd' on the monitor and on the pool"),
+  CEPH_UNAVAILABLE: entry(
+    60,
+    'UNAVAILABLE',
+    again,
+    'check the cluster with `ceph -s` and the conf, user and keyring of the daemon',
+  ),
+  CEPH_TIMEOUT: entry(
+    61,
+    'DEADLINE_EXCEEDED',
+    again,
+    'the cluster did not answer in time; is it full, or has it lost OSDs? See `ceph -s`',
+  ),
+  CEPH_PERMISSION: entry(
+    62,
+    'PERMISSION_DENIED',
+    never,
+    "give the CephX user 'profile rbd' on the monitor and on the pool",
+  ),
   CEPH_NO_SPACE: entry(63, 'RESOURCE_EXHAUSTED', never, 'the cluster or pool is full or over its quota'),
   CEPH_FAILED: entry(64, 'INTERNAL', never, 'see what rbd said'),
   CEPH_NOT_INSTALLED: entry(65, 'FAILED_PRECONDITION', never, 'install ceph-common on the machine of the daemon'),
 
-  TRANSFER_STALLED: entry(70, 'DEADLINE_EXCEEDED', again, 'no bytes moved for the stall time; look at the network and at both clusters'),
+  TRANSFER_STALLED: entry(
+    70,
+    'DEADLINE_EXCEEDED',
+    again,
+    'no bytes moved for the stall time; look at the network and at both clusters',
+  ),
   JOB_INTERRUPTED: entry(71, 'ABORTED', again, 'the agent was stopped while the job ran; start it again'),
   CONNECTION_LOST: entry(72, 'UNAVAILABLE', again, 'the connection broke; try again'),
 

@@ -24,7 +24,7 @@ export const nameProblem = (what: string, name: string): string | undefined => {
   if (name.startsWith('-')) return `the ${what} name ${quoted(name)} starts with '-'`;
   if (name === '.' || name === '..') return `the ${what} name ${quoted(name)} is not a name`;
   if (namePattern.test(name)) return undefined;
-  const bad = [...name].find((character) => !/[A-Za-z0-9_.:+=,%-]/.test(character)) ?? '';
+  const [bad = ''] = /[^A-Za-z0-9_.:+=,%-]/u.exec(name) ?? [];
   return `the ${what} name ${quoted(name)} holds ${quoted(bad)}, which is not allowed`;
 };
 
@@ -35,8 +35,7 @@ export const parseImageSpec = (text: string): Parsed<ImageSpec> => {
     return unparsed(`${quoted(text)} is not an image: expected POOL/IMAGE or POOL/NAMESPACE/IMAGE`);
   }
   const [pool = '', middle = '', last] = parts;
-  const spec =
-    last === undefined ? { pool, namespace: '', image: middle } : { pool, namespace: middle, image: last };
+  const spec = last === undefined ? { pool, namespace: '', image: middle } : { pool, namespace: middle, image: last };
   const problem =
     nameProblem('pool', spec.pool) ??
     (last === undefined ? undefined : nameProblem('namespace', spec.namespace)) ??

@@ -1,0 +1,171 @@
+import type { Snapshot } from '@rbdferry/core/ceph/port.js';
+import { FerryError, throwIfAborted, toFerryError } from '@rbdferry/core/errors/ferry-error.js';
+import {
+  chainNameOf,
+  formatBackupId,
+  formatTimestamp,
+  parseBackupId,
+  snapNameOf,
+  type BackupId,
+  type Timestamp,
+} from '@rbdferry/core/model/backup-id.js';
+import type { Backup, Chain } from '@rbdferry/core/model/chain.js';
+import { formatImageSpec, type ImageSpec } from '@rbdferry/core/model/image-spec.js';
+import { commonBackups, planBackup, type BackupMode, type NoBase } from '@rbdferry/core/model/planner.js';
+import type { JobContext, JobOutcome } from '../jobs/job-context.js';
+import type { LooseEndHandle } from '../jobs/loose-ends.js';
+import { chainsOf, factsAt, lookAtSource, type SourceImage } from './look-at-source.js';
+import { retire } from './retire.js';
+import { sendDiff } from './send.js';
+
+export interface BackupRequest {
+  readonly image: ImageSpec;
+  readonly mode: BackupMode;
+  readonly store: string;
+}
+
+/** What the new backup will be. */
+interface Target {
+  readonly time: Timestamp;
+  readonly backupId: BackupId;
+  readonly base: Backup | null;
+}
+
+/** Backs one image up; the caller holds the image. Look at both sides, plan, snapshot, transfer, retire the old base. */
+export const runBackup = async (request: BackupRequest, job: JobContext): Promise<JobOutcome> => {
+  job.phase('plan');
+  const source = await lookAtSource(job.ceph, request.image, job);
+  const chains = await chainsOf(source, request.store, job.receiver, job);
+  const target = planTarget(request, source, chains, job);
+  job.facts({ backupId: target.backupId, backupKind: target.base === null ? 'full' : 'incremental' });
+  throwIfAborted(job.signal);
+
+  job.phase('snapshot');
+  const looseEnd = job.looseEnd({
+    kind: 'snapshot',
+    image: formatImageSpec(request.image),
+    imageId: source.info.id,
+    snap: snapNameOf(target.time),
+    receiver: job.receiver.name,
+    backupId: target.backupId,
+  });
+  let committed: Backup;
+  try {
+    const snapshot = await takeSnapshot(source, target.time, job);
+    committed = await transfer(request, { source, snapshot, target }, job);
+    looseEnd.close();
+  } catch (thrown) {
+    committed = await recoverOutcome(thrown, looseEnd, job);
+  }
+
+  job.phase('clean-up');
+  await retire(job.ceph, request.image, commonBackups(source.view, chains), job.warn);
+  return { streamBytes: committed.streamBytes };
+};
+
+const planTarget = (request: BackupRequest, source: SourceImage, chains: readonly Chain[], job: JobContext): Target => {
+  const plan = planBackup(request.mode, source.view, chains);
+  const time = formatTimestamp(BigInt(job.now()) * 1000n + ((process.hrtime.bigint() / 1000n) % 1000n));
+  switch (plan.kind) {
+    case 'refused':
+      throw refusal(formatImageSpec(request.image), plan.refusal);
+    case 'full': {
+      if (plan.because === 'no-common-snapshot' || plan.because === 'image-recreated') {
+        job.warn(`a full backup was made: ${fullBecause[plan.because]}`);
+      }
+      const chain = chainNameOf(request.image.image, time);
+      return { time, base: null, backupId: formatBackupId({ store: request.store, chain, snap: snapNameOf(time) }) };
+    }
+    case 'incremental': {
+      const parts = parseBackupId(plan.base.id);
+      if (!parts.ok) throw new FerryError('INVALID_BACKUP_ID', parts.problem);
+      return { time, base: plan.base, backupId: formatBackupId({ ...parts.value, snap: snapNameOf(time) }) };
+    }
+  }
+};
+
+const fullBecause = {
+  'no-common-snapshot': 'the image has no snapshot of an earlier backup any more',
+  'image-recreated': 'the image was removed and made again since its last backup',
+};
+
+const refusal = (image: string, refused: NoBase): FerryError => {
+  switch (refused.reason) {
+    case 'no-chain':
+      return new FerryError('NO_CHAIN', `${image} has no backup to build on`);
+    case 'no-common-snapshot':
+      return new FerryError(
+        'NO_COMMON_SNAPSHOT',
+        `${image} has no snapshot left of any of its backups (the newest is ${refused.newestBackup})`,
+      );
+    case 'image-recreated':
+      return new FerryError(
+        'IMAGE_RECREATED',
+        `${image} has image id ${refused.imageId}, its backups are of ${refused.chainImageId}`,
+      );
+  }
+};
+
+const takeSnapshot = async (source: SourceImage, time: Timestamp, job: JobContext): Promise<Snapshot> => {
+  const name = snapNameOf(time);
+  await job.ceph.createSnapshot(source.spec, name, job);
+  const snapshot = (await job.ceph.snapshots(source.spec, job)).find((each) => each.name === name);
+  if (snapshot !== undefined) return snapshot;
+  throw new FerryError('SNAPSHOT_NOT_FOUND', `the snapshot ${name} of ${formatImageSpec(source.spec)} vanished`);
+};
+
+const transfer = async (
+  request: BackupRequest,
+  made: { source: SourceImage; snapshot: Snapshot; target: Target },
+  job: JobContext,
+): Promise<Backup> => {
+  const { source, snapshot, target } = made;
+  job.phase('open');
+  const opened = await job.receiver.openPush(
+    {
+      store: request.store,
+      source: factsAt(source, snapshot),
+      snap: snapNameOf(target.time),
+      baseId: target.base?.id ?? null,
+    },
+    job,
+  );
+  job.phase('transfer');
+  // Its own signal: a stalled export must be ended though the job goes on to clean up.
+  const ending = new AbortController();
+  const signal = AbortSignal.any([job.signal, ending.signal]);
+  try {
+    const diff = { snap: snapshot.name, fromSnap: target.base?.snap ?? null };
+    const stream = job.ceph.exportDiff(source.spec, diff, { signal });
+    return await sendDiff(stream, await job.receiver.push(opened.transferId, { signal }), {
+      stallMs: job.config.stall_timeout,
+      onBytes: (bytes) => {
+        job.progress.add(bytes);
+      },
+      onCommit: () => {
+        job.phase('commit');
+      },
+    });
+  } finally {
+    ending.abort(new FerryError('CANCELLED', 'the transfer has ended'));
+  }
+};
+
+/**
+ * After a failure: only the receiver knows whether the backup was committed. When it was, the job succeeded after all; when
+ * not, the snapshot is removed. When the receiver cannot be asked, the snapshot stays, written down, until it can.
+ */
+const recoverOutcome = async (thrown: unknown, looseEnd: LooseEndHandle, job: JobContext): Promise<Backup> => {
+  const error = toFerryError(thrown);
+  job.phase('clean-up');
+  try {
+    const settled = await looseEnd.settle();
+    if (settled.kind === 'completed' && settled.backup !== null) return settled.backup;
+  } catch (cleanUp) {
+    job.log.warn(
+      { code: toFerryError(cleanUp).code, error: toFerryError(cleanUp).message },
+      'could not clean up yet; the agent tries again',
+    );
+  }
+  throw error;
+};

@@ -1,0 +1,73 @@
+import type { CephPort, ImageInfo, Snapshot } from '@rbdferry/core/ceph/port.js';
+import { parseBackupId, splitChainName } from '@rbdferry/core/model/backup-id.js';
+import type { Chain, SourceFacts } from '@rbdferry/core/model/chain.js';
+import type { ImageSpec } from '@rbdferry/core/model/image-spec.js';
+import type { SourceView } from '@rbdferry/core/model/planner.js';
+import { lineageOf, userMetadata } from '../lineage.js';
+import type { ReceiverClient } from '../receiver-client/receiver-client.js';
+
+/** An image as it is before its snapshot. */
+export interface SourceImage {
+  readonly spec: ImageSpec;
+  readonly info: ImageInfo;
+  readonly view: SourceView;
+  readonly metadata: Readonly<Record<string, string>>;
+}
+
+/** @throws IMAGE_NOT_FOUND, POOL_NOT_FOUND, NAMESPACE_NOT_FOUND, CEPH_* */
+export const lookAtSource = async (
+  ceph: CephPort,
+  spec: ImageSpec,
+  options: { signal?: AbortSignal | undefined },
+): Promise<SourceImage> => {
+  const [fsid, info, snapshots, metadata] = await Promise.all([
+    ceph.fsid(options),
+    ceph.info(spec, options),
+    ceph.snapshots(spec, options),
+    ceph.metadata(spec, options),
+  ]);
+  return {
+    spec,
+    info,
+    view: { identity: { fsid, image: spec, imageId: info.id }, snapshots, lineage: lineageOf(metadata) },
+    metadata: userMetadata(metadata),
+  };
+};
+
+/** Chains of the image's name, and the one that a restored image of another name descends from. */
+export const chainsOf = async (
+  source: SourceImage,
+  store: string,
+  receiver: ReceiverClient,
+  options: { signal?: AbortSignal | undefined },
+): Promise<Chain[]> => {
+  const names = new Set([source.spec.image]);
+  const { lineage } = source.view;
+  if (lineage !== null) {
+    const parts = parseBackupId(lineage.backupId);
+    const ancestor = parts.ok && parts.value.store === store ? splitChainName(parts.value.chain) : undefined;
+    if (ancestor !== undefined) names.add(ancestor.image);
+  }
+  const chains: Chain[] = [];
+  for (const name of names) {
+    for await (const chain of receiver.chains(store, name, options)) chains.push(chain);
+  }
+  return chains;
+};
+
+/** What is recorded with the backup: the image as it was, with its size at the snapshot. */
+export const factsAt = (source: SourceImage, snapshot: Snapshot): SourceFacts => ({
+  identity: source.view.identity,
+  snapId: snapshot.id,
+  layout: {
+    sizeBytes: snapshot.sizeBytes,
+    objectSizeBytes: source.info.objectSizeBytes,
+    stripeUnitBytes: source.info.stripeUnitBytes,
+    stripeCount: source.info.stripeCount,
+    features: source.info.features,
+    dataPool: source.info.dataPool,
+  },
+  metadata: source.metadata,
+  metadataOmitted: false,
+  parent: source.info.parent,
+});

@@ -1,0 +1,57 @@
+import {
+  addressSchema,
+  cephSchema,
+  durationSchema,
+  logLevelSchema,
+  nameSchema,
+  sizeSchema,
+  tlsSchema,
+} from '@rbdferry/core/config/schemas.js';
+import { defaultWindowBytes } from '@rbdferry/core/rpc/wide-window-server.js';
+import { z } from 'zod';
+
+const receiverSchema = z.strictObject({
+  address: addressSchema,
+  tls: tlsSchema,
+  /** The store used when a request names none. */
+  store: nameSchema('store'),
+  window: sizeSchema.default(defaultWindowBytes),
+});
+
+/** The agent's configuration file; docs/configuration.md explains each key. */
+export const agentConfigSchema = z
+  .strictObject({
+    socket: z.string().min(1).max(100).default('/run/rbdferry/agent.sock'),
+    /** Directory of the job store. */
+    state: z.string().min(1).default('/var/lib/rbdferry'),
+    ceph: cephSchema,
+    receivers: z.record(nameSchema('receiver'), receiverSchema),
+    /** May be left out when there is one receiver only. */
+    default_receiver: nameSchema('receiver').optional(),
+    max_transfers: z.int().min(1).max(64).default(2),
+    stall_timeout: durationSchema.default(600_000),
+    /** How long a replaced image is kept in the trash. */
+    trash_expiry: durationSchema.default(7 * 86_400_000),
+    keep_jobs: durationSchema.default(90 * 86_400_000),
+    log_level: logLevelSchema,
+  })
+  .superRefine((config, context) => {
+    const names = Object.keys(config.receivers);
+    if (names.length === 0) {
+      context.addIssue({ code: 'custom', path: ['receivers'], message: 'expected at least one receiver' });
+    }
+    const wanted = config.default_receiver;
+    if (wanted !== undefined && !names.includes(wanted)) {
+      context.addIssue({
+        code: 'custom',
+        path: ['default_receiver'],
+        message: `there is no receiver ${JSON.stringify(wanted)} under receivers`,
+      });
+    }
+    if (wanted === undefined && names.length > 1) {
+      context.addIssue({ code: 'custom', path: ['receivers'], message: 'several receivers need a default_receiver' });
+    }
+  });
+
+export type AgentConfig = z.infer<typeof agentConfigSchema>;
+export type ReceiverConfig = AgentConfig['receivers'][string];

@@ -1,0 +1,101 @@
+import { createRbdCli } from '@rbdferry/core/ceph/rbd-cli.js';
+import { loadConfig } from '@rbdferry/core/config/load.js';
+import { toFerryError } from '@rbdferry/core/errors/ferry-error.js';
+import type { Running } from '@rbdferry/core/lifecycle/daemon.js';
+import { createLogger, type Logger } from '@rbdferry/core/log/logger.js';
+import { createServer } from '@rbdferry/core/rpc/server.js';
+import { agentConfigSchema, type AgentConfig } from './config.js';
+import { JobRunner } from './jobs/job-runner.js';
+import { JobStore } from './jobs/job-store.js';
+import { LooseEnds } from './jobs/loose-ends.js';
+import { findBackup, settleLeftovers } from './jobs/recovery.js';
+import { ReceiverClient } from './receiver-client/receiver-client.js';
+import { controlDefinition, createControlService, receiverConfig } from './service/control-service.js';
+
+/** How long calls may go on after SIGTERM once the jobs have ended. */
+const stopGraceMs = 3_000;
+/** How often unsettled leftovers are looked at again, and old jobs forgotten. */
+const settleEveryMs = 30_000;
+
+/** Starts the agent from its configuration file. @throws CONFIG_MISSING, CONFIG_INVALID */
+export const startAgent = async (configPath: string): Promise<{ running: Running; log: Logger }> => {
+  const config = await loadConfig(configPath, agentConfigSchema);
+  const log = createLogger('rbdferry-agent', config.log_level);
+  const { conf, user, keyring, command_timeout } = config.ceph;
+  const ceph = createRbdCli({ conf, user, keyring, deadlines: { commandMs: command_timeout } });
+  const connect = async (name: string, options: { signal?: AbortSignal }) =>
+    ReceiverClient.connect(name, receiverConfig(config, name), options);
+
+  const store = new JobStore(config.state);
+  const looseEnds = new LooseEnds(store, {
+    ceph,
+    findBackup: async (name, id) => {
+      const receiver = await connect(name, {});
+      try {
+        return await findBackup(receiver, id);
+      } finally {
+        receiver.close();
+      }
+    },
+  });
+  const runner = new JobRunner({ store, looseEnds, ceph, config, log, connect });
+  const server = createServer({ proto: 'rbdferry/v1/control.proto', service: 'rbdferry.v1.ControlService' });
+  server.grpc.addService(
+    controlDefinition,
+    createControlService({
+      config,
+      runner,
+      ceph,
+      connect,
+      onFailure: (error, { method }) => {
+        log.warn({ method, code: error.code, error: error.message }, 'a call failed');
+      },
+    }),
+  );
+  await server.listenUnix(config.socket);
+  log.info({ socket: config.socket, receivers: Object.keys(config.receivers) }, 'ready');
+  runner.resume(
+    store
+      .list({ activeOnly: true, limit: 100_000 })
+      .filter((job) => job.state.kind === 'queued')
+      .reverse(),
+  );
+  const caretaker = startCaretaker({ store, looseEnds, runner, ceph, connect, log }, config);
+  return {
+    log,
+    running: {
+      async stop() {
+        await runner.stop();
+        await Promise.all([server.stop(stopGraceMs), caretaker.stop()]);
+        store.close();
+      },
+    },
+  };
+};
+
+/** Settles leftovers now and then again and again. */
+const startCaretaker = (
+  options: Parameters<typeof settleLeftovers>[0],
+  config: AgentConfig,
+): { stop(): Promise<void> } => {
+  const ending = new AbortController();
+  const round = async () => {
+    try {
+      await settleLeftovers(options, ending.signal);
+      options.store.forget(Date.now() - config.keep_jobs);
+    } catch (thrown) {
+      options.log.error({ error: toFerryError(thrown).message }, 'the caretaker failed');
+    }
+  };
+  let current = round();
+  const timer = setInterval(() => {
+    current = current.then(round);
+  }, settleEveryMs);
+  return {
+    async stop() {
+      clearInterval(timer);
+      ending.abort();
+      await current;
+    },
+  };
+};

@@ -1,0 +1,38 @@
+import type { CephPort } from '@rbdferry/core/ceph/port.js';
+import type { Logger } from '@rbdferry/core/log/logger.js';
+import type { BackupId } from '@rbdferry/core/model/backup-id.js';
+import type { BackupKind } from '@rbdferry/core/model/chain.js';
+import type { JobPhase } from '@rbdferry/core/model/job-state.js';
+import type { AgentConfig } from '../config.js';
+import type { ReceiverClient } from '../receiver-client/receiver-client.js';
+import type { LooseEndHandle } from './loose-ends.js';
+import type { LooseEnd } from './job.js';
+import type { Progress } from './progress.js';
+
+/** What a recipe has to work with. */
+export interface JobContext {
+  readonly ceph: CephPort;
+  readonly receiver: ReceiverClient;
+  readonly config: AgentConfig;
+  readonly log: Logger;
+  /** Aborts when the job is cancelled or the agent stops. */
+  readonly signal: AbortSignal;
+  readonly progress: Progress;
+  /** Milliseconds since 1970. */
+  readonly now: () => number;
+
+  phase(phase: JobPhase): void;
+  /** Waits until no other job works on the image, and keeps others off it until this one ends. */
+  hold(image: string): Promise<void>;
+  /** Something the user should know though the job succeeds. */
+  warn(message: string): void;
+  /** What the job makes, as soon as it is known. */
+  facts(facts: { backupId: BackupId; backupKind: BackupKind; image?: string }): void;
+  /** Writes down what is about to be made on the source cluster. */
+  looseEnd(end: LooseEnd): LooseEndHandle;
+}
+
+/** What a recipe answers: bytes of the diff stream it moved. */
+export interface JobOutcome {
+  readonly streamBytes: bigint;
+}

@@ -1,0 +1,258 @@
+import { randomBytes } from 'node:crypto';
+import type { CephPort } from '@rbdferry/core/ceph/port.js';
+import { FerryError, throwIfAborted, toFerryError } from '@rbdferry/core/errors/ferry-error.js';
+import { orThrow } from '@rbdferry/core/errors/parsed.js';
+import { KeyedLock, type Release } from '@rbdferry/core/lifecycle/keyed-lock.js';
+import type { Logger } from '@rbdferry/core/log/logger.js';
+import { parseImageSpec } from '@rbdferry/core/model/image-spec.js';
+import { runBackup } from '../backup/backup.js';
+import type { AgentConfig } from '../config.js';
+import type { ReceiverClient } from '../receiver-client/receiver-client.js';
+import { runRestore } from '../restore/restore.js';
+import type { JobContext, JobOutcome } from './job-context.js';
+import type { JobStore } from './job-store.js';
+import type { Job, JobRequest } from './job.js';
+import { LiveJob, type JobView } from './live-job.js';
+import type { LooseEnds } from './loose-ends.js';
+import { Progress } from './progress.js';
+
+export interface JobRunnerOptions {
+  readonly store: JobStore;
+  readonly looseEnds: LooseEnds;
+  readonly ceph: CephPort;
+  readonly config: AgentConfig;
+  readonly log: Logger;
+  readonly connect: (receiver: string, options: { signal: AbortSignal }) => Promise<ReceiverClient>;
+}
+
+const watchIntervalMs = 500;
+
+/** Queues jobs and runs them: so many at a time, one per image, restores first. */
+export class JobRunner {
+  readonly #options: JobRunnerOptions;
+  readonly #images = new KeyedLock();
+  readonly #live = new Map<string, LiveJob>();
+  readonly #queue: LiveJob[] = [];
+  readonly #running = new Map<LiveJob, Promise<void>>();
+  #stopping = false;
+
+  constructor(options: JobRunnerOptions) {
+    this.#options = options;
+  }
+
+  /** Queues a job. The same idempotency key gives the same job again. */
+  submit(request: JobRequest, idempotencyKey: string | null = null): JobView {
+    if (this.#stopping) throw new FerryError('JOB_INTERRUPTED', 'the agent is stopping');
+    const known = idempotencyKey === null ? undefined : this.#options.store.byIdempotencyKey(idempotencyKey);
+    if (known !== undefined) return this.#viewOf(known);
+    const job: Job = {
+      id: newJobId(),
+      request,
+      state: { kind: 'queued' },
+      createdAtMs: Date.now(),
+      image: request.kind === 'backup' ? request.image : (request.to ?? ''),
+      backupId: request.kind === 'restore' ? request.backupId : null,
+      backupKind: null,
+    };
+    this.#options.store.add(job, idempotencyKey);
+    this.#options.log.info({ job: job.id, ...request }, 'job queued');
+    const live = this.#adopt(job);
+    this.#pump();
+    return live.view();
+  }
+
+  /** Queues again what an earlier life of the agent had queued but not begun. */
+  resume(queued: readonly Job[]): void {
+    for (const job of queued) this.#adopt(job);
+    this.#pump();
+  }
+
+  /** @throws JOB_NOT_FOUND */
+  get(id: string): JobView {
+    const live = this.#live.get(id);
+    if (live !== undefined) return live.view();
+    const job = this.#options.store.get(id);
+    if (job === undefined) throw new FerryError('JOB_NOT_FOUND', `there is no job ${JSON.stringify(id)}`);
+    return this.#viewOf(job);
+  }
+
+  list(filter: {
+    readonly image?: string | undefined;
+    readonly activeOnly?: boolean;
+    readonly limit: number;
+  }): JobView[] {
+    return this.#options.store.list(filter).map((job) => this.#viewOf(job));
+  }
+
+  /** Whether this life of the agent works on the job. */
+  owns(id: string): boolean {
+    return this.#live.has(id);
+  }
+
+  /** The job now and at each change, until it has ended. @throws JOB_NOT_FOUND */
+  async *watch(id: string, signal: AbortSignal): AsyncGenerator<JobView, void, undefined> {
+    for (;;) {
+      throwIfAborted(signal);
+      const live = this.#live.get(id);
+      const view = this.get(id);
+      yield view;
+      if (isOver(view)) return;
+      if (live === undefined) await new Promise((resolve) => setTimeout(resolve, watchIntervalMs));
+      else await live.changed(watchIntervalMs, signal);
+    }
+  }
+
+  /** Asks a job to stop and waits until it has ended. @throws JOB_NOT_FOUND */
+  async cancel(id: string, signal: AbortSignal): Promise<JobView> {
+    const live = this.#live.get(id);
+    if (live === undefined) return this.get(id);
+    live.apply({ kind: 'cancel-asked' });
+    live.controller.abort(new FerryError('CANCELLED', `job ${id} was cancelled`));
+    this.#dropEnded(live);
+    while (!live.ended) {
+      await live.changed(watchIntervalMs, signal);
+      throwIfAborted(signal);
+    }
+    return live.view();
+  }
+
+  /** Breaks running jobs off (they clean up) and starts no more; queued ones stay queued on disk. */
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    for (const live of this.#running.keys()) {
+      live.controller.abort(new FerryError('JOB_INTERRUPTED', 'the agent was stopped while the job ran'));
+    }
+    await Promise.all(this.#running.values());
+  }
+
+  #viewOf(job: Job): JobView {
+    return this.#live.get(job.id)?.view() ?? { ...job, progress: new Progress().view(), waitsFor: null };
+  }
+
+  #adopt(job: Job): LiveJob {
+    const live = new LiveJob(job, this.#options.store);
+    this.#live.set(job.id, live);
+    this.#queue.push(live);
+    return live;
+  }
+
+  /** Starts what may start: restores before backups, else in order of arrival. */
+  #pump(): void {
+    if (this.#stopping) return;
+    const order = [...this.#queue].sort((a, b) => priority(a) - priority(b));
+    for (const live of order) {
+      if (this.#running.size >= this.#options.config.max_transfers) {
+        live.waitsFor = `one of ${this.#options.config.max_transfers} transfers to end`;
+        continue;
+      }
+      const release = live.job.image === '' ? () => {} : this.#images.tryAcquire(live.job.image);
+      if (release === undefined) {
+        live.waitsFor = `another job on ${live.job.image}`;
+        continue;
+      }
+      this.#queue.splice(this.#queue.indexOf(live), 1);
+      this.#start(live, release);
+    }
+  }
+
+  #start(live: LiveJob, release: Release): void {
+    live.apply({ kind: 'start' });
+    const held: Release[] = [release];
+    const run = this.#run(live, held).finally(() => {
+      for (const each of held) each();
+      this.#running.delete(live);
+      this.#live.delete(live.job.id);
+      this.#pump();
+    });
+    this.#running.set(live, run);
+  }
+
+  /** Never throws: whatever happens becomes the job's end. */
+  async #run(live: LiveJob, held: Release[]): Promise<void> {
+    const { log } = this.#options;
+    const { id, request } = live.job;
+    try {
+      const receiver = await this.#options.connect(request.receiver, { signal: live.controller.signal });
+      try {
+        const outcome = await this.#recipe(live, receiver, held);
+        live.apply({ kind: 'committed', streamBytes: Number(outcome.streamBytes), warnings: live.warnings });
+        log.info({ job: id, backup: live.job.backupId, streamBytes: Number(outcome.streamBytes) }, 'job committed');
+      } finally {
+        receiver.close();
+      }
+    } catch (thrown) {
+      const error = toFerryError(thrown);
+      if (error.code === 'CANCELLED' && live.controller.signal.aborted) {
+        live.apply({ kind: 'cancelled' });
+        log.info({ job: id }, 'job cancelled');
+        return;
+      }
+      live.apply({ kind: 'failed', error: { code: error.code, message: error.message, hint: error.hint } });
+      log.error({ job: id, code: error.code, error: error.message, ...stackOf(error) }, 'job failed');
+    }
+  }
+
+  #recipe(live: LiveJob, receiver: ReceiverClient, held: Release[]): Promise<JobOutcome> {
+    const { request } = live.job;
+    const context = this.#context(live, receiver, held);
+    if (request.kind === 'backup') {
+      const image = orThrow(parseImageSpec(request.image), 'INVALID_IMAGE_SPEC');
+      return runBackup({ image, mode: request.mode, store: request.store }, context);
+    }
+    const to = request.to === null ? null : orThrow(parseImageSpec(request.to), 'INVALID_IMAGE_SPEC');
+    return runRestore({ backupId: request.backupId, to, replace: request.replace }, context);
+  }
+
+  #context(live: LiveJob, receiver: ReceiverClient, held: Release[]): JobContext {
+    const { ceph, config, log, looseEnds } = this.#options;
+    const { signal } = live.controller;
+    const holds = new Set([live.job.image]);
+    return {
+      ceph,
+      receiver,
+      config,
+      log: log.child({ job: live.job.id }),
+      signal,
+      progress: live.progress,
+      now: Date.now,
+      phase: (phase) => {
+        live.apply({ kind: 'phase', phase });
+      },
+      hold: async (image) => {
+        if (holds.has(image)) return;
+        held.push(await this.#images.acquire(image, { signal }));
+        holds.add(image);
+      },
+      warn: (message) => {
+        live.warnings.push(message);
+      },
+      facts: (facts) => {
+        live.setFacts(facts);
+      },
+      looseEnd: (end) => looseEnds.add(live.job.id, end),
+    };
+  }
+
+  #dropEnded(live: LiveJob): void {
+    if (!live.ended) return;
+    const at = this.#queue.indexOf(live);
+    if (at >= 0) this.#queue.splice(at, 1);
+    this.#live.delete(live.job.id);
+  }
+}
+
+const isOver = (view: JobView): boolean => view.state.kind !== 'queued' && view.state.kind !== 'running';
+
+const priority = (live: LiveJob): number => (live.job.request.kind === 'restore' ? 0 : 1);
+
+/** Ten letters and digits that are easy to type and to read out. */
+const newJobId = (): string => {
+  const alphabet = 'abcdefghjkmnpqrstuvwxyz23456789';
+  return [...randomBytes(10)].map((byte) => alphabet[byte % alphabet.length]).join('');
+};
+
+/** Only a defect of ours needs its stack in the log. */
+const stackOf = (error: FerryError): { stack?: string } => {
+  const stack = error.cause instanceof Error ? error.cause.stack : error.stack;
+  return error.code === 'INTERNAL' && stack !== undefined ? { stack } : {};
+};

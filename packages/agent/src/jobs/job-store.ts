@@ -1,0 +1,182 @@
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { DatabaseSync } from '@photostructure/sqlite';
+import type { BackupId } from '@rbdferry/core/model/backup-id.js';
+import type { BackupKind } from '@rbdferry/core/model/chain.js';
+import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
+import { hasEnded, type JobState } from '@rbdferry/core/model/job-state.js';
+import { z } from 'zod';
+import type { Job, JobRequest, KeptLooseEnd, LooseEnd } from './job.js';
+
+const schemaVersion = 1;
+const schemaSql = `
+  CREATE TABLE job (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    idempotency_key TEXT UNIQUE,
+    request TEXT NOT NULL,
+    state TEXT NOT NULL,
+    ended INTEGER NOT NULL,
+    image TEXT NOT NULL,
+    backup_id TEXT,
+    backup_kind TEXT,
+    created_at_ms INTEGER NOT NULL
+  );
+  CREATE INDEX job_by_image ON job (image, seq);
+  CREATE INDEX job_by_ended ON job (ended, seq);
+  CREATE TABLE loose_end (id INTEGER PRIMARY KEY AUTOINCREMENT, job_id TEXT NOT NULL, data TEXT NOT NULL);
+`;
+
+/** Rows are written by this class only, so their JSON is checked for shape, not for content. */
+const rowSchema = z.object({
+  id: z.string(),
+  request: z.string(),
+  state: z.string(),
+  image: z.string(),
+  backup_id: z.string().nullable(),
+  backup_kind: z.enum(['full', 'incremental']).nullable(),
+  created_at_ms: z.number(),
+});
+
+const looseRowSchema = z.object({ id: z.number(), job_id: z.string(), data: z.string() });
+
+const columns = 'id, request, state, image, backup_id, backup_kind, created_at_ms';
+
+/** Jobs and loose ends on disk: what is acknowledged survives a crash (WAL, synchronous=FULL). */
+export class JobStore {
+  // The database closes when it is garbage-collected, so it must stay referenced.
+  readonly #db: InstanceType<typeof DatabaseSync>;
+
+  /** Opens or makes `jobs.sqlite` in the directory. @throws CONFIG_INVALID */
+  constructor(directory: string) {
+    const path = join(directory, 'jobs.sqlite');
+    try {
+      mkdirSync(directory, { recursive: true, mode: 0o750 });
+      this.#db = new DatabaseSync(path);
+      this.#db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 5000;');
+      this.#migrate(path);
+    } catch (cause) {
+      if (cause instanceof FerryError) throw cause;
+      const why = cause instanceof Error ? cause.message : String(cause);
+      throw new FerryError('CONFIG_INVALID', `cannot open the job store ${JSON.stringify(path)}: ${why}`, {
+        hint: 'check the `state` directory; the job store may be removed without losing a backup',
+        cause,
+      });
+    }
+  }
+
+  close(): void {
+    this.#db.close();
+  }
+
+  add(job: Job, idempotencyKey: string | null): void {
+    this.#db
+      .prepare(`INSERT INTO job (${columns}, ended, idempotency_key) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`)
+      .run(
+        job.id,
+        JSON.stringify(job.request),
+        JSON.stringify(job.state),
+        job.image,
+        job.backupId,
+        job.backupKind,
+        job.createdAtMs,
+        hasEnded(job.state) ? 1 : 0,
+        idempotencyKey,
+      );
+  }
+
+  byIdempotencyKey(key: string): Job | undefined {
+    return this.#one(`SELECT ${columns} FROM job WHERE idempotency_key = ?`, key);
+  }
+
+  get(id: string): Job | undefined {
+    return this.#one(`SELECT ${columns} FROM job WHERE id = ?`, id);
+  }
+
+  /** Newest first. */
+  list(filter: { readonly image?: string | undefined; readonly activeOnly?: boolean; readonly limit: number }): Job[] {
+    return this.#db
+      .prepare(
+        `SELECT ${columns} FROM job WHERE (?1 IS NULL OR image = ?1) AND (?2 = 0 OR ended = 0) ORDER BY seq DESC LIMIT ?3`,
+      )
+      .all(filter.image ?? null, filter.activeOnly === true ? 1 : 0, filter.limit)
+      .map(jobOfRow);
+  }
+
+  saveState(id: string, state: JobState): void {
+    this.#db
+      .prepare('UPDATE job SET state = ?, ended = ? WHERE id = ?')
+      .run(JSON.stringify(state), hasEnded(state) ? 1 : 0, id);
+  }
+
+  saveFacts(id: string, facts: { image: string; backupId: BackupId | null; backupKind: BackupKind | null }): void {
+    this.#db
+      .prepare('UPDATE job SET image = ?, backup_id = ?, backup_kind = ? WHERE id = ?')
+      .run(facts.image, facts.backupId, facts.backupKind, id);
+  }
+
+  /** Forgets jobs that were made before then and have ended. */
+  forget(beforeMs: number): void {
+    this.#db.prepare('DELETE FROM job WHERE ended = 1 AND created_at_ms < ?').run(beforeMs);
+  }
+
+  addLooseEnd(jobId: string, end: LooseEnd): number {
+    const { lastInsertRowid } = this.#db
+      .prepare('INSERT INTO loose_end (job_id, data) VALUES (?, ?)')
+      .run(jobId, JSON.stringify(end));
+    return Number(lastInsertRowid);
+  }
+
+  updateLooseEnd(id: number, end: LooseEnd): void {
+    this.#db.prepare('UPDATE loose_end SET data = ? WHERE id = ?').run(JSON.stringify(end), id);
+  }
+
+  removeLooseEnd(id: number): void {
+    this.#db.prepare('DELETE FROM loose_end WHERE id = ?').run(id);
+  }
+
+  looseEnds(): KeptLooseEnd[] {
+    return this.#db
+      .prepare('SELECT id, job_id, data FROM loose_end ORDER BY id')
+      .all()
+      .map((row: unknown) => {
+        const { id, job_id, data } = looseRowSchema.parse(row);
+        return { id, jobId: job_id, end: JSON.parse(data) as LooseEnd };
+      });
+  }
+
+  #one(sql: string, value: string): Job | undefined {
+    const row = this.#db.prepare(sql).get(value);
+    return row === undefined ? undefined : jobOfRow(row);
+  }
+
+  #migrate(path: string): void {
+    const { user_version: version } = z
+      .object({ user_version: z.number() })
+      .parse(this.#db.prepare('PRAGMA user_version').get());
+    if (version === schemaVersion) return;
+    if (version !== 0) {
+      throw new FerryError(
+        'CONFIG_INVALID',
+        `the job store ${JSON.stringify(path)} has version ${version}, this release knows ${schemaVersion}`,
+        {
+          hint: 'use the newer release, or remove the job store: no backup is lost with it',
+        },
+      );
+    }
+    this.#db.exec(`BEGIN; ${schemaSql} PRAGMA user_version = ${schemaVersion}; COMMIT;`);
+  }
+}
+
+const jobOfRow = (row: unknown): Job => {
+  const parsed = rowSchema.parse(row);
+  return {
+    id: parsed.id,
+    request: JSON.parse(parsed.request) as JobRequest,
+    state: JSON.parse(parsed.state) as JobState,
+    image: parsed.image,
+    backupId: parsed.backup_id as BackupId | null,
+    backupKind: parsed.backup_kind,
+    createdAtMs: parsed.created_at_ms,
+  };
+};

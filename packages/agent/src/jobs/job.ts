@@ -1,0 +1,67 @@
+import type { BackupId } from '@rbdferry/core/model/backup-id.js';
+import type { BackupKind } from '@rbdferry/core/model/chain.js';
+import type { JobState } from '@rbdferry/core/model/job-state.js';
+import type { BackupMode } from '@rbdferry/core/model/planner.js';
+
+/** What the agent was asked to do. Images are spelled as POOL[/NAMESPACE]/IMAGE. */
+export type JobRequest =
+  | {
+      readonly kind: 'backup';
+      readonly image: string;
+      readonly mode: BackupMode;
+      readonly receiver: string;
+      readonly store: string;
+    }
+  | {
+      readonly kind: 'restore';
+      readonly backupId: BackupId;
+      readonly receiver: string;
+      readonly store: string;
+      /** Null for the name the image had. */
+      readonly to: string | null;
+      readonly replace: boolean;
+    };
+
+/** A job as it is kept. */
+export interface Job {
+  readonly id: string;
+  readonly request: JobRequest;
+  readonly state: JobState;
+  readonly createdAtMs: number;
+  /** The image backed up, or the one a restore makes ('' until that is known). */
+  readonly image: string;
+  readonly backupId: BackupId | null;
+  readonly backupKind: BackupKind | null;
+}
+
+/**
+ * Something a job may leave on the source cluster, written down before it is made and struck out once it is settled. Whatever
+ * happens to the agent, what stands here is cleaned up or completed later.
+ */
+export type LooseEnd =
+  | {
+      /** A snapshot for a backup that may or may not have been committed. */
+      readonly kind: 'snapshot';
+      readonly image: string;
+      /** Another image of that name is none of our business. */
+      readonly imageId: string;
+      readonly snap: string;
+      readonly receiver: string;
+      readonly backupId: BackupId;
+    }
+  | {
+      /** A temporary image of a restore. */
+      readonly kind: 'restore';
+      readonly temporary: string;
+      readonly target: string;
+      /** From `swap` on, the temporary image is whole and takes the target's name. */
+      readonly stage: 'import' | 'swap';
+      /** Image id of the temporary image, once known. */
+      readonly imageId: string | null;
+    };
+
+export interface KeptLooseEnd {
+  readonly id: number;
+  readonly jobId: string;
+  readonly end: LooseEnd;
+}

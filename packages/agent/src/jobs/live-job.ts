@@ -1,0 +1,74 @@
+import { EventEmitter } from 'node:events';
+import type { BackupId } from '@rbdferry/core/model/backup-id.js';
+import type { BackupKind } from '@rbdferry/core/model/chain.js';
+import { hasEnded, transition, type JobEvent } from '@rbdferry/core/model/job-state.js';
+import type { Job } from './job.js';
+import type { JobStore } from './job-store.js';
+import { Progress, type ProgressView } from './progress.js';
+
+/** A job as others see it: a plain value. */
+export interface JobView extends Job {
+  readonly progress: ProgressView;
+  /** What a queued job waits for; null otherwise. */
+  readonly waitsFor: string | null;
+}
+
+/** A job that has not ended: its state on disk and in memory are changed together, here only. */
+export class LiveJob {
+  readonly controller = new AbortController();
+  readonly progress = new Progress();
+  readonly warnings: string[] = [];
+  waitsFor: string | null = null;
+  readonly #changes = new EventEmitter().setMaxListeners(0);
+  readonly #store: JobStore;
+  #job: Job;
+
+  constructor(job: Job, store: JobStore) {
+    this.#job = job;
+    this.#store = store;
+  }
+
+  get job(): Job {
+    return this.#job;
+  }
+
+  get ended(): boolean {
+    return hasEnded(this.#job.state);
+  }
+
+  /** Applies an event; one that cannot happen in this state changes nothing. */
+  apply(event: JobEvent): void {
+    const next = transition(this.#job.state, event, Date.now());
+    if (next === null) return;
+    this.#store.saveState(this.#job.id, next);
+    this.#job = { ...this.#job, state: next };
+    this.#changes.emit('change');
+  }
+
+  setFacts(facts: { backupId: BackupId; backupKind: BackupKind; image?: string }): void {
+    const { backupId, backupKind, image = this.#job.image } = facts;
+    this.#store.saveFacts(this.#job.id, { image, backupId, backupKind });
+    this.#job = { ...this.#job, image, backupId, backupKind };
+    this.#changes.emit('change');
+  }
+
+  view(): JobView {
+    const queued = this.#job.state.kind === 'queued';
+    return { ...this.#job, progress: this.progress.view(), waitsFor: queued ? this.waitsFor : null };
+  }
+
+  /** Resolves at the next change, or after this many milliseconds. */
+  changed(withinMs: number, signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const done = () => {
+        clearTimeout(timer);
+        this.#changes.off('change', done);
+        signal.removeEventListener('abort', done);
+        resolve();
+      };
+      const timer = setTimeout(done, withinMs);
+      this.#changes.on('change', done);
+      signal.addEventListener('abort', done, { once: true });
+    });
+  }
+}

@@ -1,0 +1,143 @@
+import type { CephPort } from '@rbdferry/core/ceph/port.js';
+import { toFerryError } from '@rbdferry/core/errors/ferry-error.js';
+import { orThrow } from '@rbdferry/core/errors/parsed.js';
+import type { Logger } from '@rbdferry/core/log/logger.js';
+import type { Backup } from '@rbdferry/core/model/chain.js';
+import { parseImageSpec } from '@rbdferry/core/model/image-spec.js';
+import { transition, type JobEvent } from '@rbdferry/core/model/job-state.js';
+import { commonBackups, newestCommon } from '@rbdferry/core/model/planner.js';
+import { chainsOf, lookAtSource } from '../backup/look-at-source.js';
+import { retire } from '../backup/retire.js';
+import type { ReceiverClient } from '../receiver-client/receiver-client.js';
+import type { JobRunner } from './job-runner.js';
+import type { JobStore } from './job-store.js';
+import type { Job } from './job.js';
+import { ifExists, type LooseEnds, type Settled } from './loose-ends.js';
+
+export interface RecoveryOptions {
+  readonly store: JobStore;
+  readonly looseEnds: LooseEnds;
+  readonly runner: JobRunner;
+  readonly ceph: CephPort;
+  readonly connect: (receiver: string, options: { signal: AbortSignal }) => Promise<ReceiverClient>;
+  readonly log: Logger;
+}
+
+const manyJobs = 100_000;
+
+/**
+ * Settles what earlier jobs left: loose ends on the source cluster, and jobs that an earlier life of the agent was running.
+ * Called at start-up and then again and again, for the sake of receivers and clusters that were not there the last time.
+ */
+export const settleLeftovers = async (options: RecoveryOptions, signal: AbortSignal): Promise<void> => {
+  const { store, looseEnds, runner, log } = options;
+  const settledJobs = new Map<string, Settled>();
+  const open = new Set<string>();
+  for (const { jobId, end, handle } of looseEnds.kept()) {
+    if (signal.aborted) return;
+    if (runner.owns(jobId)) continue;
+    try {
+      const settled = await handle.settle();
+      settledJobs.set(jobId, settled);
+      log.info({ job: jobId, settled: settled.kind, ...end }, 'settled what an earlier job left');
+    } catch (thrown) {
+      open.add(jobId);
+      const error = toFerryError(thrown);
+      log.warn(
+        { job: jobId, code: error.code, error: error.message },
+        'could not settle what an earlier job left; trying again later',
+      );
+    }
+  }
+  for (const job of store.list({ activeOnly: true, limit: manyJobs })) {
+    if (signal.aborted) return;
+    if (job.state.kind !== 'running' || runner.owns(job.id) || open.has(job.id)) continue;
+    try {
+      await endOrphan(job, settledJobs.get(job.id), options, signal);
+    } catch (thrown) {
+      log.warn(
+        { job: job.id, error: toFerryError(thrown).message },
+        'could not find out how the job ended; trying again later',
+      );
+    }
+  }
+};
+
+/** Writes down how a job of an earlier life ended. The receiver is the truth for backups. */
+const endOrphan = async (
+  job: Job,
+  settled: Settled | undefined,
+  options: RecoveryOptions,
+  signal: AbortSignal,
+): Promise<void> => {
+  const event =
+    job.request.kind === 'backup' ? await backupEnd(job, settled, options, signal) : restoreEnd(job, settled);
+  const next = transition(job.state, event, Date.now());
+  if (next !== null) options.store.saveState(job.id, next);
+  options.log.info({ job: job.id, end: event.kind }, 'the agent had been stopped while this job ran');
+};
+
+const interrupted = (job: Job): JobEvent =>
+  job.state.kind === 'running' && job.state.cancelling
+    ? { kind: 'cancelled' }
+    : {
+        kind: 'failed',
+        error: {
+          code: 'JOB_INTERRUPTED',
+          message: 'the agent was stopped while the job ran; what it had begun was cleaned up',
+          hint: 'start it again',
+        },
+      };
+
+/** A restore whose loose end is struck out already had only its own end left to write down. */
+const restoreEnd = (job: Job, settled: Settled | undefined): JobEvent => {
+  const swapped = job.state.kind === 'running' && job.state.phase === 'swap';
+  const done = settled === undefined ? swapped : settled.kind === 'completed';
+  return done ? { kind: 'committed', streamBytes: 0, warnings: [] } : interrupted(job);
+};
+
+const backupEnd = async (
+  job: Job,
+  settled: Settled | undefined,
+  options: RecoveryOptions,
+  signal: AbortSignal,
+): Promise<JobEvent> => {
+  if (job.backupId === null) return interrupted(job);
+  const receiver = await options.connect(job.request.receiver, { signal });
+  try {
+    const known = settled?.kind === 'completed' ? settled.backup : null;
+    const backup = known ?? (await findBackup(receiver, job.backupId));
+    if (backup === null) return interrupted(job);
+    const warnings: string[] = [];
+    await retireAllButNewest(job, receiver, options.ceph, (warning) => warnings.push(warning));
+    return { kind: 'committed', streamBytes: Number(backup.streamBytes), warnings };
+  } finally {
+    receiver.close();
+  }
+};
+
+/** A backup at the receiver, or null when the receiver says that there is none. */
+export const findBackup = async (receiver: ReceiverClient, id: Backup['id']): Promise<Backup | null> => {
+  try {
+    return await receiver.backup(id, {});
+  } catch (thrown) {
+    if (toFerryError(thrown).code === 'BACKUP_NOT_FOUND') return null;
+    throw thrown;
+  }
+};
+
+/** The last step of a backup that an earlier life committed but did not finish. */
+const retireAllButNewest = async (
+  job: Job,
+  receiver: ReceiverClient,
+  ceph: CephPort,
+  warn: (message: string) => void,
+): Promise<void> => {
+  const spec = orThrow(parseImageSpec(job.image), 'INVALID_IMAGE_SPEC');
+  const source = await ifExists(lookAtSource(ceph, spec, {}));
+  if (source === null) return;
+  const chains = await chainsOf(source, job.request.store, receiver, {});
+  const newest = newestCommon(source.view, chains);
+  const earlier = commonBackups(source.view, chains).filter((backup) => backup !== newest);
+  await retire(ceph, spec, earlier, warn);
+};

@@ -1,0 +1,44 @@
+import type { CephPort, ImageInfo, Snapshot } from '@rbdferry/core/ceph/port.js';
+import { parseBackupId, type BackupId } from '@rbdferry/core/model/backup-id.js';
+import type { Lineage } from '@rbdferry/core/model/chain.js';
+import type { ImageSpec } from '@rbdferry/core/model/image-spec.js';
+import { z } from 'zod';
+
+/** image-meta of rbdferry on source images; never part of a backup. */
+const ownPrefix = 'rbdferry.';
+const lineageKey = `${ownPrefix}lineage`;
+
+const schema = z.object({
+  v: z.literal(1),
+  backupId: z.string().refine((text) => parseBackupId(text).ok),
+  imageId: z.string(),
+  snapId: z.number(),
+});
+
+/** What the image says of the restore that made it; null when it says nothing readable. */
+export const lineageOf = (metadata: ReadonlyMap<string, string>): Lineage | null => {
+  const text = metadata.get(lineageKey);
+  if (text === undefined) return null;
+  try {
+    const { data } = schema.safeParse(JSON.parse(text));
+    return data === undefined ? null : { ...data, backupId: data.backupId as BackupId };
+  } catch {
+    return null;
+  }
+};
+
+/** Writes on a restored image which backup it is, so that its chain can go on. */
+export const writeLineage = (
+  ceph: CephPort,
+  image: ImageSpec,
+  of: { readonly backupId: BackupId; readonly info: ImageInfo; readonly snapshot: Snapshot },
+): Promise<void> =>
+  ceph.setMetadata(
+    image,
+    lineageKey,
+    JSON.stringify({ v: 1, backupId: of.backupId, imageId: of.info.id, snapId: of.snapshot.id }),
+  );
+
+/** The user's own image-meta. */
+export const userMetadata = (metadata: ReadonlyMap<string, string>): Record<string, string> =>
+  Object.fromEntries([...metadata].filter(([key]) => !key.startsWith(ownPrefix)));

@@ -1,0 +1,163 @@
+import { makeClientConstructor, type Client } from '@grpc/grpc-js';
+import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
+import type {
+  OpenPushResponse,
+  PullResponse,
+  PushRequest,
+  PushResponse,
+  TransferServiceClient,
+} from '@rbdferry/core/gen/rbdferry/v1/transfer.js';
+import type { BackupId, SnapName } from '@rbdferry/core/model/backup-id.js';
+import type { Backup, Chain, SourceFacts, StreamEnd } from '@rbdferry/core/model/chain.js';
+import { callClientStream, callServerStream, callUnary, type CallSettings } from '@rbdferry/core/rpc/calls.js';
+import { transferDefinition } from '@rbdferry/core/rpc/hot-data.js';
+import { clientOptions } from '@rbdferry/core/rpc/options.js';
+import { agreeOnProtocol, protocolVersions, software } from '@rbdferry/core/rpc/protocol.js';
+import { clientCredentials } from '@rbdferry/core/rpc/tls.js';
+import { backupFromWire, chainFromWire, requireField, sourceToWire } from '@rbdferry/core/wire/convert.js';
+import type { ReceiverConfig } from '../config.js';
+
+/** Deadlines in milliseconds. Opening a push may roll a large image back first; listing may read a whole store. */
+const deadlines = { connect: 20_000, quick: 60_000, open: 30 * 60_000, list: 10 * 60_000 } as const;
+
+const TransferClient = makeClientConstructor(transferDefinition, 'rbdferry.v1.TransferService') as unknown as new (
+  ...args: ConstructorParameters<typeof Client>
+) => TransferServiceClient;
+
+interface Options {
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** A push under way. */
+export interface Push {
+  /** Sends a part of the diff stream; resolves when there is room for more. The buffer must not be changed afterwards. */
+  send(data: Uint8Array): Promise<void>;
+  /** Ends the stream; answers the backup that the receiver made of it. */
+  commit(end: StreamEnd): Promise<Backup>;
+  /** Gives up; the receiver is told. */
+  cancel(): void;
+}
+
+/** A receiver as the agent uses it, over one connection. Throws FerryError only. */
+export class ReceiverClient {
+  readonly name: string;
+  readonly #client: TransferServiceClient;
+  readonly #peer: CallSettings['peer'];
+
+  private constructor(name: string, client: TransferServiceClient, address: string) {
+    this.name = name;
+    this.#client = client;
+    this.#peer = { unreachable: 'RECEIVER_UNREACHABLE', peer: `receiver ${JSON.stringify(name)} at ${address}` };
+  }
+
+  /**
+   * Connects with the certificate files as they are now, and shakes hands.
+   * @throws RECEIVER_UNREACHABLE, TLS_FAILED, ACCESS_DENIED, PROTOCOL_MISMATCH, CONFIG_*
+   */
+  static async connect(name: string, config: ReceiverConfig, options: Options): Promise<ReceiverClient> {
+    const credentials = await clientCredentials(config.tls);
+    const client = new TransferClient(config.address, credentials, clientOptions(config.window));
+    const receiver = new ReceiverClient(name, client, config.address);
+    try {
+      await receiver.#handshake(options);
+      return receiver;
+    } catch (thrown) {
+      receiver.close();
+      throw thrown;
+    }
+  }
+
+  close(): void {
+    this.#client.close();
+  }
+
+  /** Chains of images of this name, from whatever pool or cluster; null for the whole store. */
+  async *chains(store: string, image: string | null, options: Options): AsyncGenerator<Chain, void, undefined> {
+    const request = { store, image: image ?? '' };
+    const stream = callServerStream(
+      (metadata, callOptions) => this.#client.listChains(request, metadata, callOptions),
+      this.#settings(options, deadlines.list),
+    );
+    for await (const { chain } of stream) yield chainFromWire(requireField(chain, 'chain'));
+  }
+
+  /** @throws BACKUP_NOT_FOUND, STORE_NOT_FOUND, ACCESS_DENIED */
+  async backup(id: BackupId, options: Options): Promise<Backup> {
+    const { backup } = await callUnary(
+      this.#client.getBackup.bind(this.#client),
+      { backupId: id },
+      this.#settings(options, deadlines.quick),
+    );
+    return backupFromWire(requireField(backup, 'backup'));
+  }
+
+  openPush(
+    push: { store: string; source: SourceFacts; snap: SnapName; baseId: BackupId | null },
+    options: Options,
+  ): Promise<OpenPushResponse> {
+    return callUnary(
+      this.#client.openPush.bind(this.#client),
+      { store: push.store, source: sourceToWire(push.source), snap: push.snap, baseId: push.baseId ?? '' },
+      this.#settings(options, deadlines.open),
+    );
+  }
+
+  /** The stream of an opened push. */
+  async push(transferId: string, options: Options): Promise<Push> {
+    const call = callClientStream<PushRequest, PushResponse>(
+      (metadata, callOptions, callback) => this.#client.push(metadata, callOptions, callback),
+      this.#settings(options),
+    );
+    await call.write({ part: { $case: 'header', value: { transferId } } });
+    return {
+      send: (data) => {
+        const value = Buffer.from(data.buffer, data.byteOffset, data.length);
+        return call.write({ part: { $case: 'data', value } });
+      },
+      async commit({ streamBytes, streamSha256 }) {
+        const commit = { streamBytes, streamSha256: Buffer.from(streamSha256) };
+        await call.write({ part: { $case: 'commit', value: commit } });
+        const { backup } = await call.finish();
+        return backupFromWire(requireField(backup, 'backup'));
+      },
+      cancel: () => {
+        call.cancel();
+      },
+    };
+  }
+
+  /** A backup's whole content. Ends normally only after the trailer, which `onTrailer` gets. */
+  async *pull(
+    id: BackupId,
+    onTrailer: (trailer: StreamEnd) => void,
+    options: Options,
+  ): AsyncGenerator<Uint8Array, void, undefined> {
+    const stream = callServerStream<PullResponse>(
+      (metadata, callOptions) => this.#client.pull({ backupId: id }, metadata, callOptions),
+      this.#settings(options),
+    );
+    let whole = false;
+    for await (const { part } of stream) {
+      if (part?.$case === 'data') yield part.value;
+      if (part?.$case === 'trailer') {
+        whole = true;
+        onTrailer(part.value);
+      }
+    }
+    if (!whole)
+      throw new FerryError('STREAM_TRUNCATED', `${this.#peer.peer} ended the stream of ${id} without its trailer`);
+  }
+
+  async #handshake(options: Options): Promise<void> {
+    const answer = await callUnary(
+      this.#client.handshake.bind(this.#client),
+      { protocolMin: protocolVersions.min, protocolMax: protocolVersions.max, software, capabilities: [] },
+      this.#settings(options, deadlines.connect),
+    );
+    agreeOnProtocol({ protocolMin: answer.protocol, protocolMax: answer.protocol, software: answer.software });
+  }
+
+  #settings({ signal }: Options, timeoutMs?: number): CallSettings {
+    return { peer: this.#peer, signal, timeoutMs };
+  }
+}

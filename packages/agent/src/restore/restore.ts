@@ -1,0 +1,187 @@
+import { createHash } from 'node:crypto';
+import type { ByteSink, ImageInfo, Snapshot } from '@rbdferry/core/ceph/port.js';
+import { DiffError } from '@rbdferry/core/diff/diff-error.js';
+import { DiffParser } from '@rbdferry/core/diff/diff-parser.js';
+import { FerryError, throwIfAborted, toFerryError } from '@rbdferry/core/errors/ferry-error.js';
+import type { BackupId } from '@rbdferry/core/model/backup-id.js';
+import type { Backup, Layout, StreamEnd } from '@rbdferry/core/model/chain.js';
+import { formatImageSpec, type ImageSpec } from '@rbdferry/core/model/image-spec.js';
+import { watchStall, withinStallTime } from '@rbdferry/core/transfer/stall.js';
+import { expectedDiff, streamError } from '@rbdferry/core/transfer/stream-check.js';
+import type { JobContext, JobOutcome } from '../jobs/job-context.js';
+import { ifExists, type LooseEndHandle } from '../jobs/loose-ends.js';
+import { writeLineage } from '../lineage.js';
+import { checkTarget, layoutFor, targetOf, temporaryName } from './target.js';
+
+export interface RestoreRequest {
+  readonly backupId: BackupId;
+  readonly to: ImageSpec | null;
+  readonly replace: boolean;
+}
+
+/**
+ * Restores one backup; the caller holds the target. Everything goes into a temporary image; the target is touched last,
+ * when the new image is whole, and what it replaces goes to the trash.
+ */
+export const runRestore = async (request: RestoreRequest, job: JobContext): Promise<JobOutcome> => {
+  job.phase('plan');
+  const backup = await job.receiver.backup(request.backupId, job);
+  const target = targetOf(backup, request.to);
+  job.facts({ backupId: backup.id, backupKind: backup.kind, image: formatImageSpec(target) });
+  await job.hold(formatImageSpec(target));
+  await checkTarget(target, request.replace, job);
+  throwIfAborted(job.signal);
+
+  const temporary = temporaryName(target, backup, job.now());
+  const looseEnd = job.looseEnd({
+    kind: 'restore',
+    temporary: formatImageSpec(temporary),
+    target: formatImageSpec(target),
+    stage: 'import',
+    imageId: null,
+  });
+  try {
+    const streamBytes = await importInto(temporary, backup, job);
+    job.phase('verify');
+    const whole = await verify(temporary, backup, job);
+    await dress(temporary, backup, whole, job);
+    throwIfAborted(job.signal);
+    job.phase('swap');
+    await swap({ temporary, target, replace: request.replace, imageId: whole.info.id }, looseEnd, job);
+    looseEnd.close();
+    return { streamBytes };
+  } catch (thrown) {
+    await cleanUp(looseEnd, job);
+    throw thrown;
+  }
+};
+
+const importInto = async (temporary: ImageSpec, backup: Backup, job: JobContext): Promise<bigint> => {
+  const layout = await layoutFor(temporary, backup, job);
+  await job.ceph.create(temporary, layout, job);
+  job.phase('transfer');
+  const ending = new AbortController();
+  const signal = AbortSignal.any([job.signal, ending.signal]);
+  // Not the job's signal: the sink is ended by its own abort, which closes the input and leaves no lock.
+  const sink = job.ceph.importDiff(temporary);
+  try {
+    return await receive(backup, layout, sink, { ...job, signal });
+  } catch (thrown) {
+    await sink.abort();
+    throw thrown instanceof DiffError ? streamError(thrown) : thrown;
+  } finally {
+    ending.abort(new FerryError('CANCELLED', 'the transfer has ended'));
+  }
+};
+
+const receive = async (
+  backup: Backup,
+  layout: Layout,
+  sink: ByteSink,
+  job: Pick<JobContext, 'receiver' | 'signal' | 'config' | 'progress'>,
+): Promise<bigint> => {
+  const stallMs = job.config.stall_timeout;
+  const parser = new DiffParser(expectedDiff(layout, { snap: backup.snap, fromSnap: null }));
+  const hash = createHash('sha256');
+  let trailer: StreamEnd | undefined;
+  let endRecord: Uint8Array | undefined;
+  const onTrailer = (commit: StreamEnd) => {
+    trailer = commit;
+  };
+  const stream = watchStall(job.receiver.pull(backup.id, onTrailer, job), stallMs, 'the receiver sent no data');
+  for await (const data of stream) {
+    parser.push(data);
+    hash.update(data);
+    if (parser.ended) endRecord ??= data.subarray(-1);
+    const body = parser.ended ? data.subarray(0, -1) : data;
+    if (body.length > 0) await withinStallTime(sink.write(body), stallMs, 'rbd import-diff took no data');
+    job.progress.add(data.length);
+  }
+  parser.finish();
+  if (trailer?.streamBytes !== parser.bytesConsumed || !hash.digest().equals(trailer.streamSha256)) {
+    throw new FerryError('DIGEST_MISMATCH', `what arrived of ${backup.id} is not what the receiver sent`);
+  }
+  // Only now may import-diff make the snapshot: a restored image has it if and only if it is whole.
+  if (endRecord !== undefined) await sink.write(endRecord);
+  await withinStallTime(sink.finish(), stallMs, 'rbd import-diff did not end');
+  return parser.bytesConsumed;
+};
+
+interface Whole {
+  readonly info: ImageInfo;
+  readonly snapshot: Snapshot;
+}
+
+/** Looks at the temporary image with Ceph's own eyes. @throws VERIFY_FAILED */
+const verify = async (temporary: ImageSpec, backup: Backup, job: JobContext): Promise<Whole> => {
+  const [info, snapshots] = await Promise.all([job.ceph.info(temporary, job), job.ceph.snapshots(temporary, job)]);
+  const snapshot = snapshots.find((each) => each.name === backup.snap);
+  const size = backup.sizeBytes;
+  if (snapshot !== undefined && snapshot.sizeBytes === size && info.sizeBytes === size) return { info, snapshot };
+  throw new FerryError(
+    'VERIFY_FAILED',
+    `the restored image has ${info.sizeBytes} bytes and ${snapshot === undefined ? 'no' : 'its'} snapshot; expected ${size} bytes and ${backup.snap}`,
+  );
+};
+
+/** Gives the image what is not in the diff: the user's image-meta, and where it comes from. */
+const dress = async (temporary: ImageSpec, backup: Backup, whole: Whole, job: JobContext): Promise<void> => {
+  for (const [key, value] of Object.entries(backup.source?.metadata ?? {})) {
+    await job.ceph.setMetadata(temporary, key, value, job);
+  }
+  if (backup.source?.metadataOmitted === true) {
+    job.warn('the image-meta of the image was too large to be backed up and is not restored');
+  }
+  if (backup.source !== null) await writeLineage(job.ceph, temporary, { backupId: backup.id, ...whole });
+};
+
+/**
+ * If we die here: before `swap` is written down the temporary image is removed; after it, the target is the old image (and
+ * the temporary one is removed), or missing (and the temporary one takes its name), or the new image.
+ */
+const swap = async (
+  what: { temporary: ImageSpec; target: ImageSpec; replace: boolean; imageId: string },
+  looseEnd: LooseEndHandle,
+  job: JobContext,
+): Promise<void> => {
+  const { temporary, target, imageId } = what;
+  looseEnd.update({
+    kind: 'restore',
+    temporary: formatImageSpec(temporary),
+    target: formatImageSpec(target),
+    stage: 'swap',
+    imageId,
+  });
+  const old = what.replace ? await ifExists(job.ceph.info(target, job)) : null;
+  if (old !== null) {
+    await checkTarget(target, what.replace, job);
+    await job.ceph.moveToTrash(target, new Date(job.now() + job.config.trash_expiry));
+    job.warn(`the image that was there is in the trash as ${old.id}; \`rbd trash restore\` brings it back`);
+  }
+  try {
+    await job.ceph.rename(temporary, target);
+  } catch (thrown) {
+    if (old !== null) await putBack(old.id, target, job);
+    throw thrown;
+  }
+};
+
+const putBack = async (oldId: string, target: ImageSpec, job: JobContext): Promise<void> => {
+  try {
+    await job.ceph.restoreFromTrash(oldId, target);
+  } catch (thrown) {
+    job.log.error(
+      { image: formatImageSpec(target), id: oldId, error: toFerryError(thrown).message },
+      'could not bring the old image back from the trash',
+    );
+  }
+};
+
+const cleanUp = async (looseEnd: LooseEndHandle, job: JobContext): Promise<void> => {
+  job.phase('clean-up');
+  try {
+    await looseEnd.settle();
+  } catch (thrown) {
+    job.log.warn({ error: toFerryError(thrown).message }, 'could not clean up yet; the agent tries again');
+  }
+};

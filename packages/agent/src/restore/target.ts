@@ -1,0 +1,71 @@
+import type { ImageLayout } from '@rbdferry/core/ceph/port.js';
+import { FerryError, toFerryError } from '@rbdferry/core/errors/ferry-error.js';
+import type { Backup } from '@rbdferry/core/model/chain.js';
+import { formatImageSpec, type ImageSpec } from '@rbdferry/core/model/image-spec.js';
+import type { JobContext } from '../jobs/job-context.js';
+import { ifExists } from '../jobs/loose-ends.js';
+
+type Deps = Pick<JobContext, 'ceph' | 'signal'>;
+
+/** Where the backup goes: the name asked for, or the one the image had. @throws INVALID_REQUEST when neither is known */
+export const targetOf = (backup: Backup, to: ImageSpec | null): ImageSpec => {
+  if (to !== null) return to;
+  if (backup.source !== null) return backup.source.identity.image;
+  throw new FerryError(
+    'INVALID_REQUEST',
+    `${backup.id} was made by the older tool, which did not record the image's pool`,
+    {
+      hint: 'name the image to restore to with --to POOL/IMAGE',
+    },
+  );
+};
+
+/** @throws IMAGE_EXISTS, IMAGE_IN_USE, POOL_NOT_FOUND, NAMESPACE_NOT_FOUND */
+export const checkTarget = async (target: ImageSpec, replace: boolean, { ceph, signal }: Deps): Promise<void> => {
+  // Also the check that the pool is there.
+  const names = await ceph.list(target, { signal });
+  if (!names.includes(target.image)) return;
+  const name = formatImageSpec(target);
+  if (!replace) throw new FerryError('IMAGE_EXISTS', `the image ${name} exists`);
+  const watchers = await ifExists(ceph.watchers(target, { signal }));
+  if (watchers !== null && watchers.length > 0) {
+    throw new FerryError('IMAGE_IN_USE', `the image ${name} is in use by ${watchers.join(', ')}`);
+  }
+};
+
+/** The layout the image had; a backup of the older tool gets that of Ceph's own defaults. @throws CANNOT_RECREATE */
+export const layoutFor = async (temporary: ImageSpec, backup: Backup, { ceph, signal }: Deps): Promise<ImageLayout> => {
+  if (backup.source === null) return { ...defaultLayout, sizeBytes: backup.sizeBytes };
+  const { layout } = backup.source;
+  const { dataPool } = layout;
+  if (dataPool === null) return layout;
+  try {
+    await ceph.list({ pool: dataPool, namespace: '' }, { signal });
+    return layout;
+  } catch (thrown) {
+    const error = toFerryError(thrown);
+    if (error.code !== 'POOL_NOT_FOUND' && error.code !== 'CEPH_PERMISSION') throw error;
+    throw new FerryError(
+      'CANNOT_RECREATE',
+      `${formatImageSpec(temporary)} needs the data pool ${JSON.stringify(dataPool)}: ${error.message}`,
+      {
+        hint: 'create the pool and give the CephX user of the agent `profile rbd` on it',
+        cause: error,
+      },
+    );
+  }
+};
+
+const defaultLayout = {
+  objectSizeBytes: 4 * 1024 * 1024,
+  stripeUnitBytes: 4 * 1024 * 1024,
+  stripeCount: 1,
+  features: ['layering', 'exclusive-lock', 'object-map', 'fast-diff', 'deep-flatten'],
+  dataPool: null,
+} as const;
+
+/** Beside the target, so that a rename is all the swap needs. */
+export const temporaryName = (target: ImageSpec, backup: Backup, nowMs: number): ImageSpec => ({
+  ...target,
+  image: `${target.image}.rbdferry-restore.${backup.snap.slice(0, 10)}.${nowMs.toString(36)}`,
+});

@@ -1,0 +1,56 @@
+import { BackupKind, type ErrorDetail } from '@rbdferry/core/gen/rbdferry/v1/model.js';
+import { JobKind, type Job as WireJob } from '@rbdferry/core/gen/rbdferry/v1/control.js';
+import type { JobView } from '../jobs/live-job.js';
+
+/** A job as it goes over the control API. */
+export const jobToWire = (view: JobView): WireJob => {
+  const { state, request } = view;
+  return {
+    id: view.id,
+    kind: request.kind === 'backup' ? JobKind.BACKUP : JobKind.RESTORE,
+    image: view.image,
+    receiver: request.receiver,
+    store: request.store,
+    backupId: view.backupId ?? '',
+    backupKind: kindToWire(view),
+    createdAtMs: BigInt(view.createdAtMs),
+    startedAtMs: BigInt(state.kind === 'queued' ? 0 : state.startedAtMs),
+    endedAtMs: BigInt(state.kind === 'queued' || state.kind === 'running' ? 0 : state.endedAtMs),
+    state: stateToWire(view),
+  };
+};
+
+const kindToWire = ({ backupKind }: JobView): BackupKind => {
+  if (backupKind === null) return BackupKind.UNSPECIFIED;
+  return backupKind === 'full' ? BackupKind.FULL : BackupKind.INCREMENTAL;
+};
+
+const stateToWire = ({ state, progress, waitsFor }: JobView): WireJob['state'] => {
+  switch (state.kind) {
+    case 'queued':
+      return { $case: 'queued', value: { waitsFor: waitsFor ?? '' } };
+    case 'running':
+      return {
+        $case: 'running',
+        value: {
+          phase: state.phase,
+          doneBytes: BigInt(progress.doneBytes),
+          totalBytes: progress.totalBytes === null ? undefined : BigInt(progress.totalBytes),
+          rateBytesPerSecond: BigInt(progress.bytesPerSecond),
+          etaSeconds: progress.etaSeconds ?? undefined,
+          cancelling: state.cancelling,
+        },
+      };
+    case 'committed':
+      return {
+        $case: 'committed',
+        value: { streamBytes: BigInt(state.streamBytes), warnings: [...state.warnings] },
+      };
+    case 'failed': {
+      const error: ErrorDetail = state.error;
+      return { $case: 'failed', value: { error } };
+    }
+    case 'cancelled':
+      return { $case: 'cancelled', value: {} };
+  }
+};

@@ -1,0 +1,52 @@
+import { z } from 'zod';
+import { nameProblem, parsePoolSpec } from '../model/image-spec.js';
+import { parseDuration, parseSize } from '../model/quantity.js';
+import type { Parsed } from '../model/parsed.js';
+
+/** A schema from one of the model's parsers; the parser's words become the issue's message. */
+const fromParser = <T>(parse: (text: string) => Parsed<T>) =>
+  z.string().transform((text, context): T => {
+    const result = parse(text);
+    if (result.ok) return result.value;
+    context.addIssue({ code: 'custom', message: result.problem });
+    return z.NEVER;
+  });
+
+/** A name of a store, receiver or client: legal wherever an image name is. */
+export const nameSchema = (what: string) =>
+  z.string().superRefine((name, context) => {
+    const problem = nameProblem(what, name);
+    if (problem !== undefined) context.addIssue({ code: 'custom', message: problem });
+  });
+
+/** `90s`, `10m`, `36h`, `7d`; milliseconds. */
+export const durationSchema = fromParser(parseDuration);
+
+/** `64MiB`, `1GB` or a plain number of bytes. */
+export const sizeSchema = z.union([z.int().nonnegative(), fromParser(parseSize)]);
+
+/** `POOL` or `POOL/NAMESPACE`. */
+export const poolSchema = fromParser(parsePoolSpec);
+
+/** How a daemon reaches its cluster: one conf, one CephX user, one keyring. */
+export const cephSchema = z.strictObject({
+  conf: z.string().min(1).default('/etc/ceph/ceph.conf'),
+  user: z
+    .string()
+    .min(1)
+    .regex(/^(?!client\.)[A-Za-z0-9_.-]+$/, "expected a CephX id without the leading 'client.'"),
+  keyring: z.string().min(1).optional(),
+  /** Deadline of quick rbd commands. */
+  command_timeout: durationSchema.default(60_000),
+});
+
+export const tlsSchema = z.strictObject({
+  ca: z.string().min(1),
+  cert: z.string().min(1),
+  key: z.string().min(1),
+});
+
+export const logLevelSchema = z.enum(['debug', 'info', 'warn', 'error']).default('info');
+
+/** `HOST:PORT`; an IPv6 address stands in brackets. */
+export const addressSchema = z.string().regex(/^(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9.-]+):\d{1,5}$/, 'expected HOST:PORT');

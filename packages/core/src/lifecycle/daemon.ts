@@ -1,0 +1,40 @@
+import { toFerryError } from '../errors/ferry-error.js';
+import type { Logger } from '../log/logger.js';
+
+/** A running daemon. */
+export interface Running {
+  /** Ends what is under way within the grace time and lets go of everything. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Runs a daemon in the foreground until SIGTERM or SIGINT; a second signal ends it at once.
+ * A start that fails prints code, message and hint on stderr and exits with the code's exit status.
+ */
+export const runDaemon = async (start: () => Promise<{ running: Running; log: Logger }>): Promise<void> => {
+  try {
+    const { running, log } = await start();
+    await stopOnSignal(running, log);
+  } catch (thrown) {
+    const error = toFerryError(thrown);
+    process.stderr.write(`${error.code}: ${error.message}\nhint: ${error.hint}\n`);
+    process.exitCode = error.entry.exit;
+  }
+};
+
+const stopOnSignal = async (running: Running, log: Logger): Promise<void> => {
+  const signal = await new Promise<string>((resolve) => {
+    for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, resolve);
+  });
+  for (const name of ['SIGTERM', 'SIGINT'] as const) {
+    process.once(name, () => {
+      log.warn('a second signal: leaving at once');
+      process.exit(1);
+    });
+  }
+  log.info({ signal }, 'stopping');
+  await running.stop();
+  log.info('stopped');
+  // Idle channels and child pipes must not keep a stopped daemon alive.
+  process.exit(0);
+};

@@ -1,0 +1,95 @@
+import type { BackupId } from './backup-id.js';
+import { chainSource, sameSpec, type Backup, type Chain, type Lineage, type SourceIdentity } from './chain.js';
+
+export type BackupMode = 'full' | 'incr' | 'auto';
+
+/** What the source has. */
+export interface SourceView {
+  readonly identity: SourceIdentity;
+  readonly snapshots: readonly { readonly id: number; readonly name: string }[];
+  /** Set when the image was made by a restore and says so itself. */
+  readonly lineage: Lineage | null;
+}
+
+/** Why there is nothing to build an increment on, with what was seen. */
+export type NoBase =
+  | { readonly reason: 'no-chain' }
+  | { readonly reason: 'image-recreated'; readonly chainImageId: string; readonly imageId: string }
+  | { readonly reason: 'no-common-snapshot'; readonly newestBackup: BackupId };
+
+export type Plan =
+  | { readonly kind: 'full'; readonly because: 'asked' | NoBase['reason'] }
+  | { readonly kind: 'incremental'; readonly base: Backup }
+  | { readonly kind: 'refused'; readonly refusal: NoBase };
+
+/**
+ * Decides between full, incremental and refusal from what both sides have.
+ *
+ * The base is the newest backup whose snapshot the source still has. A snapshot is the backup's when name, snapshot id and
+ * image id agree, or when the image's lineage says that a restore of this very backup made it. Chains of the older
+ * tool are never built on.
+ */
+export const planBackup = (mode: BackupMode, source: SourceView, chains: readonly Chain[]): Plan => {
+  if (mode === 'full') return { kind: 'full', because: 'asked' };
+  const base = newestCommon(source, chains);
+  if (base !== null) return { kind: 'incremental', base };
+  const refusal = whyNoBase(source, chains);
+  return mode === 'auto' ? { kind: 'full', because: refusal.reason } : { kind: 'refused', refusal };
+};
+
+/** The newest backup whose snapshot the source still has, or null. */
+export const newestCommon = (source: SourceView, chains: readonly Chain[]): Backup | null =>
+  commonBackups(source, chains).reduce<Backup | null>(
+    (best, backup) => (best === null || backup.snap > best.snap ? backup : best),
+    null,
+  );
+
+/** Every backup whose snapshot the source still has. */
+export const commonBackups = (source: SourceView, chains: readonly Chain[]): Backup[] =>
+  chains
+    .filter((chain) => !chain.legacy)
+    .flatMap((chain) => chain.backups)
+    .filter((backup) => isCommon(backup, source));
+
+const isCommon = (backup: Backup, source: SourceView): boolean => {
+  const snap = source.snapshots.find((each) => each.name === backup.snap);
+  if (snap === undefined || backup.source === null) return false;
+  const { identity, snapId } = backup.source;
+  const sameImage =
+    identity.fsid === source.identity.fsid &&
+    identity.image.pool === source.identity.image.pool &&
+    identity.image.namespace === source.identity.image.namespace &&
+    identity.imageId === source.identity.imageId;
+  if (sameImage && snapId === snap.id) return true;
+  const { lineage } = source;
+  return (
+    lineage !== null &&
+    lineage.imageId === source.identity.imageId &&
+    lineage.backupId === backup.id &&
+    lineage.snapId === snap.id
+  );
+};
+
+const whyNoBase = (source: SourceView, chains: readonly Chain[]): NoBase => {
+  const ours = chains.filter((chain) => {
+    const identity = chainSource(chain);
+    return (
+      identity !== null && identity.fsid === source.identity.fsid && sameSpec(identity.image, source.identity.image)
+    );
+  });
+  const newest = ours
+    .flatMap((chain) => chain.backups)
+    .reduce<Backup | null>((best, each) => (best === null || each.snap > best.snap ? each : best), null);
+  if (newest?.source == null) return { reason: 'no-chain' };
+  const known = ours.some((chain) =>
+    chain.backups.some((backup) => backup.source?.identity.imageId === source.identity.imageId),
+  );
+  if (!known && source.lineage?.imageId !== source.identity.imageId) {
+    return {
+      reason: 'image-recreated',
+      chainImageId: newest.source.identity.imageId,
+      imageId: source.identity.imageId,
+    };
+  }
+  return { reason: 'no-common-snapshot', newestBackup: newest.id };
+};

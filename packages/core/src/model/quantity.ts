@@ -1,0 +1,36 @@
+import { parsed, quoted, unparsed, type Parsed } from './parsed.js';
+
+const byteUnits: Record<string, number> = {
+  '': 1,
+  b: 1,
+  k: 1024,
+  m: 1024 ** 2,
+  g: 1024 ** 3,
+  t: 1024 ** 4,
+  kib: 1024,
+  mib: 1024 ** 2,
+  gib: 1024 ** 3,
+  tib: 1024 ** 4,
+  kb: 1e3,
+  mb: 1e6,
+  gb: 1e9,
+  tb: 1e12,
+};
+
+const timeUnits: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 };
+
+const parseQuantity = (text: string, units: Record<string, number>, expected: string): Parsed<number> => {
+  const match = /^(\d+(?:\.\d+)?)\s*([A-Za-z]*)$/.exec(text.trim());
+  const unit = match === null ? undefined : units[(match[2] ?? '').toLowerCase()];
+  if (match === null || unit === undefined) return unparsed(`${quoted(text)} is not ${expected}`);
+  const value = Math.round(Number(match[1]) * unit);
+  return Number.isSafeInteger(value) ? parsed(value) : unparsed(`${quoted(text)} is too large`);
+};
+
+/** Bytes from `64MiB`, `1.5GiB`, `100MB` (decimal), `64M` (binary, as rbd has it) or a plain number. */
+export const parseSize = (text: string): Parsed<number> =>
+  parseQuantity(text, byteUnits, 'a size such as 64MiB or 2GB');
+
+/** Milliseconds from `500ms`, `90s`, `10m`, `36h`, `7d`, `2w`. A unit is required. */
+export const parseDuration = (text: string): Parsed<number> =>
+  parseQuantity(text, timeUnits, 'a duration such as 90s, 10m, 36h or 7d');

@@ -1,0 +1,153 @@
+import type {
+  CallOptions as GrpcCallOptions,
+  ClientReadableStream,
+  ClientUnaryCall,
+  ClientWritableStream,
+  ServiceError,
+} from '@grpc/grpc-js';
+import { Metadata } from '@grpc/grpc-js';
+import { FerryError, abortReason, throwIfAborted } from '../errors/ferry-error.js';
+import { errorFromCall, type PeerCodes } from './error-wire.js';
+
+export interface CallSettings {
+  readonly peer: PeerCodes;
+  readonly signal?: AbortSignal | undefined;
+  /** After this the call fails with the peer's `unreachable` code. Milliseconds. */
+  readonly timeoutMs?: number | undefined;
+}
+
+type UnaryMethod<Req, Res> = (
+  request: Req,
+  metadata: Metadata,
+  options: Partial<GrpcCallOptions>,
+  callback: (error: ServiceError | null, response: Res) => void,
+) => ClientUnaryCall;
+
+const optionsOf = ({ timeoutMs }: CallSettings): Partial<GrpcCallOptions> =>
+  timeoutMs === undefined ? {} : { deadline: Date.now() + timeoutMs };
+
+/** Aborting the signal cancels the call; answers what undoes that. */
+const cancelOnAbort = (call: { cancel(): void }, signal: AbortSignal | undefined): (() => void) => {
+  const cancel = () => {
+    call.cancel();
+  };
+  signal?.addEventListener('abort', cancel, { once: true });
+  return () => signal?.removeEventListener('abort', cancel);
+};
+
+const explain = (thrown: unknown, { peer, signal }: CallSettings): FerryError =>
+  signal?.aborted === true ? abortReason(signal) : errorFromCall(thrown, peer);
+
+/** A unary call as a promise that throws FerryError. `method` must be bound to its client. */
+export const callUnary = async <Req, Res>(
+  method: UnaryMethod<Req, Res>,
+  request: Req,
+  settings: CallSettings,
+): Promise<Res> => {
+  throwIfAborted(settings.signal);
+  let release = () => {};
+  try {
+    return await new Promise<Res>((resolve, reject) => {
+      const call = method(request, new Metadata(), optionsOf(settings), (error, response) => {
+        if (error === null) resolve(response);
+        else reject(error);
+      });
+      release = cancelOnAbort(call, settings.signal);
+    });
+  } catch (thrown) {
+    throw explain(thrown, settings);
+  } finally {
+    release();
+  }
+};
+
+/** A server stream as an iterable that throws FerryError; leaving the loop early tells the server. */
+export async function* callServerStream<Res>(
+  start: (metadata: Metadata, options: Partial<GrpcCallOptions>) => ClientReadableStream<Res>,
+  settings: CallSettings,
+): AsyncGenerator<Res, void, undefined> {
+  throwIfAborted(settings.signal);
+  const call = start(new Metadata(), optionsOf(settings));
+  const release = cancelOnAbort(call, settings.signal);
+  // A status that comes once nobody iterates any more must not become an uncaught exception.
+  call.on('error', () => {});
+  try {
+    for await (const message of call as AsyncIterable<Res>) yield message;
+  } catch (thrown) {
+    throw explain(thrown, settings);
+  } finally {
+    release();
+    call.cancel();
+  }
+}
+
+/** A client stream: write messages, then `finish` for the answer, or `cancel`. */
+export interface ClientStreamCall<Req, Res> {
+  /** Resolves when there is room for more. @throws the server's error when it answered early */
+  write(message: Req): Promise<void>;
+  /** Ends the stream and waits for the answer. */
+  finish(): Promise<Res>;
+  /** Gives up; the server is told. Safe at any time. */
+  cancel(): void;
+}
+
+export const callClientStream = <Req, Res>(
+  start: (
+    metadata: Metadata,
+    options: Partial<GrpcCallOptions>,
+    callback: (error: ServiceError | null, response: Res) => void,
+  ) => ClientWritableStream<Req>,
+  settings: CallSettings,
+): ClientStreamCall<Req, Res> => {
+  throwIfAborted(settings.signal);
+  const state: { wake: () => void; failure?: FerryError; answered: boolean } = { wake: () => {}, answered: false };
+  let answer: (response: Res) => void = () => {};
+  let refuse: (error: FerryError) => void = () => {};
+  const reply = new Promise<Res>((resolve, reject) => {
+    answer = resolve;
+    refuse = reject;
+  });
+  reply.catch(() => {});
+  const call = start(new Metadata(), optionsOf(settings), (error, response) => {
+    state.answered = true;
+    release();
+    if (error === null) {
+      answer(response);
+    } else {
+      state.failure = explain(error, settings);
+      refuse(state.failure);
+      // Without this a writer that waits for `drain` never hears of an early answer.
+      call.destroy();
+    }
+    state.wake();
+  });
+  const release = cancelOnAbort(call, settings.signal);
+  call.on('error', () => {});
+  call.on('drain', () => {
+    state.wake();
+  });
+
+  const throwIfAnswered = () => {
+    if (state.failure !== undefined) throw state.failure;
+    if (state.answered) throw new FerryError('INTERNAL', `${settings.peer.peer} answered before the stream ended`);
+  };
+  return {
+    async write(message) {
+      throwIfAnswered();
+      if (call.write(message)) return;
+      await new Promise<void>((resolve) => {
+        state.wake = resolve;
+      });
+      throwIfAnswered();
+    },
+    async finish() {
+      throwIfAnswered();
+      call.end();
+      return reply;
+    },
+    cancel() {
+      release();
+      call.cancel();
+    },
+  };
+};

@@ -1,0 +1,128 @@
+import {
+  type handleClientStreamingCall,
+  type handleServerStreamingCall,
+  type handleUnaryCall,
+  type ServerUnaryCall,
+  type ServerWritableStream,
+} from '@grpc/grpc-js';
+import { FerryError, abortReason, toFerryError } from '../errors/ferry-error.js';
+import { errorToStatus } from './error-wire.js';
+
+/** What a handler knows of its call besides the request. */
+export interface CallContext {
+  /** Aborts when the client cancels or goes away, and also after the call has ended well. */
+  readonly signal: AbortSignal;
+  /** Common name of the client's certificate; null on a connection without one (a unix socket). */
+  readonly client: string | null;
+  /** The method's path, for logs. */
+  readonly method: string;
+}
+
+/** Told of every call that failed; where a service logs. */
+export type FailureListener = (error: FerryError, context: CallContext) => void;
+
+/** What the kinds of server call have in common. */
+type AnyServerCall = Pick<ServerUnaryCall<unknown, unknown>, 'cancelled' | 'getAuthContext' | 'getPath'> & {
+  once(event: 'cancelled', listener: () => void): unknown;
+};
+
+const commonName = (call: AnyServerCall): string | null => {
+  const name: unknown = call.getAuthContext().sslPeerCertificate?.subject.CN;
+  return typeof name === 'string' ? name : null;
+};
+
+const contextOf = (call: AnyServerCall): CallContext => {
+  const controller = new AbortController();
+  const gone = new FerryError('CANCELLED', 'the client cancelled the call or went away');
+  call.once('cancelled', () => {
+    controller.abort(gone);
+  });
+  if (call.cancelled) controller.abort(gone);
+  return { signal: controller.signal, client: commonName(call), method: call.getPath() };
+};
+
+/**
+ * Handlers that may be async and may throw: whatever they throw reaches the client as a status with the error's code.
+ * An async handler given to grpc-js itself leaves the client waiting for ever when it rejects.
+ */
+export const createHandlers = (onFailure: FailureListener) => {
+  const failed = (thrown: unknown, context: CallContext) => {
+    const error = toFerryError(thrown);
+    onFailure(error, context);
+    return errorToStatus(error);
+  };
+
+  const unary =
+    <Req, Res>(handle: (request: Req, context: CallContext) => Promise<Res>): handleUnaryCall<Req, Res> =>
+    (call, callback) => {
+      const context = contextOf(call);
+      handle(call.request, context).then(
+        (response) => {
+          callback(null, response);
+        },
+        (thrown: unknown) => {
+          callback(failed(thrown, context));
+        },
+      );
+    };
+
+  const clientStream =
+    <Req, Res>(
+      handle: (requests: AsyncIterable<Req>, context: CallContext) => Promise<Res>,
+    ): handleClientStreamingCall<Req, Res> =>
+    (call, callback) => {
+      const context = contextOf(call);
+      handle(call as AsyncIterable<Req>, context).then(
+        (response) => {
+          callback(null, response);
+        },
+        (thrown: unknown) => {
+          callback(failed(thrown, context));
+        },
+      );
+    };
+
+  const serverStream =
+    <Req, Res>(
+      handle: (request: Req, context: CallContext) => AsyncIterable<Res>,
+    ): handleServerStreamingCall<Req, Res> =>
+    (call) => {
+      const context = contextOf(call);
+      sendAll(call, handle(call.request, context), context).catch((thrown: unknown) => {
+        // `destroy` and `pipeline` leave the client waiting; only this ends the call with a status.
+        call.emit('error', failed(thrown, context));
+      });
+    };
+
+  return { unary, clientStream, serverStream };
+};
+
+const sendAll = async <Req, Res>(
+  call: ServerWritableStream<Req, Res>,
+  messages: AsyncIterable<Res>,
+  { signal }: CallContext,
+): Promise<void> => {
+  for await (const message of messages) {
+    if (signal.aborted) throw abortReason(signal);
+    if (!call.write(message)) await drained(call, signal);
+  }
+  call.end();
+};
+
+const drained = <Req, Res>(call: ServerWritableStream<Req, Res>, signal: AbortSignal): Promise<void> =>
+  new Promise((resolve, reject) => {
+    const onAbort = () => {
+      call.off('drain', onDrain);
+      reject(abortReason(signal));
+    };
+    const onDrain = () => {
+      signal.removeEventListener('abort', onAbort);
+      resolve();
+    };
+    if (signal.aborted) {
+      reject(abortReason(signal));
+      return;
+    }
+    call.once('drain', onDrain);
+    signal.addEventListener('abort', onAbort, { once: true });
+  });

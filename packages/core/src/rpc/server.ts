@@ -1,0 +1,104 @@
+import { chmod, unlink } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { fileURLToPath } from 'node:url';
+import { ServerCredentials, type Server } from '@grpc/grpc-js';
+import { loadSync } from '@grpc/proto-loader';
+import { ReflectionService } from '@grpc/reflection';
+import { HealthImplementation, protoPath as healthProto } from 'grpc-health-check';
+import { FerryError } from '../errors/ferry-error.js';
+import { serverOptions } from './options.js';
+import { defaultWindowBytes, WideWindowServer } from './wide-window-server.js';
+
+const protoRoot = fileURLToPath(new URL('../../../../proto', import.meta.url));
+
+export interface RpcServer {
+  /** Where services are added before `listen`. */
+  readonly grpc: Server;
+  /** Listens on `host:port` with TLS. @returns the port bound (asked for 0: one that was free) */
+  listenTls(address: string, credentials: ServerCredentials): Promise<number>;
+  /** Listens on a unix socket with permissions 0660; takes over a socket file that nobody listens on any more. */
+  listenUnix(path: string): Promise<void>;
+  /** Says NOT_SERVING, lets calls end for this long, then breaks them off. */
+  stop(graceMs: number): Promise<void>;
+}
+
+/** A server with health checking and reflection for one rbdferry service. */
+export const createServer = (options: {
+  /** The .proto under proto/ that declares the service, like `rbdferry/v1/transfer.proto`. */
+  readonly proto: string;
+  /** Full name of the service, for health checks. */
+  readonly service: string;
+  readonly windowBytes?: number;
+}): RpcServer => {
+  const grpc = new WideWindowServer(options.windowBytes ?? defaultWindowBytes, serverOptions);
+  const health = new HealthImplementation({ '': 'SERVING', [options.service]: 'SERVING' });
+  health.addToServer(grpc);
+  const definitions = loadSync([options.proto, healthProto], { includeDirs: [protoRoot] });
+  new ReflectionService(definitions).addToServer(grpc);
+  return {
+    grpc,
+    listenTls: (address, credentials) => bind(grpc, address, credentials),
+    listenUnix: (path) => bindUnix(grpc, path),
+    async stop(graceMs) {
+      health.setStatus('', 'NOT_SERVING');
+      health.setStatus(options.service, 'NOT_SERVING');
+      await stopServer(grpc, graceMs);
+    },
+  };
+};
+
+const bind = (server: Server, address: string, credentials: ServerCredentials): Promise<number> =>
+  new Promise((resolve, reject) => {
+    server.bindAsync(address, credentials, (error, port) => {
+      if (error === null) resolve(port);
+      else {
+        reject(
+          new FerryError('CONFIG_INVALID', `cannot listen on ${JSON.stringify(address)}: ${error.message}`, {
+            hint: 'is another instance running, or is the address not of this machine?',
+            cause: error,
+          }),
+        );
+      }
+    });
+  });
+
+const bindUnix = async (server: Server, path: string): Promise<void> => {
+  if (await somebodyListens(path)) {
+    throw new FerryError('CONFIG_INVALID', `another process listens on ${JSON.stringify(path)}`, {
+      hint: 'stop it, or configure another socket',
+    });
+  }
+  await unlink(path).catch(() => {});
+  // The socket must never be open to others, not even between bind and chmod.
+  const before = process.umask(0o117);
+  try {
+    await bind(server, `unix:${path}`, ServerCredentials.createInsecure());
+  } finally {
+    process.umask(before);
+  }
+  await chmod(path, 0o660);
+};
+
+const somebodyListens = (path: string): Promise<boolean> =>
+  new Promise((resolve) => {
+    const socket = connect(path);
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once('error', () => {
+      resolve(false);
+    });
+  });
+
+const stopServer = (server: Server, graceMs: number): Promise<void> =>
+  new Promise((resolve) => {
+    const timer = setTimeout(() => {
+      server.forceShutdown();
+      resolve();
+    }, graceMs);
+    server.tryShutdown(() => {
+      clearTimeout(timer);
+      resolve();
+    });
+  });

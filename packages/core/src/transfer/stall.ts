@@ -1,0 +1,49 @@
+import { FerryError } from '../errors/ferry-error.js';
+
+/**
+ * Fails with TRANSFER_STALLED when a step takes longer than `ms`. The step itself is not stopped: whoever catches the error
+ * ends what it was waiting for.
+ *
+ * @param what what did not move, for the message: `the receiver took no data`
+ */
+export const withinStallTime = async <T>(step: Promise<T>, ms: number, what: string): Promise<T> => {
+  let timer: NodeJS.Timeout | undefined;
+  const stalled = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      reject(new FerryError('TRANSFER_STALLED', `${what} for ${Math.round(ms / 1000)} s`));
+    }, ms);
+  });
+  try {
+    return await Promise.race([step, stalled]);
+  } finally {
+    clearTimeout(timer);
+    step.catch(() => {});
+  }
+};
+
+/**
+ * The same items, with each wait for the next one watched. A source that stalled is told to end, but not waited for: whoever
+ * made it must stop what it hangs on (abort its signal).
+ */
+export async function* watchStall<T>(
+  items: AsyncIterable<T>,
+  ms: number,
+  what: string,
+): AsyncGenerator<T, void, undefined> {
+  const iterator = items[Symbol.asyncIterator]();
+  let waiting = false;
+  try {
+    for (;;) {
+      waiting = true;
+      const next = await withinStallTime(iterator.next(), ms, what);
+      waiting = false;
+      if (next.done === true) return;
+      yield next.value;
+    }
+  } finally {
+    // A generator that hangs in `next` queues `return` behind it: waiting for that would hang as well.
+    const closed = Promise.resolve(iterator.return?.());
+    if (waiting) closed.catch(() => {});
+    else await closed;
+  }
+}

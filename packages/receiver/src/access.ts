@@ -1,0 +1,51 @@
+import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
+import type { Chain } from '@rbdferry/core/model/chain.js';
+import type { ReceiverConfig } from './config.js';
+import type { Store } from './store/port.js';
+
+/** Who may do what, by the common name of the client's certificate. */
+export class Access {
+  readonly #clients: ReceiverConfig['clients'];
+  readonly #stores: ReadonlyMap<string, Store>;
+
+  constructor(clients: ReceiverConfig['clients'], stores: ReadonlyMap<string, Store>) {
+    this.#clients = clients;
+    this.#stores = stores;
+  }
+
+  /** The client's name. @throws ACCESS_DENIED for a certificate that the configuration does not know */
+  client(commonName: string | null): string {
+    if (commonName !== null && Object.hasOwn(this.#clients, commonName)) return commonName;
+    throw new FerryError('ACCESS_DENIED', `the receiver has no client ${JSON.stringify(commonName ?? '')}`, {
+      hint: "add the common name of the certificate under clients in the receiver's configuration",
+    });
+  }
+
+  /** Names of the stores the client may use. */
+  storesOf(client: string): string[] {
+    return this.#clients[client]?.stores ?? [];
+  }
+
+  /** @throws STORE_NOT_FOUND, ACCESS_DENIED */
+  store(client: string, name: string): Store {
+    const store = this.#stores.get(name);
+    if (store === undefined)
+      throw new FerryError('STORE_NOT_FOUND', `the receiver has no store ${JSON.stringify(name)}`);
+    if (!this.storesOf(client).includes(name)) {
+      throw new FerryError(
+        'ACCESS_DENIED',
+        `client ${JSON.stringify(client)} may not use store ${JSON.stringify(name)}`,
+      );
+    }
+    return store;
+  }
+}
+
+/** A client sees its own backups, and those of the older tool, which say nothing of their client. */
+export const isVisible = (client: string, owner: string | null): boolean => owner === null || owner === client;
+
+/** The chain with only what the client may see; null when that is nothing. */
+export const visibleChain = (client: string, chain: Chain): Chain | null => {
+  const backups = chain.backups.filter((backup) => isVisible(client, backup.client));
+  return backups.length === 0 ? null : { ...chain, backups };
+};

@@ -1,0 +1,54 @@
+import {
+  addressSchema,
+  cephSchema,
+  durationSchema,
+  logLevelSchema,
+  nameSchema,
+  poolSchema,
+  sizeSchema,
+  tlsSchema,
+} from '@rbdferry/core/config/schemas.js';
+import { defaultWindowBytes } from '@rbdferry/core/rpc/wide-window-server.js';
+import { z } from 'zod';
+
+const rbdStoreSchema = z.strictObject({
+  kind: z.literal('rbd').default('rbd'),
+  pool: poolSchema,
+  /** Features of the backup images; data pool and layout come from the source. */
+  features: z.array(z.string().min(1)).optional(),
+  /** Where the data of new backup images goes (an erasure-coded pool, say); the pool itself when left out. */
+  data_pool: nameSchema('pool').optional(),
+});
+
+const clientSchema = z.strictObject({
+  stores: z.array(nameSchema('store')).min(1),
+});
+
+/** The receiver's configuration file; docs/configuration.md explains each key. */
+export const receiverConfigSchema = z
+  .strictObject({
+    listen: addressSchema.default('0.0.0.0:7443'),
+    tls: tlsSchema,
+    ceph: cephSchema,
+    stores: z.record(nameSchema('store'), rbdStoreSchema),
+    /** By the common name of the client's certificate. */
+    clients: z.record(z.string().min(1), clientSchema),
+    stall_timeout: durationSchema.default(600_000),
+    window: sizeSchema.default(defaultWindowBytes),
+    log_level: logLevelSchema,
+  })
+  .superRefine((config, context) => {
+    for (const [client, { stores }] of Object.entries(config.clients)) {
+      for (const [index, store] of stores.entries()) {
+        if (Object.hasOwn(config.stores, store)) continue;
+        context.addIssue({
+          code: 'custom',
+          path: ['clients', client, 'stores', index],
+          message: `there is no store ${JSON.stringify(store)} under stores`,
+        });
+      }
+    }
+  });
+
+export type ReceiverConfig = z.infer<typeof receiverConfigSchema>;
+export type RbdStoreConfig = z.infer<typeof rbdStoreSchema>;

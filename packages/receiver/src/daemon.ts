@@ -1,0 +1,96 @@
+import { createRbdCli } from '@rbdferry/core/ceph/rbd-cli.js';
+import type { CephPort } from '@rbdferry/core/ceph/port.js';
+import { loadConfig } from '@rbdferry/core/config/load.js';
+import { toFerryError } from '@rbdferry/core/errors/ferry-error.js';
+import type { Running } from '@rbdferry/core/lifecycle/daemon.js';
+import { createLogger, type Logger } from '@rbdferry/core/log/logger.js';
+import { transferDefinition } from '@rbdferry/core/rpc/hot-data.js';
+import { createServer } from '@rbdferry/core/rpc/server.js';
+import { serverCredentials } from '@rbdferry/core/rpc/tls.js';
+import { Access } from './access.js';
+import { receiverConfigSchema, type ReceiverConfig } from './config.js';
+import { createTransferService } from './service/transfer-service.js';
+import type { Store } from './store/port.js';
+import { RbdStore } from './store/rbd-store/rbd-store.js';
+import { OpenTransfers } from './transfer/open-transfers.js';
+
+/** How long transfers may go on after SIGTERM before they are broken off (and leave nothing, as any broken one). */
+const stopGraceMs = 10_000;
+const defaultFeatures = ['layering', 'exclusive-lock', 'object-map', 'fast-diff'];
+
+/** Starts the receiver from its configuration file. @throws CONFIG_MISSING, CONFIG_INVALID */
+export const startReceiver = async (configPath: string): Promise<{ running: Running; log: Logger }> => {
+  const config = await loadConfig(configPath, receiverConfigSchema);
+  const log = createLogger('rbdferry-receiver', config.log_level);
+  const stores = createStores(config, log);
+  const open = new OpenTransfers();
+  const server = createServer({
+    proto: 'rbdferry/v1/transfer.proto',
+    service: 'rbdferry.v1.TransferService',
+    windowBytes: config.window,
+  });
+  server.grpc.addService(
+    transferDefinition,
+    createTransferService({
+      access: new Access(config.clients, stores),
+      open,
+      stallMs: config.stall_timeout,
+      onFailure: (error, { client, method }) => {
+        log.warn({ client, method, code: error.code, error: error.message }, 'a call failed');
+      },
+      onCommitted: (backup) => {
+        log.info(
+          { backup: backup.id, client: backup.client, streamBytes: Number(backup.streamBytes) },
+          'backup committed',
+        );
+      },
+    }),
+  );
+  const port = await server.listenTls(config.listen, await serverCredentials(config.tls));
+  log.info({ listen: config.listen, port, stores: [...stores.keys()] }, 'ready');
+  const recovery = new AbortController();
+  const recovered = recoverStores(stores, log, recovery.signal);
+  return {
+    log,
+    running: {
+      async stop() {
+        recovery.abort();
+        await Promise.all([server.stop(stopGraceMs), recovered]);
+        await open.close();
+      },
+    },
+  };
+};
+
+const createStores = (config: ReceiverConfig, log: Logger): Map<string, Store> => {
+  const { conf, user, keyring, command_timeout } = config.ceph;
+  const ceph: CephPort = createRbdCli({ conf, user, keyring, deadlines: { commandMs: command_timeout } });
+  const entries = Object.entries(config.stores).map(([name, store]): [string, Store] => [
+    name,
+    new RbdStore({
+      name,
+      pool: store.pool,
+      ceph,
+      features: store.features ?? defaultFeatures,
+      dataPool: store.data_pool ?? null,
+      stallMs: config.stall_timeout,
+      log: log.child({ store: name }),
+      now: Date.now,
+    }),
+  ]);
+  return new Map(entries);
+};
+
+/** Runs beside the service: the locks of the chains keep the two apart. */
+const recoverStores = async (stores: ReadonlyMap<string, Store>, log: Logger, signal: AbortSignal): Promise<void> => {
+  for (const [name, store] of stores) {
+    try {
+      const changed = await store.recover({ signal });
+      log.info({ store: name, cleaned: changed }, 'store checked');
+    } catch (thrown) {
+      if (signal.aborted) return;
+      const error = toFerryError(thrown);
+      log.error({ store: name, code: error.code, error: error.message, hint: error.hint }, 'could not check the store');
+    }
+  }
+};

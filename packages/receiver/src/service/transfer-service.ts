@@ -1,0 +1,121 @@
+import type { OpenPushRequest, PushRequest, TransferServiceServer } from '@rbdferry/core/gen/rbdferry/v1/transfer.js';
+import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
+import { orThrow } from '@rbdferry/core/errors/parsed.js';
+import { parseBackupId, type BackupIdParts } from '@rbdferry/core/model/backup-id.js';
+import { createHandlers, type CallContext, type FailureListener } from '@rbdferry/core/rpc/handlers.js';
+import { agreeOnProtocol, software } from '@rbdferry/core/rpc/protocol.js';
+import { backupToWire, chainToWire, requireField, snapFromWire, sourceFromWire } from '@rbdferry/core/wire/convert.js';
+import { isVisible, visibleChain, type Access } from '../access.js';
+import type { PushIntent } from '../store/port.js';
+import type { OpenTransfers } from '../transfer/open-transfers.js';
+import { sendPull } from '../transfer/pull.js';
+import { receivePush } from '../transfer/push.js';
+
+export interface TransferServiceOptions {
+  readonly access: Access;
+  readonly open: OpenTransfers;
+  readonly stallMs: number;
+  readonly onFailure: FailureListener;
+  /** Told of each committed backup. */
+  readonly onCommitted: (backup: { id: string; client: string; streamBytes: bigint }) => void;
+}
+
+export const createTransferService = (options: TransferServiceOptions): TransferServiceServer => {
+  const { access } = options;
+  const { unary, clientStream, serverStream } = createHandlers(options.onFailure);
+
+  const idFor = (text: string, client: string) => {
+    const id = orThrow(parseBackupId(text), 'INVALID_BACKUP_ID');
+    return { id, store: access.store(client, id.store) };
+  };
+
+  return {
+    handshake: unary(async (request, context: CallContext) => {
+      const client = access.client(context.client);
+      return {
+        protocol: agreeOnProtocol(request),
+        software,
+        capabilities: [],
+        stores: access.storesOf(client),
+        client,
+      };
+    }),
+
+    listChains: serverStream(async function* (request, { client: name, signal }) {
+      const client = access.client(name);
+      const chains = access
+        .store(client, request.store)
+        .chains(request.image === '' ? null : request.image, { signal });
+      for await (const chain of chains) {
+        const visible = visibleChain(client, chain);
+        if (visible !== null) yield { chain: chainToWire(visible) };
+      }
+    }),
+
+    openPush: unary(async (request, { client: name, signal }) => {
+      const client = access.client(name);
+      const store = access.store(client, request.store);
+      const intent = intentOf(request, client);
+      const push = await store.open(intent, { signal });
+      if (signal.aborted) {
+        await push.discard();
+        throw new FerryError('CANCELLED', 'the client went away while the push was opened');
+      }
+      return { transferId: options.open.add({ client, intent, push }), backupId: push.backupId };
+    }),
+
+    push: clientStream(async (messages, { client: name, signal }) => {
+      const client = access.client(name);
+      const iterator = messages[Symbol.asyncIterator]();
+      const first = await iterator.next();
+      const header = first.done === true ? undefined : first.value.part;
+      if (header?.$case !== 'header') throw new FerryError('INVALID_REQUEST', 'a push begins with its header');
+      const { push, intent } = options.open.take(header.value.transferId, client);
+      const backup = await receivePush(rest(iterator), push, { intent, stallMs: options.stallMs, signal });
+      options.onCommitted({ id: backup.id, client, streamBytes: backup.streamBytes });
+      return { backup: backupToWire(backup) };
+    }),
+
+    pull: serverStream(async function* (request, { client: name, signal }) {
+      const { id, store } = idFor(request.backupId, access.client(name));
+      const pull = await store.read(id, { signal });
+      if (!isVisible(access.client(name), pull.backup.client)) {
+        pull.close();
+        throw hidden(id);
+      }
+      yield* sendPull(pull, options.stallMs);
+    }),
+
+    getBackup: unary(async (request, { client: name, signal }) => {
+      const client = access.client(name);
+      const { id, store } = idFor(request.backupId, client);
+      const backup = await store.backup(id, { signal });
+      if (!isVisible(client, backup.client)) throw hidden(id);
+      return { backup: backupToWire(backup) };
+    }),
+  };
+};
+
+/** The same words as for a backup that does not exist: a client learns nothing of others. */
+const hidden = (id: BackupIdParts): FerryError =>
+  new FerryError('BACKUP_NOT_FOUND', `there is no backup ${id.store}/${id.chain}@${id.snap}`);
+
+const intentOf = (request: OpenPushRequest, client: string): PushIntent => {
+  const base = request.baseId === '' ? null : orThrow(parseBackupId(request.baseId), 'INVALID_BACKUP_ID');
+  if (base !== null && base.store !== request.store) {
+    throw new FerryError(
+      'INVALID_REQUEST',
+      `the base ${request.baseId} is not in store ${JSON.stringify(request.store)}`,
+    );
+  }
+  return {
+    source: sourceFromWire(requireField(request.source, 'source facts')),
+    snap: snapFromWire(request.snap),
+    base,
+    client,
+  };
+};
+
+async function* rest(iterator: AsyncIterator<PushRequest>): AsyncGenerator<PushRequest, void, undefined> {
+  for (let next = await iterator.next(); next.done !== true; next = await iterator.next()) yield next.value;
+}

@@ -1,0 +1,65 @@
+import type { ByteSource } from '@rbdferry/core/ceph/port.js';
+import type { BackupId, BackupIdParts, SnapName } from '@rbdferry/core/model/backup-id.js';
+import type { Backup, Chain, SourceFacts } from '@rbdferry/core/model/chain.js';
+
+/**
+ * A place that holds backups. Promises of every store:
+ *
+ * - a backup is listed if and only if it is whole and restorable;
+ * - a transfer that does not reach `commit`, for whatever reason, leaves every listed backup as it was;
+ * - two transfers never change the same chain at once.
+ */
+export interface Store {
+  readonly name: string;
+
+  /** Chains in order of name, optionally only those of images of one name (whatever their pool). */
+  chains(image: string | null, options: { signal?: AbortSignal | undefined }): AsyncIterable<Chain>;
+
+  /** @throws BACKUP_NOT_FOUND */
+  backup(id: BackupIdParts, options: { signal?: AbortSignal | undefined }): Promise<Backup>;
+
+  /**
+   * Makes room for a backup: a new chain, or the chain of `base` with its head made equal to the base.
+   * Waits a moment for a transfer into the same chain to end. @throws BACKUP_NOT_FOUND, IMAGE_BUSY
+   */
+  open(intent: PushIntent, options: { signal?: AbortSignal | undefined }): Promise<OpenedPush>;
+
+  /** The backup's whole content as a full diff stream. @throws BACKUP_NOT_FOUND */
+  read(id: BackupIdParts, options: { signal?: AbortSignal | undefined }): Promise<OpenedPull>;
+
+  /** Cleans up what an earlier life of the daemon left half done. Answers the names of the chains it changed. */
+  recover(options: { signal?: AbortSignal | undefined }): Promise<string[]>;
+}
+
+export interface PushIntent {
+  readonly source: SourceFacts;
+  readonly snap: SnapName;
+  /** Null for a full. */
+  readonly base: BackupIdParts | null;
+  readonly client: string;
+}
+
+/** What is known of a stream once it is whole. */
+export interface StreamFacts {
+  readonly streamBytes: bigint;
+  readonly dataBytes: bigint;
+  readonly streamSha256: Uint8Array;
+}
+
+/** A chain held for one transfer. Exactly one of `commit` and `discard` ends it. */
+export interface OpenedPush {
+  readonly backupId: BackupId;
+  /** Part of the stream, without its final end record. @throws the store's own failure */
+  write(chunk: Uint8Array): Promise<void>;
+  /** Adds the end record and makes the backup durable. When it throws nothing was committed, and it has cleaned up. */
+  commit(stream: StreamFacts): Promise<Backup>;
+  /** Puts the chain back to its last committed backup, or removes a new chain. Never throws: what it could not clean is left to the next transfer. */
+  discard(): Promise<void>;
+}
+
+export interface OpenedPull {
+  readonly backup: Backup;
+  readonly stream: ByteSource;
+  /** Must be called when done with the stream. */
+  close(): void;
+}

@@ -1,0 +1,170 @@
+import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
+import { maxMetadataValueBytes } from '@rbdferry/core/ceph/port.js';
+import type { BackupId, SnapName } from '@rbdferry/core/model/backup-id.js';
+import type { Backup, SourceFacts } from '@rbdferry/core/model/chain.js';
+import { z } from 'zod';
+
+/**
+ * What the receiver writes into a backup image's image-meta. docs/on-disk.md describes it for operators; keep it readable
+ * by older and newer releases: add fields, never change one.
+ */
+
+/** State of the image's head. Its presence says that the image is ours and not the older tool's. */
+export const stateKey = 'rbdferry.state';
+const backupKeyPrefix = 'rbdferry.backup.';
+
+/** Facts of one backup; written before its snapshot exists, and a backup only together with it. */
+export const backupKey = (snap: SnapName): string => `${backupKeyPrefix}${snap}`;
+
+/** The snapshot whose facts this key holds, or undefined for another key. */
+export const snapOfBackupKey = (key: string): string | undefined =>
+  key.startsWith(backupKeyPrefix) ? key.slice(backupKeyPrefix.length) : undefined;
+
+const stateSchema = z.discriminatedUnion('kind', [
+  /** The head equals this snapshot. */
+  z.object({ kind: z.literal('clean'), v: z.literal(1), head: z.string() }),
+  /** An import is under way, or broke off: the head is worth nothing. */
+  z.object({
+    kind: z.literal('receiving'),
+    v: z.literal(1),
+    snap: z.string(),
+    base: z.string().nullable(),
+    client: z.string(),
+    since: z.string(),
+  }),
+]);
+
+/** `unknown`: a text that this release cannot read (a newer one wrote it). Nothing is built on it and nothing removed. */
+export type HeadState = z.infer<typeof stateSchema> | { readonly kind: 'unknown' };
+export type KnownHeadState = z.infer<typeof stateSchema>;
+
+const bytes = z.string().regex(/^\d+$/).transform(BigInt);
+
+const sourceSchema = z.object({
+  fsid: z.string(),
+  pool: z.string(),
+  namespace: z.string(),
+  image: z.string(),
+  imageId: z.string(),
+  snapId: z.number(),
+  sizeBytes: bytes,
+  objectSizeBytes: z.number(),
+  stripeUnitBytes: z.number(),
+  stripeCount: z.number(),
+  features: z.array(z.string()),
+  dataPool: z.string().nullable(),
+  parent: z.string().nullable(),
+  metadata: z.record(z.string(), z.string()),
+  metadataOmitted: z.boolean(),
+});
+
+const factsSchema = z.object({
+  v: z.literal(1),
+  kind: z.enum(['full', 'incremental']),
+  base: z.string().nullable(),
+  client: z.string(),
+  committedAt: z.iso.datetime(),
+  streamBytes: bytes,
+  dataBytes: bytes,
+  streamSha256: z.string().regex(/^[0-9a-f]{64}$/),
+  source: sourceSchema,
+});
+
+type FactsJson = z.input<typeof factsSchema>;
+
+const parseJson = <T>(text: string, schema: z.ZodType<T>): T | undefined => {
+  try {
+    return schema.safeParse(JSON.parse(text)).data;
+  } catch {
+    return undefined;
+  }
+};
+
+export const encodeState = (state: KnownHeadState): string => JSON.stringify(state);
+
+export const decodeState = (text: string): HeadState => parseJson(text, stateSchema) ?? { kind: 'unknown' };
+
+/** Drops the user's image-meta when it does not fit into one value: the bytes of the disk matter more. */
+export const fitSource = (source: SourceFacts): SourceFacts => {
+  const limit = maxMetadataValueBytes - 8 * 1024;
+  return Buffer.byteLength(JSON.stringify(source.metadata)) <= limit
+    ? source
+    : { ...source, metadata: {}, metadataOmitted: true };
+};
+
+const encodeSource = ({ identity, snapId, layout, ...rest }: SourceFacts): FactsJson['source'] => ({
+  fsid: identity.fsid,
+  ...identity.image,
+  imageId: identity.imageId,
+  snapId,
+  ...layout,
+  features: [...layout.features],
+  sizeBytes: String(layout.sizeBytes),
+  parent: rest.parent,
+  metadata: { ...rest.metadata },
+  metadataOmitted: rest.metadataOmitted,
+});
+
+export const encodeFacts = (backup: Backup & { source: SourceFacts; client: string }, base: string | null): string => {
+  const facts: FactsJson = {
+    v: 1,
+    kind: backup.kind,
+    base,
+    client: backup.client,
+    committedAt: new Date(backup.committedAtMs).toISOString(),
+    streamBytes: String(backup.streamBytes),
+    dataBytes: String(backup.dataBytes),
+    streamSha256: Buffer.from(backup.streamSha256).toString('hex'),
+    source: encodeSource(backup.source),
+  };
+  const text = JSON.stringify(facts);
+  if (Buffer.byteLength(text) > maxMetadataValueBytes) {
+    throw new FerryError(
+      'INVALID_REQUEST',
+      `the facts of the backup take ${text.length} bytes, too many for image-meta`,
+    );
+  }
+  return text;
+};
+
+/** A backup from its facts, or undefined when the text is none of ours. `idOf` makes ids of snapshot names of this chain. */
+export const decodeFacts = (
+  text: string,
+  snap: SnapName,
+  idOf: (snap: SnapName) => BackupId,
+): (Backup & { source: SourceFacts }) | undefined => {
+  const facts = parseJson(text, factsSchema);
+  if (facts === undefined) return undefined;
+  const { source } = facts;
+  return {
+    id: idOf(snap),
+    snap,
+    kind: facts.kind,
+    sizeBytes: source.sizeBytes,
+    streamBytes: facts.streamBytes,
+    dataBytes: facts.dataBytes,
+    streamSha256: Buffer.from(facts.streamSha256, 'hex'),
+    committedAtMs: Date.parse(facts.committedAt),
+    baseId: facts.base === null ? null : idOf(facts.base as SnapName),
+    client: facts.client,
+    source: {
+      identity: {
+        fsid: source.fsid,
+        image: { pool: source.pool, namespace: source.namespace, image: source.image },
+        imageId: source.imageId,
+      },
+      snapId: source.snapId,
+      layout: {
+        sizeBytes: source.sizeBytes,
+        objectSizeBytes: source.objectSizeBytes,
+        stripeUnitBytes: source.stripeUnitBytes,
+        stripeCount: source.stripeCount,
+        features: source.features,
+        dataPool: source.dataPool,
+      },
+      metadata: source.metadata,
+      metadataOmitted: source.metadataOmitted,
+      parent: source.parent,
+    },
+  };
+};

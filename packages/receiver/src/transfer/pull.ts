@@ -1,0 +1,25 @@
+import { createHash } from 'node:crypto';
+import type { PullResponse } from '@rbdferry/core/gen/rbdferry/v1/transfer.js';
+import { dataMessageBytes } from '@rbdferry/core/rpc/options.js';
+import { gather } from '@rbdferry/core/transfer/gather.js';
+import { watchStall } from '@rbdferry/core/transfer/stall.js';
+import { backupToWire } from '@rbdferry/core/wire/convert.js';
+import type { OpenedPull } from '../store/port.js';
+
+/** The messages of one pull: header, data, and a trailer only when the store's stream ended well. */
+export async function* sendPull(pull: OpenedPull, stallMs: number): AsyncGenerator<PullResponse, void, undefined> {
+  try {
+    yield { part: { $case: 'header', value: backupToWire(pull.backup) } };
+    const hash = createHash('sha256');
+    let bytes = 0n;
+    const chunks = watchStall(pull.stream, stallMs, 'rbd export-diff sent no data');
+    for await (const data of gather(chunks, dataMessageBytes)) {
+      hash.update(data);
+      bytes += BigInt(data.length);
+      yield { part: { $case: 'data', value: Buffer.from(data.buffer, data.byteOffset, data.length) } };
+    }
+    yield { part: { $case: 'trailer', value: { streamBytes: bytes, streamSha256: hash.digest() } } };
+  } finally {
+    pull.close();
+  }
+}

@@ -1,0 +1,76 @@
+import { createHash } from 'node:crypto';
+import { DiffError } from '@rbdferry/core/diff/diff-error.js';
+import { DiffParser } from '@rbdferry/core/diff/diff-parser.js';
+import { FerryError, throwIfAborted } from '@rbdferry/core/errors/ferry-error.js';
+import type { Commit, PushRequest } from '@rbdferry/core/gen/rbdferry/v1/transfer.js';
+import type { Backup } from '@rbdferry/core/model/chain.js';
+import { expectedDiff, streamError } from '@rbdferry/core/transfer/stream-check.js';
+import { watchStall } from '@rbdferry/core/transfer/stall.js';
+import type { OpenedPush, PushIntent } from '../store/port.js';
+
+/**
+ * Receives one diff stream into an opened push: checks every byte of its structure before it is written, holds back the end
+ * record, and commits only on the sender's word with the right count and digest. Every other end discards.
+ */
+export const receivePush = async (
+  messages: AsyncIterable<PushRequest>,
+  push: OpenedPush,
+  options: { readonly intent: PushIntent; readonly stallMs: number; readonly signal: AbortSignal },
+): Promise<Backup> => {
+  const stream = new IncomingStream(options.intent);
+  try {
+    for await (const { part } of watchStall(messages, options.stallMs, 'the sender sent no data')) {
+      if (part?.$case === 'data') {
+        const chunk = stream.accept(part.value);
+        if (chunk.length > 0) await push.write(chunk);
+      } else if (part?.$case === 'commit') {
+        const facts = stream.finish(part.value);
+        return await push.commit(facts);
+      } else {
+        throw new FerryError('INVALID_REQUEST', 'expected data or commit in the push stream');
+      }
+      throwIfAborted(options.signal);
+    }
+    throwIfAborted(options.signal);
+    throw new FerryError('STREAM_TRUNCATED', `the push ended after ${stream.bytes} bytes without a commit`);
+  } catch (thrown) {
+    await push.discard();
+    throw thrown instanceof DiffError ? streamError(thrown) : thrown;
+  }
+};
+
+/** The stream so far: its structure, its count and its digest. */
+class IncomingStream {
+  readonly #parser: DiffParser;
+  readonly #hash = createHash('sha256');
+
+  constructor({ source, snap, base }: PushIntent) {
+    this.#parser = new DiffParser(expectedDiff(source.layout, { snap, fromSnap: base?.snap ?? null }));
+  }
+
+  get bytes(): bigint {
+    return this.#parser.bytesConsumed;
+  }
+
+  /** What of the chunk may be written now: all but the end record. @throws DiffError */
+  accept(chunk: Uint8Array): Uint8Array {
+    this.#parser.push(chunk);
+    this.#hash.update(chunk);
+    // The parser refuses anything after the end record, so when it has ended the last byte is that record.
+    return this.#parser.ended && chunk.length > 0 ? chunk.subarray(0, -1) : chunk;
+  }
+
+  /** @throws STREAM_TRUNCATED, DIGEST_MISMATCH */
+  finish(commit: Commit) {
+    const summary = this.#parser.finish();
+    const streamSha256 = this.#hash.digest();
+    if (commit.streamBytes !== this.bytes || !streamSha256.equals(commit.streamSha256)) {
+      throw new FerryError(
+        'DIGEST_MISMATCH',
+        `received ${this.bytes} bytes of SHA-256 ${streamSha256.toString('hex')}, ` +
+          `the sender says ${commit.streamBytes} of ${Buffer.from(commit.streamSha256).toString('hex')}`,
+      );
+    }
+    return { streamBytes: this.bytes, dataBytes: summary.dataBytes, streamSha256 };
+  }
+}

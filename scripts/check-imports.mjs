@@ -1,0 +1,78 @@
+// The import directions of ARCHITECTURE.md. Each rule says why, because that is what somebody who breaks it needs to know.
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, relative, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+
+/** `from` and `to` are matched against paths like packages/core/src/diff/x.ts, or the bare name of a package. */
+const rules = [
+  {
+    from: /^packages\/(agent|receiver|cli)\//,
+    to: (from) => new RegExp(`^packages/(?!core/|${from.split('/')[1]}/)|^@rbdferry/(?!core/)`),
+    why: 'agent, receiver and cli are deployed apart and meet only over the wire; what two of them need belongs in core',
+  },
+  {
+    from: /^packages\/core\//,
+    to: /^packages\/(?!core\/)|^@rbdferry\//,
+    why: 'core is what the deployables stand on; it cannot stand on them',
+  },
+  {
+    from: /^packages\/core\/src\/model\//,
+    to: /^(?!packages\/core\/src\/model\/)/,
+    why: 'the model is pure, so that plans and states can be tested by tables; it imports nothing but itself',
+  },
+  {
+    from: /^packages\/core\/src\/diff\//,
+    to: /^(?!packages\/core\/src\/diff\/)/,
+    why: 'the diff stream is pure, so that it can be tested by properties and run anywhere; it imports nothing but itself',
+  },
+  {
+    from: /^packages\/core\/src\/ceph\//,
+    to: /^@grpc\/|^packages\/core\/src\/(rpc|gen|wire)\//,
+    why: 'ceph never sees gRPC: the door to Ceph must not know who is asking',
+  },
+  {
+    from: /^packages\/core\/src\/rpc\//,
+    to: /^packages\/core\/src\/(ceph|diff)\//,
+    why: 'rpc never sees Ceph: it carries messages',
+  },
+  {
+    from: /^packages\/(?!core\/src\/ceph\/)/,
+    to: /^execa$|^(node:)?child_process$/,
+    why: 'only core/ceph starts processes: there they get their deadlines, their environment and their end',
+  },
+  {
+    from: /^packages\/(?!core\/src\/(rpc|wire|gen)\/|[a-z]+\/src\/(service|receiver-client|transfer)\/|cli\/)/,
+    to: /\/src\/gen\/|^@rbdferry\/core\/gen\//,
+    why: 'generated types stop at the service and client files: the rest speaks the model',
+  },
+];
+
+const importPattern =
+  /(?:^|\n)\s*(?:import|export)\s[^'"]*?from\s+['"]([^'"]+)['"]|import\(\s*['"]([^'"]+)['"]\s*\)|(?:^|\n)\s*import\s+['"]([^'"]+)['"]/g;
+
+const sourceFiles = readdirSync(join(root, 'packages'), { recursive: true, withFileTypes: true })
+  .filter((entry) => entry.isFile() && entry.name.endsWith('.ts') && !entry.name.endsWith('.test.ts'))
+  .map((entry) => relative(root, join(entry.parentPath, entry.name)))
+  .filter((path) => /^packages\/[a-z]+\/src\//.test(path) && !path.includes('/gen/'));
+
+/** A relative import as a path in the repository, any other by its name. */
+const targetOf = (file, specifier) =>
+  specifier.startsWith('.')
+    ? relative(root, resolve(root, dirname(file), specifier)).replace(/\.js$/, '.ts')
+    : specifier.replace(/^@rbdferry\/core\//, '@rbdferry/core/');
+
+const broken = sourceFiles.flatMap((file) => {
+  const text = readFileSync(join(root, file), 'utf8');
+  return [...text.matchAll(importPattern)].flatMap((match) => {
+    const target = targetOf(file, match[1] ?? match[2] ?? match[3]);
+    return rules
+      .filter(({ from, to }) => from.test(file) && (typeof to === 'function' ? to(file) : to).test(target))
+      .map(({ why }) => `${file} imports ${target}\n    ${why}`);
+  });
+});
+
+for (const line of broken) console.log(line);
+console.log(`${sourceFiles.length} files, ${broken.length} imports in a forbidden direction`);
+process.exitCode = broken.length === 0 ? 0 : 1;
