@@ -1,7 +1,7 @@
-import { parseArgs } from "node:util";
-import { ClusterError } from "./cluster-error.js";
-import { ensureCeph } from "./install.js";
-import { downCluster, listClusters, upCluster, type PersistentCluster } from "./persistent.js";
+import { parseArgs } from 'node:util';
+import { ClusterError } from './cluster-error.js';
+import { ensureCeph } from './install.js';
+import { downCluster, listClusters, upCluster, type PersistentCluster } from './persistent.js';
 
 const USAGE = `usage: node test/dist/ceph/cli.js up NAME [--manager] [--bluestore] [--osds N] [--pool POOL]...
        node test/dist/ceph/cli.js down NAME
@@ -12,23 +12,23 @@ async function main(args: string[]): Promise<void> {
     args,
     allowPositionals: true,
     options: {
-      manager: { type: "boolean", default: false },
-      bluestore: { type: "boolean", default: false },
-      osds: { type: "string", default: "1" },
-      pool: { type: "string", multiple: true, default: ["rbd"] },
+      manager: { type: 'boolean', default: false },
+      bluestore: { type: 'boolean', default: false },
+      osds: { type: 'string', default: '1' },
+      pool: { type: 'string', multiple: true, default: ['rbd'] },
     },
   });
   const [verb, name] = positionals;
-  if (verb === "list") return print(await listClusters());
+  if (verb === 'list') return print(await listClusters());
   if (name === undefined) throw new ClusterError(USAGE);
-  if (verb === "down") return downCluster(name);
-  if (verb !== "up") throw new ClusterError(USAGE);
+  if (verb === 'down') return downCluster(name);
+  if (verb !== 'up') throw new ClusterError(USAGE);
 
   await ensureCeph();
   const cluster = await upCluster({
     name,
     manager: values.manager,
-    objectStore: values.bluestore ? "bluestore" : "memstore",
+    objectStore: values.bluestore ? 'bluestore' : 'memstore',
     osds: Number(values.osds),
     pools: values.pool,
     log: console.error,

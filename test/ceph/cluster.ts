@@ -1,29 +1,23 @@
-import { readFile, readdir } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import path from "node:path";
-import { bringUp, bringUpError, keyringPath, writeKeyring } from "./bring-up.js";
-import type { BringUpOptions, RunningCluster } from "./bring-up.js";
-import { ClusterError } from "./cluster-error.js";
-import { runCommand, type CommandOptions } from "./command.js";
-import { Keeper, describeExit } from "./keeper.js";
-import { capsArgs, rbdCaps, type Caps } from "./keyring.js";
-import { chooseFreePort } from "./port.js";
+import { readFile, readdir } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { bringUp, bringUpError, keyringPath, writeKeyring } from './bring-up.js';
+import type { BringUpOptions, RunningCluster } from './bring-up.js';
+import { ClusterError } from './cluster-error.js';
+import { runCommand, type CommandOptions } from './command.js';
+import { Keeper, describeExit } from './keeper.js';
+import { capsArgs, rbdCaps, type Caps } from './keyring.js';
+import { chooseFreePort } from './port.js';
 
-export { ClusterError } from "./cluster-error.js";
-export type { Caps } from "./keyring.js";
-export {
-  applyWrites,
-  randomBytes,
-  sha256OfExport,
-  writeAt,
-  type ImageWrite,
-} from "./image-content.js";
+export { ClusterError } from './cluster-error.js';
+export type { Caps } from './keyring.js';
+export { applyWrites, randomBytes, sha256OfExport, writeAt, type ImageWrite } from './image-content.js';
 
 export interface StartOptions {
   /** For messages only: two clusters may have the same. */
   readonly name: string;
   /** Default `memstore`. */
-  readonly objectStore?: "memstore" | "bluestore";
+  readonly objectStore?: 'memstore' | 'bluestore';
   /** Runs a ceph-mgr as well (300 MB, some seconds), for `ceph df` and quotas. Default false. */
   readonly manager?: boolean;
   /** Default 1; erasure-coded pools need 3. */
@@ -71,7 +65,7 @@ export interface Cluster {
   readonly confPath: string;
   readonly keeperPid: number;
   readonly users: {
-    readonly [Name in "admin" | "agent" | "receiver"]: ClusterUser<Name>;
+    readonly [Name in 'admin' | 'agent' | 'receiver']: ClusterUser<Name>;
   };
   /** Process ids of the running daemons: `mon.a`, `osd.0`, `mgr.x`. */
   daemonPids(): ReadonlyMap<string, number>;
@@ -107,7 +101,7 @@ export async function startCluster(options: StartOptions): Promise<Cluster> {
       keeper.unref();
       return cluster;
     } catch (error) {
-      const portTaken = await someLogSays(keeper.dir, "Address already in use");
+      const portTaken = await someLogSays(keeper.dir, 'Address already in use');
       const failure = bringUpError(error, await logTails(keeper.dir));
       await keeper.stop();
       if (!portTaken || attempt === ATTEMPTS) throw failure;
@@ -131,7 +125,7 @@ async function startIn(keeper: Keeper, options: StartOptions): Promise<Cluster> 
 function withDefaults(options: StartOptions, port: number): BringUpOptions {
   return {
     port,
-    objectStore: options.objectStore ?? "memstore",
+    objectStore: options.objectStore ?? 'memstore',
     manager: options.manager ?? false,
     osds: options.osds ?? 1,
     memstoreBytes: options.memstoreBytes ?? 4 * 2 ** 30,
@@ -151,7 +145,7 @@ interface ClusterParts {
 function makeCluster({ name, keeper, running, settings }: ClusterParts): Cluster {
   const { dir } = keeper;
   const { confPath, fsid } = running;
-  const connectArgs = (user = "admin") => [
+  const connectArgs = (user = 'admin') => [
     `--conf=${confPath}`,
     `--name=client.${user}`,
     `--keyring=${keyringPath(dir, `client.${user}`)}`,
@@ -172,19 +166,19 @@ function makeCluster({ name, keeper, running, settings }: ClusterParts): Cluster
     confPath,
     keeperPid: keeper.pid,
     users: {
-      admin: { name: "admin", keyringPath: keyringPath(dir, "client.admin") },
-      agent: { name: "agent", keyringPath: keyringPath(dir, "client.agent") },
-      receiver: { name: "receiver", keyringPath: keyringPath(dir, "client.receiver") },
+      admin: { name: 'admin', keyringPath: keyringPath(dir, 'client.admin') },
+      agent: { name: 'agent', keyringPath: keyringPath(dir, 'client.agent') },
+      receiver: { name: 'receiver', keyringPath: keyringPath(dir, 'client.receiver') },
     },
     daemonPids: () => keeper.pids,
-    ceph: (args, options) => run("ceph", args, { ...options, user: "admin" }),
-    rbd: (args, options) => run("rbd", args, options),
+    ceph: (args, options) => run('ceph', args, { ...options, user: 'admin' }),
+    rbd: (args, options) => run('rbd', args, options),
     connectArgs,
     createPool: (pool, options) => pools.create(pool, options),
     addUser: async (id, caps) => {
       const entity = `client.${id}`;
-      const args = ["auth", "get-or-create-key", entity, ...capsArgs(caps)];
-      const key = (await run("ceph", args)).stdout.trim();
+      const args = ['auth', 'get-or-create-key', entity, ...capsArgs(caps)];
+      const key = (await run('ceph', args)).stdout.trim();
       return { name: id, keyringPath: await writeKeyring(dir, { entity, key }) };
     },
     persist: () => keeper.persist(),
@@ -209,23 +203,23 @@ class PoolMaker {
   async create(name: string, options: PoolOptions = {}): Promise<void> {
     const { pgNum = 1, rbd = true, erasure = false } = options;
     if (erasure) await this.#createErasure(name, pgNum);
-    else await this.#run("ceph", ["osd", "pool", "create", name, `${pgNum}`, `${pgNum}`]);
+    else await this.#run('ceph', ['osd', 'pool', 'create', name, `${pgNum}`, `${pgNum}`]);
     if (!rbd) return;
     await Promise.all([this.#initialise(name, erasure), this.#grant(name)]);
   }
 
   async #createErasure(name: string, pgNum: number): Promise<void> {
-    const profile = ["k=2", "m=1", "crush-failure-domain=osd"];
-    await this.#run("ceph", ["osd", "erasure-code-profile", "set", "rbdferry", ...profile]);
+    const profile = ['k=2', 'm=1', 'crush-failure-domain=osd'];
+    await this.#run('ceph', ['osd', 'erasure-code-profile', 'set', 'rbdferry', ...profile]);
     const size = [`${pgNum}`, `${pgNum}`];
-    await this.#run("ceph", ["osd", "pool", "create", name, ...size, "erasure", "rbdferry"]);
-    await this.#run("ceph", ["osd", "pool", "set", name, "allow_ec_overwrites", "true"]);
+    await this.#run('ceph', ['osd', 'pool', 'create', name, ...size, 'erasure', 'rbdferry']);
+    await this.#run('ceph', ['osd', 'pool', 'set', name, 'allow_ec_overwrites', 'true']);
   }
 
   async #initialise(name: string, erasure: boolean): Promise<void> {
     // An erasure-coded pool holds data only: it cannot store the omap that `rbd pool init` writes.
-    if (erasure) await this.#run("ceph", ["osd", "pool", "application", "enable", name, "rbd"]);
-    else await this.#run("rbd", ["pool", "init", name]);
+    if (erasure) await this.#run('ceph', ['osd', 'pool', 'application', 'enable', name, 'rbd']);
+    else await this.#run('rbd', ['pool', 'init', name]);
   }
 
   /** One grant after the other: `auth caps` replaces, so a late one must not know fewer pools. */
@@ -233,8 +227,8 @@ class PoolMaker {
     const grant = this.#lastGrant.then(async () => {
       this.#granted.push(name);
       const caps = capsArgs(rbdCaps(this.#granted, { manager: this.#manager }));
-      for (const user of ["agent", "receiver"]) {
-        await this.#run("ceph", ["auth", "caps", `client.${user}`, ...caps]);
+      for (const user of ['agent', 'receiver']) {
+        await this.#run('ceph', ['auth', 'caps', `client.${user}`, ...caps]);
       }
     });
     this.#lastGrant = grant.catch(() => undefined);
@@ -244,16 +238,14 @@ class PoolMaker {
 
 function withDeadDaemons(error: unknown, { exits }: Keeper): unknown {
   if (!(error instanceof ClusterError) || exits.length === 0) return error;
-  return new ClusterError(`${error.message}\n${exits.map(describeExit).join(", ")} before`, {
+  return new ClusterError(`${error.message}\n${exits.map(describeExit).join(', ')} before`, {
     cause: error,
   });
 }
 
 async function readLogs(dir: string): Promise<{ file: string; text: string }[]> {
   const files = (await readdir(dir)).filter((file) => /\.(log|out)$/.test(file));
-  return Promise.all(
-    files.map(async (file) => ({ file, text: await readFile(path.join(dir, file), "utf8") })),
-  );
+  return Promise.all(files.map(async (file) => ({ file, text: await readFile(path.join(dir, file), 'utf8') })));
 }
 
 async function someLogSays(dir: string, words: string): Promise<boolean> {
@@ -261,6 +253,6 @@ async function someLogSays(dir: string, words: string): Promise<boolean> {
 }
 
 async function logTails(dir: string): Promise<string> {
-  const tails = (await readLogs(dir)).filter(({ text }) => text !== "");
-  return tails.map(({ file, text }) => `--- ${file}\n${text.slice(-LOG_TAIL_CHARS)}`).join("\n");
+  const tails = (await readLogs(dir)).filter(({ text }) => text !== '');
+  return tails.map(({ file, text }) => `--- ${file}\n${text.slice(-LOG_TAIL_CHARS)}`).join('\n');
 }

@@ -1,5 +1,5 @@
-import { execa, type Options } from "execa";
-import { ClusterError } from "./cluster-error.js";
+import { execa, type Options } from 'execa';
+import { ClusterError } from './cluster-error.js';
 
 export interface CommandOptions {
   readonly timeoutMs?: number | undefined;
@@ -32,7 +32,7 @@ export async function runCommand(
     ...CEPH_PROGRAM,
     reject: false,
     timeout: timeoutMs,
-    ...(input === undefined ? { stdin: "ignore" } : { input }),
+    ...(input === undefined ? { stdin: 'ignore' } : { input }),
     ...(signal !== undefined && { cancelSignal: signal }),
   });
   if (result.failed) throw commandError(result, { timeoutMs, signal });
@@ -55,17 +55,17 @@ export function commandError(
   failure: CommandFailure,
   { timeoutMs, signal }: { timeoutMs: number; signal?: AbortSignal | undefined },
 ): ClusterError {
-  const tail = Buffer.from(failure.stderr ?? "")
+  const tail = Buffer.from(failure.stderr ?? '')
     .toString()
     .slice(-STDERR_TAIL_CHARS)
     .trim();
   const fact = describeFailure(failure, { timeoutMs, reason: signal?.reason });
-  return new ClusterError([`${fact}: ${failure.escapedCommand}`, tail].join("\n").trim());
+  return new ClusterError([`${fact}: ${failure.escapedCommand}`, tail].join('\n').trim());
 }
 
 function cleanEnv(env: NodeJS.ProcessEnv): Record<string, string | undefined> {
-  const kept = Object.entries(env).filter(([name]) => !name.startsWith("CEPH_"));
-  return { ...Object.fromEntries(kept), LC_ALL: "C" };
+  const kept = Object.entries(env).filter(([name]) => !name.startsWith('CEPH_'));
+  return { ...Object.fromEntries(kept), LC_ALL: 'C' };
 }
 
 function describeFailure(
@@ -76,5 +76,5 @@ function describeFailure(
   if (failure.isCanceled) return `command was given up (${String(reason)})`;
   if (failure.exitCode !== undefined) return `command ended with ${failure.exitCode}`;
   if (failure.signal !== undefined) return `command ended with ${failure.signal}`;
-  return `command could not be run (${failure.originalMessage ?? "no reason given"})`;
+  return `command could not be run (${failure.originalMessage ?? 'no reason given'})`;
 }

@@ -3,7 +3,7 @@ export interface ConfOptions {
   readonly dir: string;
   /** The monitor's port; the daemons use the `PORTS_PER_CLUSTER - 1` ports after it. */
   readonly port: number;
-  readonly objectStore: "memstore" | "bluestore";
+  readonly objectStore: 'memstore' | 'bluestore';
   readonly memstoreBytes: number;
   readonly bluestoreBytes: number;
   readonly fastPaxos: boolean;
@@ -13,7 +13,7 @@ export interface ConfOptions {
 
 type Section = Readonly<Record<string, string | number | boolean>>;
 
-export const MON_ADDRESS = "127.0.0.1";
+export const MON_ADDRESS = '127.0.0.1';
 /** One port each for the monitor and the manager, four for an OSD, with room for restarts. */
 export const PORTS_PER_CLUSTER = 64;
 
@@ -23,13 +23,13 @@ export function renderConf(options: ConfOptions): string {
     global: { ...globalSection(options), ...options.extraConf },
     mon: monSection(options),
     osd: osdSection(options),
-    mgr: { mgr_data: `${options.dir}/mgr.x`, mgr_stats_period: 1, mgr_initial_modules: "" },
+    mgr: { mgr_data: `${options.dir}/mgr.x`, mgr_stats_period: 1, mgr_initial_modules: '' },
     // Clients run side by side under one name: no socket or log file they could fight over.
-    client: { admin_socket: "", log_file: "" },
+    client: { admin_socket: '', log_file: '' },
   };
   return Object.entries(sections)
     .map(([name, section]) => renderSection(name, omitKeys(section, name, options.extraConf)))
-    .join("\n");
+    .join('\n');
 }
 
 function globalSection({ fsid, dir, port }: ConfOptions): Section {
@@ -54,7 +54,7 @@ function globalSection({ fsid, dir, port }: ConfOptions): Section {
     osd_pool_default_size: 1,
     osd_pool_default_min_size: 1,
     osd_pool_default_pg_num: 1,
-    osd_pool_default_pg_autoscale_mode: "off",
+    osd_pool_default_pg_autoscale_mode: 'off',
     osd_crush_chooseleaf_type: 0,
   };
 }
@@ -88,16 +88,12 @@ function osdSection(options: ConfOptions): Section {
 }
 
 /** A setting in a daemon's own section would hide one the caller gave for `[global]`. */
-function omitKeys(
-  section: Section,
-  name: string,
-  extra: Readonly<Record<string, string>>,
-): Section {
-  if (name === "global") return section;
+function omitKeys(section: Section, name: string, extra: Readonly<Record<string, string>>): Section {
+  if (name === 'global') return section;
   return Object.fromEntries(Object.entries(section).filter(([key]) => !(key in extra)));
 }
 
 function renderSection(name: string, section: Section): string {
   const lines = Object.entries(section).map(([key, value]) => `${key} = ${String(value)}`);
-  return [`[${name}]`, ...lines, ""].join("\n");
+  return [`[${name}]`, ...lines, ''].join('\n');
 }

@@ -1,13 +1,12 @@
-import { createCipheriv, createHash } from "node:crypto";
-import { pipeline } from "node:stream/promises";
-import { execa } from "execa";
-import { CEPH_PROGRAM, commandError } from "./command.js";
-import type { Cluster, RbdOptions } from "./cluster.js";
+import { createCipheriv, createHash } from 'node:crypto';
+import { pipeline } from 'node:stream/promises';
+import { execa } from 'execa';
+import { CEPH_PROGRAM, commandError } from './command.js';
+import type { Cluster, RbdOptions } from './cluster.js';
 
 /** One change of an image's content: bytes, or a range that is zeroed (discarded where possible). */
 export type ImageWrite =
-  | { readonly offset: number; readonly data: Uint8Array }
-  | { readonly offset: number; readonly zero: number };
+  { readonly offset: number; readonly data: Uint8Array } | { readonly offset: number; readonly zero: number };
 
 const EXPORT_TIMEOUT_MS = 600_000;
 
@@ -19,25 +18,25 @@ const EXPORT_TIMEOUT_MS = 600_000;
 export async function sha256OfExport(
   cluster: Cluster,
   spec: string,
-  { user, timeoutMs = EXPORT_TIMEOUT_MS, signal }: Omit<RbdOptions, "input"> = {},
+  { user, timeoutMs = EXPORT_TIMEOUT_MS, signal }: Omit<RbdOptions, 'input'> = {},
 ): Promise<string> {
-  const args = [...cluster.connectArgs(user), "export", "--no-progress", spec, "-"];
-  const rbd = execa("rbd", args, {
+  const args = [...cluster.connectArgs(user), 'export', '--no-progress', spec, '-'];
+  const rbd = execa('rbd', args, {
     ...CEPH_PROGRAM,
     reject: false,
-    encoding: "buffer",
+    encoding: 'buffer',
     buffer: { stdout: false, stderr: true },
-    stdin: "ignore",
+    stdin: 'ignore',
     timeout: timeoutMs,
     ...(signal !== undefined && { cancelSignal: signal }),
   });
-  const hash = createHash("sha256");
+  const hash = createHash('sha256');
   // A broken pipe is only the echo of a failed rbd, whose own message follows.
   const [result] = await Promise.all([rbd, pipeline(rbd.stdout, hash).catch(() => undefined)]);
   if (result.failed) {
     throw commandError(result, { timeoutMs, signal });
   }
-  return hash.digest("hex");
+  return hash.digest('hex');
 }
 
 /** Writes `data` at `offset` (bytes) into the head of `pool/image`. @throws ClusterError */
@@ -46,7 +45,7 @@ export async function writeAt(
   imageSpec: string,
   offset: number,
   data: Uint8Array,
-  options?: Omit<RbdOptions, "input">,
+  options?: Omit<RbdOptions, 'input'>,
 ): Promise<void> {
   await applyWrites(cluster, imageSpec, [{ offset, data }], options);
 }
@@ -60,10 +59,10 @@ export async function applyWrites(
   cluster: Cluster,
   imageSpec: string,
   writes: readonly ImageWrite[],
-  options: Omit<RbdOptions, "input"> = {},
+  options: Omit<RbdOptions, 'input'> = {},
 ): Promise<void> {
   const input = encodeDiff(writes);
-  await cluster.rbd(["import-diff", "--no-progress", "-", imageSpec], { ...options, input });
+  await cluster.rbd(['import-diff', '--no-progress', '-', imageSpec], { ...options, input });
 }
 
 /**
@@ -71,24 +70,24 @@ export async function applyWrites(
  * request begins with the bytes of a shorter one.
  */
 export function randomBytes(seed: string | number, length: number): Buffer {
-  const key = createHash("sha256").update(String(seed)).digest().subarray(0, 16);
+  const key = createHash('sha256').update(String(seed)).digest().subarray(0, 16);
   // AES in counter mode over zeroes: more than 1 GB/s, where a PRNG in JavaScript is ten times slower.
-  return createCipheriv("aes-128-ctr", key, Buffer.alloc(16)).update(Buffer.alloc(length));
+  return createCipheriv('aes-128-ctr', key, Buffer.alloc(16)).update(Buffer.alloc(length));
 }
 
 /** An rbd diff v1 stream without names and size, which import-diff applies to the head as it is. */
 function encodeDiff(writes: readonly ImageWrite[]): Buffer {
   const records = writes.flatMap((write) =>
-    "data" in write
-      ? [record("w", write.offset, write.data.length), write.data]
-      : [record("z", write.offset, write.zero)],
+    'data' in write
+      ? [record('w', write.offset, write.data.length), write.data]
+      : [record('z', write.offset, write.zero)],
   );
-  return Buffer.concat([Buffer.from("rbd diff v1\n"), ...records, Buffer.from("e")]);
+  return Buffer.concat([Buffer.from('rbd diff v1\n'), ...records, Buffer.from('e')]);
 }
 
-function record(tag: "w" | "z", offset: number, length: number): Buffer {
+function record(tag: 'w' | 'z', offset: number, length: number): Buffer {
   const header = Buffer.alloc(17);
-  header.write(tag, "latin1");
+  header.write(tag, 'latin1');
   header.writeBigUInt64LE(BigInt(offset), 1);
   header.writeBigUInt64LE(BigInt(length), 9);
   return header;

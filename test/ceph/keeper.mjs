@@ -12,16 +12,16 @@
 //
 // The end of standard input means that the parent is gone, however it died: the keeper then stops
 // the daemons, removes the directory and exits.
-import { spawn } from "node:child_process";
-import fs from "node:fs";
-import path from "node:path";
-import { createInterface } from "node:readline";
-import { setTimeout as sleep } from "node:timers/promises";
+import { spawn } from 'node:child_process';
+import fs from 'node:fs';
+import path from 'node:path';
+import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
 
-const PREFIX = "rbdf-ceph-";
+const PREFIX = 'rbdf-ceph-';
 const CLIENT_PROGRAMS = /^(rbd|rados|ceph|ceph-[a-z-]+|monmaptool|python3[.\d]*)$/;
 
-const baseDir = process.argv[2] ?? "/tmp";
+const baseDir = process.argv[2] ?? '/tmp';
 const daemons = new Map();
 let dir;
 let persistent = false;
@@ -32,43 +32,42 @@ function say(message) {
 }
 
 function startDaemon({ name, argv }) {
-  const output = fs.openSync(path.join(dir, `${name}.out`), "a");
+  const output = fs.openSync(path.join(dir, `${name}.out`), 'a');
   // Should the keeper itself be killed, the kernel ends the daemons.
-  const child = spawn("setpriv", ["--pdeathsig", "KILL", ...argv], {
+  const child = spawn('setpriv', ['--pdeathsig', 'KILL', ...argv], {
     cwd: dir,
-    stdio: ["ignore", output, output],
-    env: { PATH: process.env.PATH, LC_ALL: "C" },
+    stdio: ['ignore', output, output],
+    env: { PATH: process.env.PATH, LC_ALL: 'C' },
   });
   fs.closeSync(output);
-  child.on("error", (error) => say({ kind: "error", message: String(error) }));
+  child.on('error', (error) => say({ kind: 'error', message: String(error) }));
   if (child.pid === undefined) return;
   daemons.set(name, child);
-  child.on("exit", (code, signal) => {
+  child.on('exit', (code, signal) => {
     if (daemons.get(name) === child) daemons.delete(name);
-    say({ kind: "exited", name, code, signal });
+    say({ kind: 'exited', name, code, signal });
   });
-  say({ kind: "started", name, pid: child.pid });
+  say({ kind: 'started', name, pid: child.pid });
 }
 
 function receive(line) {
   if (stopping) return;
   const message = JSON.parse(line);
-  if (message.kind === "start") startDaemon(message);
-  if (message.kind === "persist") {
+  if (message.kind === 'start') startDaemon(message);
+  if (message.kind === 'persist') {
     persistent = true;
-    say({ kind: "persisting" });
+    say({ kind: 'persisting' });
   }
 }
 
 /** Process ids of Ceph programs (never of anything else) that were pointed at this directory. */
 function cephProgramsOf(dir) {
-  return fs.readdirSync("/proc").filter((pid) => {
+  return fs.readdirSync('/proc').filter((pid) => {
     if (!/^\d+$/.test(pid) || Number(pid) === process.pid) return false;
     try {
-      const argv = fs.readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
+      const argv = fs.readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
       return (
-        CLIENT_PROGRAMS.test(path.basename(argv[0] ?? "")) &&
-        argv.some((argument) => argument.includes(`${dir}/`))
+        CLIENT_PROGRAMS.test(path.basename(argv[0] ?? '')) && argv.some((argument) => argument.includes(`${dir}/`))
       );
     } catch {
       return false; // it ended while we looked
@@ -79,7 +78,7 @@ function cephProgramsOf(dir) {
 function killCephProgramsOf(dir) {
   for (const pid of cephProgramsOf(dir)) {
     try {
-      process.kill(Number(pid), "SIGKILL");
+      process.kill(Number(pid), 'SIGKILL');
     } catch {
       // it ended by itself
     }
@@ -101,7 +100,7 @@ async function shutDown() {
 
 /** No TERM first: there is nothing to save, and a frozen or starting daemon would not heed it. */
 function killEverything() {
-  for (const child of daemons.values()) child.kill("SIGKILL");
+  for (const child of daemons.values()) child.kill('SIGKILL');
   // Without its cluster an rbd command would hang for ever.
   killCephProgramsOf(dir);
 }
@@ -118,7 +117,7 @@ function tryToRemoveDir() {
 
 function isLiveKeeper(pid) {
   try {
-    return fs.readFileSync(`/proc/${pid}/cmdline`, "utf8").includes("keeper.mjs");
+    return fs.readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('keeper.mjs');
   } catch {
     return false;
   }
@@ -130,7 +129,7 @@ function sweepOrphans() {
     if (!entry.startsWith(PREFIX)) continue;
     const candidate = path.join(baseDir, entry);
     try {
-      if (isLiveKeeper(fs.readFileSync(path.join(candidate, "keeper.pid"), "utf8"))) continue;
+      if (isLiveKeeper(fs.readFileSync(path.join(candidate, 'keeper.pid'), 'utf8'))) continue;
       killCephProgramsOf(candidate);
       fs.rmSync(candidate, { recursive: true, force: true });
     } catch {
@@ -144,28 +143,28 @@ function claimDir() {
   sweepOrphans();
   dir = fs.mkdtempSync(path.join(baseDir, PREFIX));
   // Renamed into place, so that a sweeper never reads an empty file.
-  const claim = path.join(dir, "keeper.pid.new");
+  const claim = path.join(dir, 'keeper.pid.new');
   fs.writeFileSync(claim, String(process.pid));
-  fs.renameSync(claim, path.join(dir, "keeper.pid"));
+  fs.renameSync(claim, path.join(dir, 'keeper.pid'));
 }
 
-process.stdout.on("error", () => {}); // the parent went away; standard input tells us so as well
-for (const signal of ["SIGTERM", "SIGHUP"]) process.on(signal, () => void shutDown());
-process.on("SIGINT", () => {}); // a terminal's Ctrl-C is for the parent
-process.on("uncaughtException", (error) => {
-  say({ kind: "error", message: String(error.stack) });
+process.stdout.on('error', () => {}); // the parent went away; standard input tells us so as well
+for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => void shutDown());
+process.on('SIGINT', () => {}); // a terminal's Ctrl-C is for the parent
+process.on('uncaughtException', (error) => {
+  say({ kind: 'error', message: String(error.stack) });
   void shutDown();
 });
 
 const parentGone = () => {
   if (!persistent) void shutDown();
 };
-process.stdin.on("error", parentGone);
+process.stdin.on('error', parentGone);
 const input = createInterface({ input: process.stdin });
-input.on("line", receive);
-input.on("close", parentGone);
+input.on('line', receive);
+input.on('close', parentGone);
 // A persistent keeper without daemons and without a parent has nothing else that keeps Node alive.
 setInterval(() => {}, 1 << 30);
 
 claimDir();
-say({ kind: "ready", dir });
+say({ kind: 'ready', dir });

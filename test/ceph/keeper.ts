@@ -1,10 +1,10 @@
-import { spawn, type ChildProcessByStdio } from "node:child_process";
-import { once } from "node:events";
-import { existsSync } from "node:fs";
-import { createInterface } from "node:readline";
-import type { Readable, Writable } from "node:stream";
-import { fileURLToPath } from "node:url";
-import { ClusterError } from "./cluster-error.js";
+import { spawn, type ChildProcessByStdio } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { createInterface } from 'node:readline';
+import type { Readable, Writable } from 'node:stream';
+import { fileURLToPath } from 'node:url';
+import { ClusterError } from './cluster-error.js';
 
 /** A daemon's end as the keeper saw it. */
 export interface DaemonExit {
@@ -14,11 +14,11 @@ export interface DaemonExit {
 }
 
 type KeeperMessage =
-  | { readonly kind: "ready"; readonly dir: string }
-  | { readonly kind: "started"; readonly name: string; readonly pid: number }
-  | ({ readonly kind: "exited" } & DaemonExit)
-  | { readonly kind: "persisting" }
-  | { readonly kind: "error"; readonly message: string };
+  | { readonly kind: 'ready'; readonly dir: string }
+  | { readonly kind: 'started'; readonly name: string; readonly pid: number }
+  | ({ readonly kind: 'exited' } & DaemonExit)
+  | { readonly kind: 'persisting' }
+  | { readonly kind: 'error'; readonly message: string };
 
 const REPLY_TIMEOUT_MS = 10_000;
 const STOP_TIMEOUT_MS = 60_000;
@@ -35,35 +35,33 @@ export class Keeper {
   readonly #failure = new AbortController();
   readonly #waiters = new Set<(message: KeeperMessage) => void>();
   readonly #closed: Promise<unknown>;
-  #dir = "";
+  #dir = '';
   #stopping = false;
 
   private constructor(child: ChildProcessByStdio<Writable, Readable, null>, pid: number) {
     this.#child = child;
     this.pid = pid;
-    this.#closed = once(child, "exit");
+    this.#closed = once(child, 'exit');
     this.#closed.then(
-      () => this.#fail("the keeper ended"),
-      () => this.#fail("the keeper could not be run"),
+      () => this.#fail('the keeper ended'),
+      () => this.#fail('the keeper could not be run'),
     );
-    child.stdin.on("error", () => this.#fail("the keeper does not listen"));
-    createInterface({ input: child.stdout }).on("line", (line) => this.#receive(line));
+    child.stdin.on('error', () => this.#fail('the keeper does not listen'));
+    createInterface({ input: child.stdout }).on('line', (line) => this.#receive(line));
   }
 
   /** Starts a keeper with an empty directory of its own below `baseDir`. */
   static async start(baseDir: string): Promise<Keeper> {
     // Detached: in its own session neither Ctrl-C nor a kill of our process group reaches it.
     const child = spawn(process.execPath, [keeperProgram(), baseDir], {
-      cwd: "/",
+      cwd: '/',
       detached: true,
-      stdio: ["pipe", "pipe", "ignore"],
+      stdio: ['pipe', 'pipe', 'ignore'],
       env: withoutNodeOptions(process.env),
     });
     if (child.pid === undefined) throw new ClusterError("could not start the cluster's keeper");
     const keeper = new Keeper(child, child.pid);
-    const ready = await keeper.#reply((message) =>
-      message.kind === "ready" ? message : undefined,
-    );
+    const ready = await keeper.#reply((message) => (message.kind === 'ready' ? message : undefined));
     keeper.#dir = ready.dir;
     return keeper;
   }
@@ -90,18 +88,16 @@ export class Keeper {
   /** Starts a daemon, which must stay in the foreground; answers its process id. */
   async startDaemon(name: string, argv: readonly string[]): Promise<number> {
     const started = this.#reply((message) =>
-      message.kind === "started" && message.name === name ? message : undefined,
+      message.kind === 'started' && message.name === name ? message : undefined,
     );
-    this.#send({ kind: "start", name, argv });
+    this.#send({ kind: 'start', name, argv });
     return (await started).pid;
   }
 
   /** From now on the cluster outlives this process, until its keeper gets SIGTERM. */
   async persist(): Promise<void> {
-    const persisting = this.#reply((message) =>
-      message.kind === "persisting" ? message : undefined,
-    );
-    this.#send({ kind: "persist" });
+    const persisting = this.#reply((message) => (message.kind === 'persisting' ? message : undefined));
+    this.#send({ kind: 'persist' });
     await persisting;
   }
 
@@ -119,7 +115,7 @@ export class Keeper {
     this.#stopping = true;
     this.#child.ref();
     const ended = this.#closed.catch(() => undefined);
-    this.#child.kill("SIGTERM");
+    this.#child.kill('SIGTERM');
     this.#child.stdin.end();
     await withDeadline(ended, STOP_TIMEOUT_MS, `keeper ${this.pid} of "${this.#dir}" did not end`);
     if (existsSync(this.#dir)) throw new ClusterError(`"${this.#dir}" could not be removed`);
@@ -131,9 +127,9 @@ export class Keeper {
 
   #receive(line: string): void {
     const message = JSON.parse(line) as KeeperMessage; // our own program wrote it
-    if (message.kind === "started") this.#pids.set(message.name, message.pid);
-    if (message.kind === "exited") this.#daemonExited(message);
-    if (message.kind === "error") this.#fail(message.message);
+    if (message.kind === 'started') this.#pids.set(message.name, message.pid);
+    if (message.kind === 'exited') this.#daemonExited(message);
+    if (message.kind === 'error') this.#fail(message.message);
     for (const waiter of this.#waiters) waiter(message);
   }
 
@@ -147,15 +143,13 @@ export class Keeper {
     if (!this.#stopping) this.#failure.abort(new ClusterError(fact));
   }
 
-  async #reply<T extends KeeperMessage>(
-    select: (message: KeeperMessage) => T | undefined,
-  ): Promise<T> {
+  async #reply<T extends KeeperMessage>(select: (message: KeeperMessage) => T | undefined): Promise<T> {
     let settle: ((message: KeeperMessage) => void) | undefined;
     const reply = new Promise<T>((resolve, reject) => {
       settle = (message) => {
         const selected = select(message);
         if (selected !== undefined) resolve(selected);
-        if (message.kind === "error") reject(new ClusterError(message.message));
+        if (message.kind === 'error') reject(new ClusterError(message.message));
       };
       this.#waiters.add(settle);
     });
@@ -183,11 +177,11 @@ export function describeExit({ name, code, signal }: DaemonExit): string {
 
 function keeperProgram(): string {
   // Beside this file in the source tree; from test/dist/ceph it is two folders up.
-  const places = ["./keeper.mjs", "../../ceph/keeper.mjs"].map((place) =>
+  const places = ['./keeper.mjs', '../../ceph/keeper.mjs'].map((place) =>
     fileURLToPath(new URL(place, import.meta.url)),
   );
   const found = places.find((place) => existsSync(place));
-  if (found === undefined) throw new ClusterError(`no keeper.mjs at ${places.join(" or ")}`);
+  if (found === undefined) throw new ClusterError(`no keeper.mjs at ${places.join(' or ')}`);
   return found;
 }
 
@@ -197,7 +191,7 @@ function withoutNodeOptions(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
 }
 
 function unrefStream(stream: Readable | Writable): void {
-  if ("unref" in stream && typeof stream.unref === "function") stream.unref();
+  if ('unref' in stream && typeof stream.unref === 'function') stream.unref();
 }
 
 async function withDeadline<T>(work: Promise<T>, timeoutMs: number, fact: string): Promise<T> {

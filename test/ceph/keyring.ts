@@ -1,7 +1,7 @@
-import { randomBytes } from "node:crypto";
+import { randomBytes } from 'node:crypto';
 
 /** What an entity may do, by daemon type: `{ mon: "profile rbd" }`. */
-export type Caps = Readonly<Partial<Record<"mon" | "osd" | "mgr" | "mds", string>>>;
+export type Caps = Readonly<Partial<Record<'mon' | 'osd' | 'mgr' | 'mds', string>>>;
 
 export interface KeyringEntry {
   /** With its type: `client.admin`, `osd.0`. */
@@ -17,20 +17,20 @@ export function newKey(now: Date = new Date()): string {
   header.writeUInt16LE(1, 0);
   header.writeUInt32LE(Math.floor(now.getTime() / 1000), 2);
   header.writeUInt16LE(secret.length, 10);
-  return Buffer.concat([header, secret]).toString("base64");
+  return Buffer.concat([header, secret]).toString('base64');
 }
 
 /** A keyring file with the given entries. */
 export function renderKeyring(entries: readonly KeyringEntry[]): string {
-  return entries.map(renderEntry).join("\n");
+  return entries.map(renderEntry).join('\n');
 }
 
 /** The rights of an rbd client on exactly these pools. */
 export function rbdCaps(pools: readonly string[], { manager }: { manager: boolean }): Caps {
   return {
-    mon: "profile rbd",
-    ...(pools.length > 0 && { osd: pools.map((pool) => `profile rbd pool=${pool}`).join(", ") }),
-    ...(manager && { mgr: "profile rbd" }),
+    mon: 'profile rbd',
+    ...(pools.length > 0 && { osd: pools.map((pool) => `profile rbd pool=${pool}`).join(', ') }),
+    ...(manager && { mgr: 'profile rbd' }),
   };
 }
 
@@ -41,5 +41,5 @@ export function capsArgs(caps: Caps): string[] {
 
 function renderEntry({ entity, key, caps }: KeyringEntry): string {
   const lines = Object.entries(caps).map(([daemon, rights]) => `\tcaps ${daemon} = "${rights}"`);
-  return [`[${entity}]`, `\tkey = ${key}`, ...lines, ""].join("\n");
+  return [`[${entity}]`, `\tkey = ${key}`, ...lines, ''].join('\n');
 }

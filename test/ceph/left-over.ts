@@ -1,9 +1,9 @@
-import { existsSync, readFileSync, readdirSync } from "node:fs";
-import { setTimeout as sleep } from "node:timers/promises";
+import { existsSync, readFileSync, readdirSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 /** What is still there of a cluster: its directory, and command lines that name a file in it. */
 export function leftOver(dir: string): string[] {
-  const commands = readdirSync("/proc")
+  const commands = readdirSync('/proc')
     .filter((entry) => /^\d+$/.test(entry))
     .map(commandLine)
     .filter((command) => command.includes(`${dir}/`));
@@ -19,8 +19,8 @@ export async function settledLeftOver(dir: string, timeoutMs = 10_000): Promise<
 
 function commandLine(pid: string): string {
   try {
-    return readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ");
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ');
   } catch {
-    return ""; // it ended while we looked
+    return ''; // it ended while we looked
   }
 }

@@ -1,9 +1,9 @@
-import { mkdir, readFile, readdir, rm, writeFile } from "node:fs/promises";
-import { homedir } from "node:os";
-import path from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
-import { startCluster, type Cluster, type StartOptions } from "./cluster.js";
-import { ClusterError } from "./cluster-error.js";
+import { mkdir, readFile, readdir, rm, writeFile } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { startCluster, type Cluster, type StartOptions } from './cluster.js';
+import { ClusterError } from './cluster-error.js';
 
 /** What is remembered of a cluster that outlives the process that started it. */
 export interface PersistentCluster {
@@ -12,10 +12,10 @@ export interface PersistentCluster {
   readonly fsid: string;
   readonly confPath: string;
   readonly keeperPid: number;
-  readonly users: Cluster["users"];
+  readonly users: Cluster['users'];
 }
 
-const STATE_DIR = path.join(homedir(), ".cache", "rbdferry-test-clusters");
+const STATE_DIR = path.join(homedir(), '.cache', 'rbdferry-test-clusters');
 const DOWN_TIMEOUT_MS = 30_000;
 
 /** Starts a cluster that runs until `downCluster(name)`. @throws ClusterError if it runs already */
@@ -43,7 +43,7 @@ export async function upCluster(options: StartOptions): Promise<PersistentCluste
 export async function downCluster(name: string): Promise<void> {
   const cluster = await findCluster(name);
   if (cluster === undefined) throw new ClusterError(`there is no cluster "${name}"`);
-  process.kill(cluster.keeperPid, "SIGTERM");
+  process.kill(cluster.keeperPid, 'SIGTERM');
   const deadline = Date.now() + DOWN_TIMEOUT_MS;
   while (await isKeeperOf(cluster)) {
     if (Date.now() > deadline) {
@@ -57,13 +57,13 @@ export async function downCluster(name: string): Promise<void> {
 /** The persistent clusters that run now; forgets those that do not. */
 export async function listClusters(): Promise<PersistentCluster[]> {
   const files = await readdir(STATE_DIR).catch(() => []);
-  const found = await Promise.all(files.map((file) => findCluster(path.basename(file, ".json"))));
+  const found = await Promise.all(files.map((file) => findCluster(path.basename(file, '.json'))));
   return found.filter((cluster) => cluster !== undefined);
 }
 
 async function findCluster(name: string): Promise<PersistentCluster | undefined> {
   const file = stateFile(name);
-  const text = await readFile(file, "utf8").catch(() => undefined);
+  const text = await readFile(file, 'utf8').catch(() => undefined);
   if (text === undefined) return undefined;
   const state = JSON.parse(text) as PersistentCluster; // our own file
   if (await isKeeperOf(state)) return state;
@@ -73,13 +73,10 @@ async function findCluster(name: string): Promise<PersistentCluster | undefined>
 
 /** Whether the process of that id still is this cluster's keeper: ids are used again. */
 async function isKeeperOf({ keeperPid, dir }: PersistentCluster): Promise<boolean> {
-  const read = (file: string) => readFile(file, "utf8").catch(() => "");
-  const [argv, claim] = await Promise.all([
-    read(`/proc/${keeperPid}/cmdline`),
-    read(path.join(dir, "keeper.pid")),
-  ]);
-  if (!argv.includes("keeper.mjs")) return false;
-  return claim === "" || claim === String(keeperPid);
+  const read = (file: string) => readFile(file, 'utf8').catch(() => '');
+  const [argv, claim] = await Promise.all([read(`/proc/${keeperPid}/cmdline`), read(path.join(dir, 'keeper.pid'))]);
+  if (!argv.includes('keeper.mjs')) return false;
+  return claim === '' || claim === String(keeperPid);
 }
 
 function stateFile(name: string): string {

@@ -1,8 +1,8 @@
-import { randomInt } from "node:crypto";
-import { once } from "node:events";
-import { createServer } from "node:net";
-import { ClusterError } from "./cluster-error.js";
-import { MON_ADDRESS, PORTS_PER_CLUSTER } from "./conf.js";
+import { randomInt } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer } from 'node:net';
+import { ClusterError } from './cluster-error.js';
+import { MON_ADDRESS, PORTS_PER_CLUSTER } from './conf.js';
 
 // Below Linux' range for outgoing connections, above Ceph's own ports.
 const FIRST_PORT = 10_000;
@@ -25,7 +25,7 @@ async function isFree(port: number): Promise<boolean> {
   const server = createServer();
   try {
     server.listen(port, MON_ADDRESS);
-    await once(server, "listening");
+    await once(server, 'listening');
     return true;
   } catch {
     return false;

@@ -58,7 +58,7 @@ export const startAgent = async (configPath: string): Promise<{ running: Running
     store
       .list({ activeOnly: true, limit: 100_000 })
       .filter((job) => job.state.kind === 'queued')
-      .reverse(),
+      .toReversed(),
   );
   const caretaker = startCaretaker({ store, looseEnds, runner, ceph, connect, log }, config);
   return {

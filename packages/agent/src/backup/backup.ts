@@ -59,7 +59,9 @@ export const runBackup = async (request: BackupRequest, job: JobContext): Promis
   }
 
   job.phase('clean-up');
-  await retire(job.ceph, request.image, commonBackups(source.view, chains), job.warn);
+  await retire(job.ceph, request.image, commonBackups(source.view, chains), (warning) => {
+    job.warn(warning);
+  });
   return { streamBytes: committed.streamBytes };
 };
 

@@ -96,7 +96,7 @@ async function requireNoCa({ certificatePath, keyPath }: PairPaths): Promise<voi
   for (const path of [certificatePath, keyPath])
     if (await isTaken(path))
       throw new PkiError(`there is a certificate authority already: ${JSON.stringify(path)}`, {
-        hint: 'use it, or choose another directory; if only ca.key is there, an interrupted run left it and it can be removed',
+        hint: 'use it, or choose another directory; a lone ca.key that never signed anything is of an interrupted run, remove it',
       });
 }
 

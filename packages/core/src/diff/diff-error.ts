@@ -46,6 +46,8 @@ export type StreamPlace = 'banner' | 'between-records' | 'record-header' | 'payl
 
 /** A stream that is not a well-formed diff, or not the diff that was expected. */
 export class DiffError extends Error {
+  override readonly name = 'DiffError';
+
   /**
    * @param problem what is wrong, with its evidence
    * @param offset position in the stream of the offending record (its tag byte); for `truncated` the
@@ -56,7 +58,6 @@ export class DiffError extends Error {
     readonly offset: bigint,
   ) {
     super(`rbd diff stream at byte ${offset}: ${describe(problem)}`);
-    this.name = 'DiffError';
   }
 
   get kind(): DiffProblemKind {

@@ -369,8 +369,8 @@ describe('the parser', () => {
 });
 
 describe('real streams of Ceph 16.2.15', () => {
-  // `rbd create g --size 1M --object-size 4K`, some writes, `snap create g@monday`, an object removed and other
-  // writes, `snap create g@tuesday`; then export-diff of monday, and of tuesday from monday.
+  // Made by `rbd create g --size 1M --object-size 4K`, writes, `snap create g@monday`, writes and zeroes over some of
+  // them, `snap create g@tuesday`; then export-diff of monday, and of tuesday from monday.
   const fixture = (name: string): Uint8Array => readFileSync(new URL(`./fixtures/${name}.diff`, import.meta.url));
 
   test('a full', () => {

@@ -4,8 +4,6 @@ import { HeaderBuilder, type ExpectedHeader } from './header-builder.js';
 import { RecordScanner } from './record-scanner.js';
 import type { DiffHeader, DiffSummary, DiffTotals, DiffVisitor, HeaderRecord } from './records.js';
 
-export type { ExpectedHeader } from './header-builder.js';
-
 export interface DiffParserOptions {
   /** Refuse longer snapshot names; 4096 when left out. */
   readonly maxNameBytes?: number;
@@ -19,7 +17,7 @@ export interface DiffParserOptions {
 }
 
 const DEFAULT_MAX_NAME_BYTES = 4096;
-/** Bounds an order window's memory to a few MiB; 4 KiB writes to every other block of 512 MiB fit. */
+/** Bounds an order window's memory to about a MiB; 4 KiB writes to every other block of 512 MiB fit. */
 const MAX_WINDOW_RANGES = 65_536;
 
 /**

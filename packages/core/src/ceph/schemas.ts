@@ -1,0 +1,108 @@
+import { z } from 'zod';
+import { FerryError } from '../errors/ferry-error.js';
+import { formatImageSpec } from '../model/image-spec.js';
+import type { ImageInfo, ImageListing, Snapshot, TrashEntry } from './port.js';
+
+/**
+ * What `rbd --format json` prints, as seen on 16.2.15. Unknown keys are ignored: other releases print more. Numbers beyond
+ * 2^53 (an image of 8 PiB) are refused by zod rather than rounded.
+ */
+const bool = z.union([z.boolean(), z.enum(['true', 'false']).transform((text) => text === 'true')]);
+const size = z.int().nonnegative().transform(BigInt);
+
+const parentSchema = z
+  .object({
+    pool: z.string(),
+    pool_namespace: z.string().default(''),
+    image: z.string(),
+    snapshot: z.string(),
+  })
+  .transform(
+    ({ pool, pool_namespace, image, snapshot }) =>
+      `${formatImageSpec({ pool, namespace: pool_namespace, image })}@${snapshot}`,
+  );
+
+export const infoSchema = z
+  .object({
+    id: z.string().min(1),
+    size,
+    object_size: z.int().positive(),
+    stripe_unit: z.int().positive().optional(),
+    stripe_count: z.int().positive().optional(),
+    features: z.array(z.string()),
+    data_pool: z.string().optional(),
+    parent: parentSchema.optional(),
+  })
+  .transform(
+    (info): ImageInfo => ({
+      id: info.id,
+      sizeBytes: info.size,
+      objectSizeBytes: info.object_size,
+      stripeUnitBytes: info.stripe_unit ?? info.object_size,
+      stripeCount: info.stripe_count ?? 1,
+      features: info.features.toSorted(),
+      dataPool: info.data_pool ?? null,
+      parent: info.parent ?? null,
+    }),
+  );
+
+export const snapshotsSchema = z
+  .array(z.object({ id: z.int(), name: z.string(), size, protected: bool.default(false) }))
+  .transform((snaps) =>
+    snaps
+      .map((snap): Snapshot => ({ id: snap.id, name: snap.name, sizeBytes: snap.size, protected: snap.protected }))
+      .toSorted((a, b) => a.id - b.id),
+  );
+
+export const namesSchema = z.array(z.string());
+
+/** One row for each image, and one more for each of its snapshots. */
+export const listingSchema = z
+  .array(
+    z.object({
+      image: z.string(),
+      id: z.string().default(''),
+      snapshot: z.string().optional(),
+      snapshot_id: z.int().optional(),
+      size,
+      protected: bool.default(false),
+    }),
+  )
+  .transform((rows): ImageListing[] => {
+    const images = new Map<string, { name: string; id: string; snapshots: Snapshot[] }>();
+    for (const row of rows) {
+      const image = images.get(row.image) ?? { name: row.image, id: row.id, snapshots: [] };
+      images.set(row.image, image);
+      if (row.snapshot === undefined || row.snapshot_id === undefined) continue;
+      image.snapshots.push({ id: row.snapshot_id, name: row.snapshot, sizeBytes: row.size, protected: row.protected });
+    }
+    for (const image of images.values()) image.snapshots.sort((a, b) => a.id - b.id);
+    return [...images.values()];
+  });
+
+export const metadataSchema = z.record(z.string(), z.string()).transform((record) => new Map(Object.entries(record)));
+
+export const watchersSchema = z
+  .object({ watchers: z.array(z.object({ address: z.string() })).default([]) })
+  .transform(({ watchers }) => watchers.map(({ address }) => address));
+
+export const trashSchema = z.array(z.object({ id: z.string().min(1), name: z.string() })).transform((rows): TrashEntry[] => rows);
+
+/** @param what for the message, as in `cannot list the images of "rbd"` @throws CEPH_FAILED when it is not what we expect of rbd */
+export const parseAnswer = <T>(schema: z.ZodType<T>, text: string, what: string): T => {
+  const result = schema.safeParse(parseJson(text, what));
+  if (result.success) return result.data;
+  throw new FerryError('CEPH_FAILED', `cannot ${what}: rbd answered something unexpected: ${z.prettifyError(result.error)}`, {
+    hint: 'this release of Ceph may be unknown to rbdferry',
+  });
+};
+
+const parseJson = (text: string, what: string): unknown => {
+  try {
+    return JSON.parse(text);
+  } catch (thrown) {
+    throw new FerryError('CEPH_FAILED', `cannot ${what}: rbd answered no JSON: ${JSON.stringify(text.slice(0, 100))}`, {
+      cause: thrown,
+    });
+  }
+};

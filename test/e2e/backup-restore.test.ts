@@ -1,0 +1,240 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { applyWrites, randomBytes, sha256OfExport } from '../ceph/cluster.js';
+import { startPair, type Pair } from '../harness/pair.js';
+import { imageNames, snapNames } from '../harness/look.js';
+
+const MiB = 1024 * 1024;
+const idPattern =
+  /^rbd2\/[\w.-]+\.\d{4}-\d\d-\d\d\.\d\d:\d\d:\d\d\.\d{6}\.bkp\.image@\d{4}-\d\d-\d\d\.\d\d:\d\d:\d\d\.\d{6}\.snap$/;
+
+let pair: Pair;
+
+beforeAll(async () => {
+  pair = await startPair({ name: 'e2e', sourcePools: ['rbd'], stores: ['rbd2'] });
+});
+
+afterAll(async () => {
+  await pair?.stop();
+});
+
+const create = (image: string, ...args: string[]) => pair.source.rbd(['create', image, ...args], { user: 'agent' });
+const remove = async (image: string) => {
+  await pair.source.rbd(['snap', 'purge', image]);
+  await pair.source.rbd(['rm', image]);
+};
+const backupOf = (id: string) => sha256OfExport(pair.backup, id);
+const sourceAt = (image: string, id: string) =>
+  sha256OfExport(pair.source, `${image}@${id.slice(id.indexOf('@') + 1)}`);
+
+describe('a chain of one full and six increments', () => {
+  const image = 'rbd/chain';
+  const ids: string[] = [];
+  const hashes: string[] = [];
+
+  /** Backs up and keeps what the source's snapshot looked like. */
+  const backup = async (...args: string[]) => {
+    const id = await pair.ok('backup', image, ...args);
+    expect(id).toMatch(idPattern);
+    ids.push(id);
+    hashes.push(await sourceAt(image, id));
+    expect(await backupOf(id)).toBe(hashes.at(-1));
+    expect(await snapNames(pair.source, image)).toEqual([id.slice(id.indexOf('@') + 1)]);
+    return id;
+  };
+
+  it('is backed up: full, small writes, zeroes and discards, grow, shrink, no change', async () => {
+    await create(image, '--size', '64M');
+    await applyWrites(pair.source, image, [
+      { offset: 0, data: randomBytes('full', 9 * MiB) },
+      { offset: 40 * MiB + 512, data: randomBytes('tail', 3 * MiB) },
+    ]);
+    await backup('--mode', 'full');
+    const small = Array.from({ length: 50 }, (_, index) => ({
+      offset: (index * 1_234_577) % (60 * MiB),
+      data: randomBytes(`small ${index}`, 4096),
+    }));
+    await applyWrites(pair.source, image, small);
+    await backup('--mode', 'incr');
+    await applyWrites(pair.source, image, [
+      { offset: 4 * MiB, zero: 4 * MiB },
+      { offset: 1000, zero: 5000 },
+    ]);
+    await backup();
+    await pair.source.rbd(['resize', '--size', '96M', image]);
+    await applyWrites(pair.source, image, [{ offset: 90 * MiB, data: randomBytes('grown', MiB) }]);
+    await backup();
+    await pair.source.rbd(['resize', '--size', '30M', '--allow-shrink', image]);
+    await backup();
+    await backup('--mode', 'incr');
+    await applyWrites(pair.source, image, [{ offset: 29 * MiB, data: randomBytes('last', MiB) }]);
+    await backup();
+    // All of it is one chain, and every point of it is still what it was.
+    expect(new Set(ids.map((id) => id.slice(0, id.indexOf('@')))).size).toBe(1);
+    for (const [index, id] of ids.entries()) expect(await backupOf(id)).toBe(hashes[index]);
+  });
+
+  it('lists the chain', async () => {
+    const [chain] = JSON.parse(await pair.ok('list', image, '--json')) as {
+      backups: { id: string; kind: string; presentOnSource: boolean }[];
+      active: boolean;
+    }[];
+    expect(chain?.active).toBe(true);
+    expect(chain?.backups.map((backup) => backup.id)).toEqual(ids);
+    expect(chain?.backups.map((backup) => backup.kind)).toEqual(['full', ...ids.slice(1).map(() => 'incremental')]);
+    expect(chain?.backups.map((backup) => backup.presentOnSource)).toEqual([...ids.slice(1).map(() => false), true]);
+  });
+
+  it('restores every point under another name', async () => {
+    for (const [index, id] of ids.entries()) {
+      const to = `rbd/restored-${index}`;
+      expect(await pair.ok('restore', id, '--to', to)).toBe(to);
+      expect(await sha256OfExport(pair.source, to)).toBe(hashes[index]);
+      await remove(to);
+    }
+  });
+
+  it('refuses to restore over the image, then replaces it, and the chain goes on', async () => {
+    const [first = ''] = ids;
+    const refused = await pair.cli('restore', first);
+    expect(refused.stderr).toContain('IMAGE_EXISTS');
+    expect(refused.exitCode).toBe(34);
+    expect(await pair.ok('restore', first, '--replace')).toBe(image);
+    expect(await sha256OfExport(pair.source, image)).toBe(hashes[0]);
+    const { stdout: trash } = await pair.source.rbd(['trash', 'ls', 'rbd']);
+    expect(trash).toContain('chain');
+    await applyWrites(pair.source, image, [{ offset: 12345, data: randomBytes('after', 77_777) }]);
+    const next = await pair.ok('backup', image, '--mode', 'incr');
+    expect(next.startsWith(first.slice(0, first.indexOf('@')))).toBe(true);
+    expect(await backupOf(next)).toBe(await sourceAt(image, next));
+    // What came between is untouched by the rollback to the first point.
+    for (const [index, id] of ids.entries()) expect(await backupOf(id)).toBe(hashes[index]);
+    ids.push(next);
+    hashes.push(await sourceAt(image, next));
+  });
+
+  it('comes back after the source image is gone, and the next increment needs no full', async () => {
+    const last = ids.at(-1) ?? '';
+    await remove(image);
+    expect(await pair.ok('restore', last)).toBe(image);
+    expect(await sha256OfExport(pair.source, image)).toBe(hashes.at(-1));
+    await applyWrites(pair.source, image, [{ offset: 3 * MiB, data: randomBytes('again', 1000) }]);
+    const next = await pair.ok('backup', image, '--mode', 'incr');
+    expect(await backupOf(next)).toBe(await sourceAt(image, next));
+  });
+
+  it('goes on for an image restored under another name', async () => {
+    const copy = 'rbd/copy-of-chain';
+    const [, second = ''] = ids;
+    await pair.ok('restore', second, '--to', copy);
+    await applyWrites(pair.source, copy, [{ offset: 5 * MiB, data: randomBytes('copy', 5000) }]);
+    const next = await pair.ok('backup', copy, '--mode', 'incr');
+    expect(await backupOf(next)).toBe(await sourceAt(copy, next));
+  });
+});
+
+describe('every kind of image comes back as it was', () => {
+  const roundTrip = async (image: string): Promise<void> => {
+    const id = await pair.ok('backup', image);
+    const hash = await sourceAt(image, id);
+    const before = await infoOf(image);
+    await applyWrites(pair.source, image, [{ offset: 100_000, data: randomBytes(`more ${image}`, 50_000) }]);
+    const second = await pair.ok('backup', image, '--mode', 'incr');
+    const secondHash = await sourceAt(image, second);
+    for (const [each, expected] of [
+      [id, hash],
+      [second, secondHash],
+    ] as const) {
+      const to = `${image}-back`;
+      await pair.ok('restore', each, '--to', to);
+      expect(await sha256OfExport(pair.source, to)).toBe(expected);
+      expect(await infoOf(to)).toEqual(before);
+      await remove(to);
+    }
+  };
+
+  const infoOf = async (image: string) => {
+    const { stdout } = await pair.source.rbd(['info', '--format', 'json', image]);
+    const { size, object_size, stripe_unit, stripe_count, features, data_pool } = JSON.parse(stdout) as Record<
+      string,
+      unknown
+    >;
+    return { size, object_size, stripe_unit, stripe_count, features, data_pool };
+  };
+
+  it.each([
+    ['small objects', 'rbd/small', ['--size', '8M', '--object-size', '64K']],
+    ['large objects', 'rbd/large', ['--size', '80M', '--object-size', '32M']],
+    ['striping', 'rbd/striped', ['--size', '40M', '--stripe-unit', '64K', '--stripe-count', '4']],
+    ['few features', 'rbd/plain', ['--size', '20M', '--image-feature', 'layering']],
+    ['a size that is no whole number of objects', 'rbd/odd', ['--size', '10000000B']],
+  ])('%s', async (_, image, args) => {
+    await create(image, ...args);
+    await applyWrites(
+      pair.source,
+      image,
+      Array.from({ length: 30 }, (_, index) => ({
+        offset: (index * 777_777) % (7 * MiB),
+        data: randomBytes(`${image} ${index}`, 70_000),
+      })),
+    );
+    await roundTrip(image);
+  });
+
+  it('an image that was never written', async () => {
+    await create('rbd/empty', '--size', '16M');
+    await roundTrip('rbd/empty');
+  });
+
+  it('a clone, with its parent’s data', async () => {
+    await create('rbd/parent', '--size', '16M');
+    await applyWrites(pair.source, 'rbd/parent', [{ offset: MiB, data: randomBytes('parent', 2 * MiB) }]);
+    await pair.source.rbd(['snap', 'create', 'rbd/parent@base']);
+    await pair.source.rbd(['snap', 'protect', 'rbd/parent@base']);
+    await pair.source.rbd(['clone', 'rbd/parent@base', 'rbd/clone']);
+    await applyWrites(pair.source, 'rbd/clone', [{ offset: 2 * MiB, data: randomBytes('clone', MiB) }]);
+    await roundTrip('rbd/clone');
+  });
+
+  it('an image in a namespace', async () => {
+    await pair.source.rbd(['namespace', 'create', 'rbd/tenant']);
+    await create('rbd/tenant/vm', '--size', '16M');
+    await applyWrites(pair.source, 'rbd/tenant/vm', [{ offset: 0, data: randomBytes('tenant', MiB) }]);
+    await roundTrip('rbd/tenant/vm');
+  });
+
+  it('the user’s own image-meta and snapshots', async () => {
+    await create('rbd/meta', '--size', '16M');
+    await pair.source.rbd(['image-meta', 'set', 'rbd/meta', 'owner', 'Zoë & "co"']);
+    await pair.source.rbd(['snap', 'create', 'rbd/meta@mine']);
+    const id = await pair.ok('backup', 'rbd/meta');
+    await pair.ok('backup', 'rbd/meta');
+    expect(await snapNames(pair.source, 'rbd/meta')).toContain('mine');
+    await pair.ok('restore', id, '--to', 'rbd/meta-back');
+    const { stdout } = await pair.source.rbd(['image-meta', 'get', 'rbd/meta-back', 'owner']);
+    expect(stdout.trim()).toBe('Zoë & "co"');
+  });
+});
+
+describe('names', () => {
+  it('keeps vm1, vm10 and vm1.old apart', async () => {
+    for (const name of ['vm1', 'vm10', 'vm1.old']) {
+      await create(`rbd/${name}`, '--size', '8M');
+      await applyWrites(pair.source, `rbd/${name}`, [{ offset: 0, data: randomBytes(name, 4096) }]);
+      await pair.ok('backup', `rbd/${name}`);
+    }
+    const listed = JSON.parse(await pair.ok('list', 'rbd/vm1', '--json')) as { name: string }[];
+    expect(listed.map((chain) => chain.name.split('.2')[0])).toEqual(['vm1']);
+    expect((await imageNames(pair.backup, 'rbd2')).filter((name) => name.startsWith('vm1')).length).toBe(3);
+  });
+
+  it('takes an image that was removed and made again for another one', async () => {
+    await remove('rbd/vm1');
+    await create('rbd/vm1', '--size', '8M');
+    const refused = await pair.cli('backup', 'rbd/vm1', '--mode', 'incr');
+    expect(refused.stderr).toContain('IMAGE_RECREATED');
+    expect(refused.exitCode).toBe(32);
+    expect(await snapNames(pair.source, 'rbd/vm1')).toEqual([]);
+    const id = await pair.ok('backup', 'rbd/vm1');
+    expect(await backupOf(id)).toBe(await sourceAt('rbd/vm1', id));
+  });
+});

@@ -1,0 +1,290 @@
+import { chmod, readFile, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { applyWrites, randomBytes } from '../ceph/cluster.js';
+import { runCli, startDaemon, type CliResult } from '../harness/daemon.js';
+import { startPair, type Pair } from '../harness/pair.js';
+import { imageNames, snapNames } from '../harness/look.js';
+
+/** Each mistake gives its code, a hint and its exit status, and leaves nothing on either cluster. */
+let pair: Pair;
+
+beforeAll(async () => {
+  pair = await startPair({ name: 'bad', sourcePools: ['rbd', 'compute'], stores: ['rbd2', 'other'] });
+  await pair.source.rbd(['create', '--size', '8M', 'rbd/vm1']);
+  await pair.source.rbd(['create', '--size', '8M', 'rbd/never']);
+  await pair.source.rbd(['create', '--size', '8M', 'compute/vm1']);
+  await applyWrites(pair.source, 'rbd/vm1', [{ offset: 0, data: randomBytes('bad', 100_000) }]);
+});
+
+afterAll(async () => {
+  await pair?.stop();
+});
+
+const expectError = (result: CliResult, code: string, exit: number, words: string): void => {
+  expect(result.stdout).toBe('');
+  expect(result.stderr).toContain(code);
+  expect(result.stderr).toContain(words);
+  expect(result.stderr).toMatch(/hint: \S/);
+  expect(result.exitCode).toBe(exit);
+};
+
+const expectNothingLeft = async (): Promise<void> => {
+  for (const image of ['rbd/vm1', 'rbd/never', 'compute/vm1']) expect(await snapNames(pair.source, image)).toEqual([]);
+  expect(await imageNames(pair.backup, 'rbd2')).toEqual([]);
+  expect(await imageNames(pair.source, 'rbd')).toEqual(['never', 'vm1']);
+};
+
+describe('what does not exist', () => {
+  const id = 'rbd2/vm1.2015-07-07.10:40:39.458883.bkp.image@2015-07-07.10:40:43.707889.snap';
+  it.each<[string, string[], string, number, string]>([
+    ['image', ['backup', 'rbd/none'], 'IMAGE_NOT_FOUND', 20, 'rbd/none'],
+    ['pool', ['backup', 'nopool/vm1'], 'POOL_NOT_FOUND', 21, 'nopool'],
+    ['namespace', ['backup', 'rbd/nons/vm1'], 'NAMESPACE_NOT_FOUND', 26, 'nons'],
+    ['store', ['backup', 'rbd/vm1', '--store', 'nostore'], 'STORE_NOT_FOUND', 22, 'nostore'],
+    ['receiver', ['backup', 'rbd/vm1', '--receiver', 'nowhere'], 'RECEIVER_NOT_FOUND', 23, 'nowhere'],
+    ['backup', ['restore', id, '--to', 'rbd/x'], 'BACKUP_NOT_FOUND', 24, id],
+    ['job', ['job', 'show', 'nojob'], 'JOB_NOT_FOUND', 25, 'nojob'],
+    ['chain', ['backup', 'rbd/never', '--mode', 'incr'], 'NO_CHAIN', 30, 'rbd/never'],
+  ])('%s', async (_, args, code, exit, words) => {
+    expectError(await pair.cli(...args), code, exit, words);
+    await expectNothingLeft();
+  });
+});
+
+describe('names that are none', () => {
+  it.each([
+    'vm1',
+    'rbd/vm1@snap',
+    'rbd/a/b/c',
+    'rbd/-vm1',
+    'rbd/vm\n1',
+    'rbd/vm1; reboot',
+    'rbd/$(reboot)',
+    'rbd/вм1',
+    'rbd/',
+    '',
+  ])('%j', async (image) => {
+    expectError(await pair.cli('backup', '--', image), 'INVALID_IMAGE_SPEC', 10, '');
+    expectError(await pair.cli('list', '--', image), 'INVALID_IMAGE_SPEC', 10, '');
+  });
+
+  it.each(['nonsense', 'rbd2/vm1@x', 'rbd2/vm1.2015-07-07.10:40:39.458883.bkp.image'])('backup id %j', async (id) => {
+    expectError(await pair.cli('restore', id), 'INVALID_BACKUP_ID', 11, id);
+  });
+
+  it('the daemon checks them as well', async () => {
+    expectError(
+      await pair.cli('restore', 'rbd2/-x.2015-07-07.10:40:39.458883.bkp.image@2015-07-07.10:40:43.707889.snap'),
+      'INVALID_BACKUP_ID',
+      11,
+      '-x',
+    );
+  });
+});
+
+describe('two images of one name in two pools', () => {
+  it('have chains of their own', async () => {
+    const first = await pair.ok('backup', 'rbd/vm1');
+    const refused = await pair.cli('backup', 'compute/vm1', '--mode', 'incr');
+    expectError(refused, 'NO_CHAIN', 30, 'compute/vm1');
+    const second = await pair.ok('backup', 'compute/vm1');
+    const chains = JSON.parse(await pair.ok('list', 'compute/vm1', '--json')) as { backups: { id: string }[] }[];
+    expect(chains.flatMap((chain) => chain.backups.map((backup) => backup.id))).toEqual([second]);
+    expect(first).not.toBe(second);
+  });
+});
+
+describe('connections', () => {
+  /** An agent like the pair's, but with other certificates or another address. */
+  const agentWith = async (name: string, change: (config: string) => string) => {
+    const config = join(pair.dir, `${name}.yaml`);
+    const socket = join(pair.dir, `${name}.sock`);
+    const text = (await readFile(pair.agentConfig, 'utf8'))
+      .replace(/^socket:.*$/m, `socket: ${socket}`)
+      .replace(/^state:.*$/m, `state: ${join(pair.dir, `${name}-state`)}`);
+    await writeFile(config, change(text));
+    const daemon = await startDaemon('rbdferry-agent', config);
+    return { daemon, cli: (...args: string[]) => runCli(['--socket', socket, ...args]) };
+  };
+
+  const expectRefusal = async (
+    name: string,
+    change: (config: string) => string,
+    code: string,
+    exit: number,
+    words: string,
+  ) => {
+    const agent = await agentWith(name, change);
+    try {
+      expectError(await agent.cli('backup', 'rbd/never'), code, exit, words);
+      expect(await snapNames(pair.source, 'rbd/never')).toEqual([]);
+    } finally {
+      await agent.daemon.stop();
+    }
+  };
+
+  it('a certificate of another CA', async () => {
+    const pki = join(pair.dir, 'other-pki');
+    await runCli(['pki', 'init', '--dir', pki]);
+    await runCli(['pki', 'issue', 'agent1', '--dir', pki]);
+    await expectRefusal(
+      'foreign',
+      (config) => config.replaceAll(`${pair.pki}/agent1`, `${pki}/agent1`),
+      'TLS_FAILED',
+      42,
+      'receiver "dr"',
+    );
+  });
+
+  it('a receiver of another CA', async () => {
+    await expectRefusal(
+      'foreign-ca',
+      (config) => config.replaceAll(`${pair.pki}/ca.crt`, `${join(pair.dir, 'other-pki')}/ca.crt`),
+      'TLS_FAILED',
+      42,
+      'receiver "dr"',
+    );
+  });
+
+  it('a client the receiver does not know', async () => {
+    await runCli(['pki', 'issue', 'stranger', '--dir', pair.pki]);
+    await expectRefusal(
+      'stranger',
+      (config) => config.replaceAll('agent1', 'stranger'),
+      'ACCESS_DENIED',
+      43,
+      'stranger',
+    );
+  });
+
+  it('a store the client has no right to', async () => {
+    const receiverConfig = await readFile(pair.receiverConfig, 'utf8');
+    const port = await freePort();
+    const config = join(pair.dir, 'narrow.yaml');
+    await writeFile(
+      config,
+      receiverConfig
+        .replace(/127\.0\.0\.1:\d+/, `127.0.0.1:${port}`)
+        .replace('stores: [rbd2, other]', 'stores: [other]'),
+    );
+    const receiver = await startDaemon('rbdferry-receiver', config);
+    try {
+      await expectRefusal(
+        'narrow',
+        (text) => text.replace(/localhost:\d+/, `localhost:${port}`),
+        'ACCESS_DENIED',
+        43,
+        'rbd2',
+      );
+    } finally {
+      await receiver.stop();
+    }
+  });
+
+  it('nobody listens', async () => {
+    const port = await freePort();
+    await expectRefusal(
+      'nobody',
+      (config) => config.replace(/localhost:\d+/, `localhost:${port}`),
+      'RECEIVER_UNREACHABLE',
+      41,
+      `localhost:${port}`,
+    );
+  });
+
+  it('a name that is not in the certificate', async () => {
+    await expectRefusal(
+      'wrong-name',
+      (config) => config.replace(/localhost:(\d+)/, '127.0.0.2:$1'),
+      'RECEIVER_UNREACHABLE',
+      41,
+      '127.0.0.2',
+    );
+  });
+
+  it('plain text to the TLS port gets no answer', async () => {
+    const { connect } = await import('node:net');
+    const answer = await new Promise<string>((resolve) => {
+      const socket = connect(pair.receiver.port, '127.0.0.1', () => socket.write('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'));
+      let received = '';
+      socket.on('data', (data) => (received += data.toString('latin1')));
+      socket.on('close', () => {
+        resolve(received);
+      });
+      socket.on('error', () => {});
+    });
+    expect(answer).not.toContain('HTTP');
+    expect(await pair.ok('list', '--json')).toContain('[');
+  });
+
+  it('the agent does not run', async () => {
+    const socket = join(pair.dir, 'nobody.sock');
+    expectError(await runCli(['--socket', socket, 'backup', 'rbd/vm1']), 'AGENT_UNREACHABLE', 40, socket);
+  });
+});
+
+describe('configuration files', () => {
+  const failing = async (program: 'rbdferry-agent' | 'rbdferry-receiver', text: string | null): Promise<string> => {
+    const path = join(pair.dir, 'broken.yaml');
+    if (text !== null) await writeFile(path, text);
+    const config = text === null ? join(pair.dir, 'missing.yaml') : path;
+    return startDaemon(program, config).then(
+      async (daemon) => {
+        await daemon.stop();
+        return 'it started';
+      },
+      (error: unknown) => String(error),
+    );
+  };
+  const good = () => readFile(pair.agentConfig, 'utf8');
+
+  it('an unknown key, with line and column', async () => {
+    const message = await failing('rbdferry-agent', `${await good()}\nrecievers: {}\n`);
+    expect(message).toMatch(/ended with 13: CONFIG_INVALID: .*broken\.yaml:\d+:1: .*recievers/s);
+  });
+
+  it('a wrong type', async () => {
+    const message = await failing('rbdferry-agent', `${await good()}\nmax_transfers: many\n`);
+    expect(message).toMatch(/CONFIG_INVALID: .*broken\.yaml:\d+:16: max_transfers/s);
+  });
+
+  it('no YAML at all', async () => {
+    expect(await failing('rbdferry-agent', 'a: [1, 2')).toMatch(/CONFIG_INVALID: .*broken\.yaml:\d+:\d+/s);
+  });
+
+  it('a missing file', async () => {
+    expect(await failing('rbdferry-receiver', null)).toMatch(/ended with 14: CONFIG_MISSING: .*missing\.yaml/s);
+  });
+
+  it('a certificate that is not there', async () => {
+    const text = (await readFile(pair.receiverConfig, 'utf8')).replace('receiver.crt', 'none.crt');
+    expect(await failing('rbdferry-receiver', text)).toMatch(/CONFIG_MISSING: .*none\.crt/s);
+  });
+
+  it('a client of a store that is not there', async () => {
+    const text = (await readFile(pair.receiverConfig, 'utf8')).replace('stores: [rbd2, other]', 'stores: [nope]');
+    expect(await failing('rbdferry-receiver', text)).toMatch(
+      /CONFIG_INVALID: .*broken\.yaml:\d+:\d+: clients\.agent1\.stores\.0: .*"nope"/s,
+    );
+  });
+
+  it('a state directory that cannot be written', async () => {
+    const path = join(pair.dir, 'file');
+    await writeFile(path, '');
+    await chmod(path, 0o400);
+    const text = (await good()).replace(/^state:.*$/m, `state: ${path}`);
+    expect(await failing('rbdferry-agent', text)).toMatch(/CONFIG_INVALID: cannot open the job store/);
+  });
+});
+
+const freePort = (): Promise<number> =>
+  new Promise((resolve) => {
+    const server = createServer().listen(0, '127.0.0.1', () => {
+      const address = server.address();
+      server.close(() => {
+        resolve(typeof address === 'object' && address !== null ? address.port : 0);
+      });
+    });
+  });
