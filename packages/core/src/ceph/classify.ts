@@ -19,7 +19,7 @@ export interface Failure {
 
 /** Words that are clear whatever the call was; the first that fits decides. As printed by Ceph 16.2.15, see the tests. */
 const words: readonly (readonly [RegExp, ErrorCode])[] = [
-  [/couldn't connect to the cluster|error connecting to the cluster|Error initializing cluster client/, 'CEPH_UNAVAILABLE'],
+  [/^timed out$|couldn't connect to the cluster|error connecting to the cluster|Error initializing cluster client/m, 'CEPH_UNAVAILABLE'],
   [/global_init: (?:unable to open|error reading) config file|did not load config file/, 'CEPH_UNAVAILABLE'],
   [/error opening pool '.*': \(2\)|data pool .* does not exist/, 'POOL_NOT_FOUND'],
   [/namespace '.*' does not exist/, 'NAMESPACE_NOT_FOUND'],

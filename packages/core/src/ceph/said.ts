@@ -3,6 +3,8 @@ const logPrefix = /^\d{4}-\d{2}-\d{2}T\S+\s+[0-9a-f]+\s+-?\d+\s+/;
 /** `librbd::image::CreateRequest: 0x562491dea990 validate_data_pool: text`: where in librbd it comes from. */
 const origin = /^(?:[A-Za-z]+(?:::[A-Za-z_]+)*: (?:0x[0-9a-f]+ )?(?:[a-z_]+: )?)/;
 const ownPrefix = /^rbd: (?:error: )?/;
+/** A failure is told once on each level it passes, and the last levels tell enough. */
+const maxOwnLines = 2;
 const progress = /^(?:[A-Z][A-Za-z -]*: )?\d+% complete\.\.\./;
 const bareReason = /: \(\d+\) [A-Z][A-Za-z /-]*$/;
 
@@ -17,8 +19,8 @@ const parseLine = (raw: string): Line => {
 };
 
 /**
- * What a Ceph program said about its failure, as one line: its own last message, without prefixes; when that is only an
- * errno (`create error: (2) No such file or directory`), with the library's last message behind it. Empty when it said nothing.
+ * What a Ceph program said about its failure, as one line: its own last messages, without prefixes; when the only one is
+ * an errno (`create error: (2) No such file or directory`), with the library's last message behind it. Empty when it said nothing.
  *
  * @param stderr the tail of its standard error, with progress lines, timestamps and thread ids
  */
@@ -29,7 +31,10 @@ export const whatItSaid = (stderr: string): string => {
     .filter(({ text }) => text !== '' && !progress.test(text));
   const own = lines.filter(({ fromLog }) => !fromLog);
   const logged = lines.filter(({ fromLog }) => fromLog).at(-1)?.text.replace(origin, '');
-  const said = (own.findLast(({ text }) => ownPrefix.test(text)) ?? own.at(-1))?.text.replace(ownPrefix, '');
-  if (said === undefined) return logged ?? '';
-  return logged !== undefined && bareReason.test(said) ? `${said} (${logged})` : said;
+  const marked = own.filter(({ text }) => ownPrefix.test(text));
+  const said = (marked.length > 0 ? marked.slice(-maxOwnLines) : own.slice(-1)).map(({ text }) =>
+    text.replace(ownPrefix, '').replace(/[.!]$/, ''),
+  );
+  if (said.length === 0) return logged ?? '';
+  return logged !== undefined && said.length === 1 && bareReason.test(said.join()) ? `${said.join()} (${logged})` : said.join('; ');
 };

@@ -106,3 +106,10 @@ const parseJson = (text: string, what: string): unknown => {
     });
   }
 };
+
+/** What `ceph fsid` prints. @throws CEPH_FAILED */
+export const parseFsid = (text: string): string => {
+  const fsid = z.uuid().safeParse(text.trim());
+  if (fsid.success) return fsid.data;
+  throw new FerryError('CEPH_FAILED', `ceph fsid answered ${JSON.stringify(text.slice(0, 100))}`);
+};

@@ -1,0 +1,57 @@
+import type { ImageSpec, PoolSpec } from '../model/image-spec.js';
+import type { DiffRange, ImageLayout } from './port.js';
+
+/**
+ * Arguments of `rbd`. Every value is bound to its option by '=': as a word of its own, a value such as `-x` or `--conf` would
+ * be taken for an option, and a name with '@' or '/' for a spec.
+ */
+export const poolArgs = ({ pool, namespace }: PoolSpec): string[] =>
+  namespace === '' ? [`--pool=${pool}`] : [`--pool=${pool}`, `--namespace=${namespace}`];
+
+export const imageArgs = (image: ImageSpec): string[] => [...poolArgs(image), `--image=${image.image}`];
+
+export const snapArgs = (image: ImageSpec, snap: string): string[] => [...imageArgs(image), `--snap=${snap}`];
+
+export const rangeArgs = (image: ImageSpec, { snap, fromSnap }: DiffRange): string[] =>
+  fromSnap === null ? snapArgs(image, snap) : [...snapArgs(image, snap), `--from-snap=${fromSnap}`];
+
+/** Destination of `rbd rename`. */
+export const destArgs = (to: ImageSpec): string[] => {
+  const namespace = to.namespace === '' ? [] : [`--dest-namespace=${to.namespace}`];
+  return [`--dest-pool=${to.pool}`, ...namespace, `--dest=${to.image}`];
+};
+
+/** Features that `rbd create` takes by name. The others follow from other options or from what happens to the image. */
+const creatable = new Set(['layering', 'exclusive-lock', 'object-map', 'fast-diff', 'deep-flatten', 'journaling']);
+
+/** What `rbd create` needs to make an image of this layout. */
+export const layoutArgs = (layout: ImageLayout): string[] => {
+  const features = layout.features.filter((feature) => creatable.has(feature));
+  const { objectSizeBytes, stripeUnitBytes, stripeCount, dataPool } = layout;
+  const striped = stripeCount > 1 || stripeUnitBytes !== objectSizeBytes;
+  return [
+    `--size=${layout.sizeBytes}B`,
+    `--object-size=${objectSizeBytes}B`,
+    ...(striped ? [`--stripe-unit=${stripeUnitBytes}B`, `--stripe-count=${stripeCount}`] : []),
+    // rbd cannot make an image without any; layering alone changes nothing for an image that is no clone.
+    `--image-feature=${features.length === 0 ? 'layering' : features.join(',')}`,
+    ...(dataPool === null ? [] : [`--data-pool=${dataPool}`]),
+  ];
+};
+
+/** For `rbd trash move --expires-at`, which hands it to `date`: whole seconds in UTC, rounded up. */
+export const expiryArg = (at: Date): string => {
+  const iso = new Date(Math.ceil(at.getTime() / 1000) * 1000).toISOString();
+  return `--expires-at=${iso.slice(0, 19)}Z`;
+};
+
+/**
+ * `import-diff -` keeps one write in flight: only a cache that holds writes back hides the distance to the OSDs. A cluster's
+ * configuration may have turned it off in any of these ways.
+ */
+export const writeBackCacheArgs: readonly string[] = [
+  '--rbd-cache=true',
+  '--rbd-cache-policy=writeback',
+  '--rbd-cache-max-dirty=25165824',
+  '--rbd-cache-writethrough-until-flush=false',
+];

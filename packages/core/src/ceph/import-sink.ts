@@ -1,0 +1,79 @@
+import { FerryError, abortReason, throwIfAborted } from '../errors/ferry-error.js';
+import { startChild, type Child } from './child.js';
+import type { TransferOptions } from './export-source.js';
+import type { ByteSink } from './port.js';
+import { callError, succeeded, type Call } from './run-rbd.js';
+
+export interface SinkOptions extends TransferOptions {
+  /** How long the child may take to end by itself after its input was closed, in milliseconds. */
+  readonly closeGraceMs: number;
+}
+
+/**
+ * A call's standard input as a {@link ByteSink}. There is no deadline on a write: whoever writes watches, and calls `abort`,
+ * which is allowed while a `write` or `finish` waits and lets it fail.
+ */
+export class ImportSink implements ByteSink {
+  readonly #call: Call;
+  readonly #options: SinkOptions;
+  readonly #child: Child;
+  #aborting: Promise<void> | null = null;
+
+  /** @throws the signal's reason when it is aborted already */
+  constructor(call: Call, options: SinkOptions) {
+    throwIfAborted(options.signal);
+    this.#call = call;
+    this.#options = options;
+    this.#child = startChild(call, { input: true, killGraceMs: options.killGraceMs });
+    // Nobody reads what it prints on standard output, which is nothing.
+    this.#child.stdout.resume();
+    options.signal?.addEventListener('abort', this.#onSignal);
+    void this.#child.ended.then(() => options.signal?.removeEventListener('abort', this.#onSignal));
+  }
+
+  async write(chunk: Uint8Array): Promise<void> {
+    throwIfAborted(this.#options.signal);
+    const { stdin } = this.#child;
+    const problem = await new Promise<Error | null | undefined>((resolve) => {
+      if (stdin === null) resolve(new Error('the child has no input'));
+      else stdin.write(chunk, resolve);
+    });
+    // A broken pipe comes with the child's end: that tells why.
+    if (problem != null) throw await this.#failure();
+  }
+
+  async finish(): Promise<void> {
+    throwIfAborted(this.#options.signal);
+    this.#child.stdin?.end();
+    const end = await this.#child.ended;
+    if (!succeeded(end) || this.#aborting !== null) throw await this.#failure();
+  }
+
+  abort(): Promise<void> {
+    this.#aborting ??= this.#stop();
+    return this.#aborting;
+  }
+
+  readonly #onSignal = (): void => {
+    void this.abort();
+  };
+
+  async #stop(): Promise<void> {
+    // Not `end`, which would first wait for the chunks that the child does not take.
+    this.#child.stdin?.destroy();
+    const timer = setTimeout(() => {
+      this.#child.terminate();
+    }, this.#options.closeGraceMs);
+    await this.#child.ended;
+    clearTimeout(timer);
+  }
+
+  async #failure(): Promise<FerryError> {
+    const end = await this.#child.ended;
+    const { signal } = this.#options;
+    if (signal?.aborted === true) return abortReason(signal);
+    if (this.#aborting !== null) return new FerryError('CANCELLED', `cannot ${this.#call.what}: it was broken off`);
+    if (!succeeded(end)) return callError(this.#call, end);
+    return new FerryError('CEPH_FAILED', `cannot ${this.#call.what}: it ended before it got everything`);
+  }
+}

@@ -1,0 +1,176 @@
+import { FerryError } from '../errors/ferry-error.js';
+import { formatImageSpec, formatPoolSpec, type ImageSpec, type PoolSpec } from '../model/image-spec.js';
+import { destArgs, expiryArg, imageArgs, layoutArgs, poolArgs, rangeArgs, snapArgs, writeBackCacheArgs } from './argv.js';
+import { ExtentSum } from './diff-extents.js';
+import { exportSource } from './export-source.js';
+import { ImportSink } from './import-sink.js';
+import {
+  maxMetadataValueBytes,
+  type ByteSink,
+  type ByteSource,
+  type CallOptions,
+  type CephPort,
+  type DiffExtents,
+  type DiffRange,
+  type ImageInfo,
+  type ImageLayout,
+  type ImageListing,
+  type Snapshot,
+  type TrashEntry,
+} from './port.js';
+import { RbdRunner, type RbdCliOptions } from './rbd-runner.js';
+import * as schemas from './schemas.js';
+
+export type { Deadlines, RbdCliOptions } from './rbd-runner.js';
+
+/** The port to a cluster through its own programs, `rbd` and (for the fsid alone) `ceph`. Starts nothing by itself. */
+export const createRbdCli = (options: RbdCliOptions): CephPort => new RbdCli(options);
+
+const named = (image: ImageSpec): string => `image "${formatImageSpec(image)}"`;
+const namedSnap = (image: ImageSpec, snap: string): string => `"${formatImageSpec(image)}@${snap}"`;
+const noImage = { missing: 'IMAGE_NOT_FOUND' } as const;
+
+class RbdCli implements CephPort {
+  readonly #rbd: RbdRunner;
+  #fsid: string | null = null;
+
+  constructor(options: RbdCliOptions) {
+    this.#rbd = new RbdRunner(options);
+  }
+
+  async fsid(options?: CallOptions): Promise<string> {
+    const request = { what: "ask for the cluster's fsid", args: ['fsid'] };
+    this.#fsid ??= schemas.parseFsid(await this.#rbd.text(this.#rbd.cephCall(request), request, options));
+    return this.#fsid;
+  }
+
+  info(image: ImageSpec, options?: CallOptions): Promise<ImageInfo> {
+    const args = ['info', ...imageArgs(image)];
+    return this.#rbd.read(schemas.infoSchema, { what: `read ${named(image)}`, args, meanings: noImage }, options);
+  }
+
+  list(where: PoolSpec, options?: CallOptions): Promise<string[]> {
+    const what = `list the images of "${formatPoolSpec(where)}"`;
+    return this.#rbd.read(schemas.namesSchema, { what, args: ['ls', ...poolArgs(where)] }, options);
+  }
+
+  listWithSnapshots(where: PoolSpec, options?: CallOptions): Promise<ImageListing[]> {
+    const what = `list the images and snapshots of "${formatPoolSpec(where)}"`;
+    const args = ['ls', '--long', this.#rbd.concurrencyArg, ...poolArgs(where)];
+    return this.#rbd.read(schemas.listingSchema, { what, args, long: true }, options);
+  }
+
+  snapshots(image: ImageSpec, options?: CallOptions): Promise<Snapshot[]> {
+    const what = `list the snapshots of ${named(image)}`;
+    const args = ['snap', 'ls', ...imageArgs(image)];
+    return this.#rbd.read(schemas.snapshotsSchema, { what, args, meanings: noImage }, options);
+  }
+
+  create(image: ImageSpec, layout: ImageLayout, options?: CallOptions): Promise<void> {
+    const args = ['create', '--no-progress', ...imageArgs(image), ...layoutArgs(layout)];
+    const meanings = { exists: 'IMAGE_EXISTS' } as const;
+    return this.#rbd.change({ what: `create ${named(image)}`, args, meanings }, options);
+  }
+
+  createSnapshot(image: ImageSpec, snap: string, options?: CallOptions): Promise<void> {
+    const args = ['snap', 'create', '--no-progress', ...snapArgs(image, snap)];
+    const meanings = { ...noImage, exists: 'SNAPSHOT_EXISTS' } as const;
+    return this.#rbd.change({ what: `create snapshot ${namedSnap(image, snap)}`, args, meanings }, options);
+  }
+
+  removeSnapshot(image: ImageSpec, snap: string, options?: CallOptions): Promise<boolean> {
+    const args = ['snap', 'rm', '--no-progress', ...snapArgs(image, snap)];
+    const meanings = { missing: 'SNAPSHOT_NOT_FOUND' } as const;
+    const what = `remove snapshot ${namedSnap(image, snap)}`;
+    return this.#rbd.changeUnlessAbsent({ what, args, meanings }, options);
+  }
+
+  rollback(image: ImageSpec, snap: string, options?: CallOptions): Promise<void> {
+    const args = ['snap', 'rollback', this.#rbd.concurrencyArg, ...snapArgs(image, snap)];
+    const meanings = { missing: 'SNAPSHOT_NOT_FOUND', busy: 'IMAGE_IN_USE' } as const;
+    return this.#rbd.change({ what: `roll back to ${namedSnap(image, snap)}`, args, meanings, long: true }, options);
+  }
+
+  metadata(image: ImageSpec, options?: CallOptions): Promise<Map<string, string>> {
+    const what = `read the metadata of ${named(image)}`;
+    const args = ['image-meta', 'list', ...imageArgs(image)];
+    return this.#rbd.read(schemas.metadataSchema, { what, args, meanings: noImage }, options);
+  }
+
+  async setMetadata(image: ImageSpec, key: string, value: string, options?: CallOptions): Promise<void> {
+    const what = `set metadata "${key}" of ${named(image)}`;
+    const bytes = Buffer.byteLength(value);
+    if (bytes === 0 || bytes > maxMetadataValueBytes) {
+      throw new FerryError('CEPH_FAILED', `cannot ${what}: rbd takes 1 to ${maxMetadataValueBytes} bytes, not ${bytes}`);
+    }
+    const args = ['image-meta', 'set', ...imageArgs(image), '--', key, value];
+    await this.#rbd.change({ what, args, meanings: noImage }, options);
+  }
+
+  removeMetadata(image: ImageSpec, key: string, options?: CallOptions): Promise<boolean> {
+    const args = ['image-meta', 'rm', ...imageArgs(image), '--', key];
+    return this.#rbd.changeUnlessAbsent({ what: `remove metadata "${key}" of ${named(image)}`, args }, options);
+  }
+
+  watchers(image: ImageSpec, options?: CallOptions): Promise<string[]> {
+    const what = `see who uses ${named(image)}`;
+    const args = ['status', ...imageArgs(image)];
+    return this.#rbd.read(schemas.watchersSchema, { what, args, meanings: noImage }, options);
+  }
+
+  remove(image: ImageSpec, options?: CallOptions): Promise<boolean> {
+    const args = ['rm', this.#rbd.concurrencyArg, ...imageArgs(image)];
+    const meanings = { ...noImage, busy: 'IMAGE_IN_USE' } as const;
+    return this.#rbd.changeUnlessAbsent({ what: `remove ${named(image)}`, args, meanings, long: true }, options);
+  }
+
+  /** The watchers are looked at first because `rbd trash move` (16.2.15) takes an image away from under its users. */
+  async moveToTrash(image: ImageSpec, expiresAt: Date, options?: CallOptions): Promise<void> {
+    const what = `move ${named(image)} to the trash`;
+    const watchers = await this.watchers(image, options);
+    if (watchers.length > 0) {
+      throw new FerryError('IMAGE_IN_USE', `cannot ${what}: it is in use by ${watchers.join(', ')}`);
+    }
+    const args = ['trash', 'mv', ...imageArgs(image), expiryArg(expiresAt)];
+    await this.#rbd.change({ what, args, meanings: { ...noImage, busy: 'IMAGE_IN_USE' } }, options);
+  }
+
+  trash(where: PoolSpec, options?: CallOptions): Promise<TrashEntry[]> {
+    const what = `list the trash of "${formatPoolSpec(where)}"`;
+    return this.#rbd.read(schemas.trashSchema, { what, args: ['trash', 'ls', ...poolArgs(where)] }, options);
+  }
+
+  restoreFromTrash(imageId: string, to: ImageSpec, options?: CallOptions): Promise<void> {
+    const args = ['trash', 'restore', `--image-id=${imageId}`, ...imageArgs(to)];
+    const meanings = { ...noImage, exists: 'IMAGE_EXISTS' } as const;
+    return this.#rbd.change({ what: `restore ${named(to)} from the trash`, args, meanings }, options);
+  }
+
+  rename(from: ImageSpec, to: ImageSpec, options?: CallOptions): Promise<void> {
+    const args = ['rename', ...imageArgs(from), ...destArgs(to)];
+    const meanings = { ...noImage, exists: 'IMAGE_EXISTS' } as const;
+    return this.#rbd.change({ what: `rename ${named(from)} to "${formatImageSpec(to)}"`, args, meanings }, options);
+  }
+
+  exportDiff(image: ImageSpec, diff: DiffRange, options: CallOptions = {}): ByteSource {
+    const args = ['export-diff', '--no-progress', this.#rbd.concurrencyArg, ...rangeArgs(image, diff), '--path=-'];
+    const call = this.#rbd.rbdCall({ what: `export ${namedSnap(image, diff.snap)}`, args });
+    return exportSource(call, { killGraceMs: this.#rbd.deadlines.killGraceMs, signal: options.signal });
+  }
+
+  importDiff(image: ImageSpec, options: CallOptions = {}): ByteSink {
+    const args = ['import-diff', '--no-progress', ...writeBackCacheArgs, '--path=-', ...imageArgs(image)];
+    const call = this.#rbd.rbdCall({ what: `import into ${named(image)}`, args, meanings: noImage });
+    const { killGraceMs, closeGraceMs } = this.#rbd.deadlines;
+    return new ImportSink(call, { killGraceMs, closeGraceMs, signal: options.signal });
+  }
+
+  async diffExtents(image: ImageSpec, diff: DiffRange, options?: CallOptions): Promise<DiffExtents> {
+    const what = `compare ${namedSnap(image, diff.snap)} with ${diff.fromSnap === null ? 'nothing' : `"@${diff.fromSnap}"`}`;
+    const args = ['diff', this.#rbd.concurrencyArg, ...rangeArgs(image, diff)];
+    const sum = new ExtentSum(what);
+    const request = { what, args, meanings: { missing: 'SNAPSHOT_NOT_FOUND' }, long: true } as const;
+    await this.#rbd.stream(request, (chunk) => sum.add(chunk), options);
+    return sum.result;
+  }
+}

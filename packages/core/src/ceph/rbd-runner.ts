@@ -1,0 +1,153 @@
+import type { z } from 'zod';
+import { FerryError } from '../errors/ferry-error.js';
+import type { Meanings } from './classify.js';
+import type { CallOptions } from './port.js';
+import { run, runUnlessAbsent, type Call, type Patience, type RunOptions } from './run-rbd.js';
+import { parseAnswer } from './schemas.js';
+
+export interface RbdCliOptions {
+  /** Path of the cluster's ceph.conf. */
+  readonly conf: string;
+  /** CephX user, without `client.`. */
+  readonly user: string;
+  /** Path of its keyring; otherwise ceph.conf says where it is. */
+  readonly keyring?: string | undefined;
+  readonly rbdPath?: string | undefined;
+  readonly cephPath?: string | undefined;
+  readonly deadlines?: Partial<Deadlines> | undefined;
+  /** Operations in flight for what goes through whole images; default 40. */
+  readonly concurrency?: number | undefined;
+  readonly log?: { debug(fields: object, message: string): void } | undefined;
+}
+
+/** All in milliseconds. */
+export interface Deadlines {
+  /** For a command that does not grow with the image; default 60 s. */
+  readonly commandMs: number;
+  /** How long a command that does may be without any progress; default 10 min. */
+  readonly stallMs: number;
+  /** To reach a monitor; default 30 s, and no more than `commandMs`. */
+  readonly connectMs: number;
+  /** How long `import-diff` may take to end after its input was closed; default 10 s. */
+  readonly closeGraceMs: number;
+  /** Between TERM and KILL; default 5 s. */
+  readonly killGraceMs: number;
+}
+
+const defaultDeadlines: Deadlines = {
+  commandMs: 60_000,
+  stallMs: 600_000,
+  connectMs: 30_000,
+  closeGraceMs: 10_000,
+  killGraceMs: 5_000,
+};
+
+const defaultConcurrency = 40;
+/** Far above any pool's listing; a bound, not a limit anybody should meet. */
+const maxAnswerBytes = 256 * 1024 * 1024;
+
+/** What a command is told and what its failure means. */
+export interface Request {
+  /** For messages, after "cannot": `remove image "rbd/vm1"`. */
+  readonly what: string;
+  readonly args: readonly string[];
+  readonly meanings?: Meanings;
+  /** Whether its time grows with the image (or the pool). */
+  readonly long?: boolean;
+}
+
+/** Runs `rbd` against one cluster as one user. */
+export class RbdRunner {
+  readonly deadlines: Deadlines;
+  readonly concurrencyArg: string;
+  readonly #options: RbdCliOptions;
+
+  constructor(options: RbdCliOptions) {
+    this.#options = options;
+    this.deadlines = withDefaults(options.deadlines ?? {});
+    this.concurrencyArg = `--rbd-concurrent-management-ops=${options.concurrency ?? defaultConcurrency}`;
+  }
+
+  /** The whole command line of an `rbd` request. */
+  rbdCall({ what, args, meanings = {} }: Request): Call {
+    const connect = `--client-mount-timeout=${this.#connectSeconds()}`;
+    return { what, meanings, program: this.#options.rbdPath ?? 'rbd', args: [...this.#identity(), connect, ...args] };
+  }
+
+  /** The whole command line of a `ceph` request. */
+  cephCall({ what, args, meanings = {} }: Request): Call {
+    const connect = ['--connect-timeout', `${this.#connectSeconds()}`];
+    return { what, meanings, program: this.#options.cephPath ?? 'ceph', args: [...this.#identity(), ...connect, ...args] };
+  }
+
+  /** Runs it for what it does. */
+  async change(request: Request, options: CallOptions = {}): Promise<void> {
+    await this.#timed(request, run(this.rbdCall(request), this.#runOptions(request, options)));
+  }
+
+  /** Runs it for what it does; answers false when what it is about does not exist. */
+  async changeUnlessAbsent(request: Request, options: CallOptions = {}): Promise<boolean> {
+    return this.#timed(request, runUnlessAbsent(this.rbdCall(request), this.#runOptions(request, options)));
+  }
+
+  /** Runs it for its JSON answer. */
+  async read<T>(schema: z.ZodType<T>, request: Request, options: CallOptions = {}): Promise<T> {
+    const call = this.rbdCall({ ...request, args: [...request.args, '--format=json'] });
+    const text = await this.text(call, request, options);
+    // `image-meta list` prints nothing when there is nothing.
+    return parseAnswer(schema, text.trim() === '' ? '{}' : text, request.what);
+  }
+
+  /** Runs a call for its standard output as text. */
+  async text(call: Call, request: Request, options: CallOptions = {}): Promise<string> {
+    const chunks: Buffer[] = [];
+    let bytes = 0;
+    const onStdout = (chunk: Buffer): void => {
+      bytes += chunk.length;
+      if (bytes > maxAnswerBytes) throw new FerryError('CEPH_FAILED', `cannot ${call.what}: it answered more than ${maxAnswerBytes} bytes`);
+      chunks.push(chunk);
+    };
+    await this.#timed(request, run(call, { ...this.#runOptions(request, options), onStdout }));
+    return Buffer.concat(chunks).toString('utf8');
+  }
+
+  /** Runs it and hands its output over as it comes, with `--format=json`. */
+  async stream(request: Request, onStdout: (chunk: Buffer) => void, options: CallOptions = {}): Promise<void> {
+    const call = this.rbdCall({ ...request, args: [...request.args, '--format=json'] });
+    await this.#timed(request, run(call, { ...this.#runOptions(request, options), onStdout }));
+  }
+
+  #identity(): string[] {
+    const { conf, user, keyring } = this.#options;
+    // As words of their own: the `ceph` program does not know them with '='.
+    return ['--conf', conf, '--id', user, ...(keyring === undefined ? [] : ['--keyring', keyring])];
+  }
+
+  #connectSeconds(): number {
+    const { connectMs, commandMs } = this.deadlines;
+    return Math.max(1, Math.ceil(Math.min(connectMs, commandMs) / 1000));
+  }
+
+  #runOptions({ long = false }: Request, { signal }: CallOptions): RunOptions {
+    const { commandMs, stallMs, killGraceMs } = this.deadlines;
+    const patience: Patience = long ? { kind: 'stall', ms: stallMs } : { kind: 'deadline', ms: commandMs };
+    return { patience, killGraceMs, signal, onStdout: () => {} };
+  }
+
+  async #timed<T>({ what }: Request, work: Promise<T>): Promise<T> {
+    const begin = performance.now();
+    try {
+      return await work;
+    } finally {
+      this.#options.log?.debug({ ceph: what, ms: Math.round(performance.now() - begin) }, 'ran a ceph command');
+    }
+  }
+}
+
+const withDefaults = (given: Partial<Deadlines>): Deadlines => ({
+  commandMs: given.commandMs ?? defaultDeadlines.commandMs,
+  stallMs: given.stallMs ?? defaultDeadlines.stallMs,
+  connectMs: given.connectMs ?? defaultDeadlines.connectMs,
+  closeGraceMs: given.closeGraceMs ?? defaultDeadlines.closeGraceMs,
+  killGraceMs: given.killGraceMs ?? defaultDeadlines.killGraceMs,
+});
