@@ -18,6 +18,8 @@ const rbdStoreSchema = z.strictObject({
   features: z.array(z.string().min(1)).optional(),
   /** Where the data of new backup images goes (an erasure-coded pool, say); the pool itself when left out. */
   data_pool: nameSchema('pool').optional(),
+  /** Removed chains stay in the trash for so long; without it they are removed for good. */
+  trash_expiry: durationSchema.optional(),
 });
 
 const clientSchema = z.strictObject({

@@ -38,6 +38,9 @@ export const startReceiver = async (configPath: string): Promise<{ running: Runn
       onFailure: (error, { client, method }) => {
         log.warn({ client, method, code: error.code, error: error.message }, 'a call failed');
       },
+      onRemoved: (backups, client) => {
+        log.info({ backups, client }, 'backups removed');
+      },
       onCommitted: (backup) => {
         log.info(
           { backup: backup.id, client: backup.client, streamBytes: Number(backup.streamBytes) },
@@ -57,6 +60,7 @@ export const startReceiver = async (configPath: string): Promise<{ running: Runn
         recovery.abort();
         await Promise.all([server.stop(stopGraceMs), recovered]);
         await open.close();
+        await Promise.all([...stores.values()].map((store) => store.close()));
       },
     },
   };
@@ -74,6 +78,7 @@ const createStores = (config: ReceiverConfig, log: Logger): Map<string, Store> =
       features: store.features ?? defaultFeatures,
       dataPool: store.data_pool ?? null,
       stallMs: config.stall_timeout,
+      trashExpiryMs: store.trash_expiry ?? null,
       log: log.child({ store: name }),
       now: Date.now,
     }),

@@ -1,4 +1,5 @@
-import type { Snapshot } from '@rbdferry/core/ceph/port.js';
+import { setTimeout } from 'node:timers/promises';
+import type { DiffRange, Snapshot } from '@rbdferry/core/ceph/port.js';
 import { FerryError, throwIfAborted, toFerryError } from '@rbdferry/core/errors/ferry-error.js';
 import {
   chainNameOf,
@@ -138,6 +139,7 @@ const transfer = async (
   const signal = AbortSignal.any([job.signal, ending.signal]);
   try {
     const diff = { snap: snapshot.name, fromSnap: target.base?.snap ?? null };
+    void estimateTotal(source, diff, { ...job, signal });
     const stream = job.ceph.exportDiff(source.spec, diff, { signal });
     return await sendDiff(stream, await job.receiver.push(opened.transferId, { signal }), {
       stallMs: job.config.stall_timeout,
@@ -150,6 +152,24 @@ const transfer = async (
     });
   } finally {
     ending.abort(new FerryError('CANCELLED', 'the transfer has ended'));
+  }
+};
+
+/** How long a transfer must last before its total is worth a second look at the image. */
+const estimateAfterMs = 1_000;
+
+/** Finds out, beside the transfer, how much there will be. Without an answer the total stays unknown. */
+const estimateTotal = async (
+  source: SourceImage,
+  diff: DiffRange,
+  job: Pick<JobContext, 'ceph' | 'progress' | 'signal'>,
+): Promise<void> => {
+  try {
+    await setTimeout(estimateAfterMs, undefined, { signal: job.signal });
+    const { dataBytes } = await job.ceph.diffExtents(source.spec, diff, job);
+    job.progress.estimate(Number(dataBytes));
+  } catch {
+    // The transfer has ended, or will tell what is wrong.
   }
 };
 

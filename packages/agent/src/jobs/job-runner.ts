@@ -156,6 +156,7 @@ export class JobRunner {
   }
 
   #start(live: LiveJob, release: Release): void {
+    live.waitsFor = null;
     live.apply({ kind: 'start' });
     const held: Release[] = [release];
     const run = this.#run(live, held).finally(() => {
@@ -220,7 +221,9 @@ export class JobRunner {
       },
       hold: async (image) => {
         if (holds.has(image)) return;
+        live.waitsFor = `another job on ${image}`;
         held.push(await this.#images.acquire(image, { signal }));
+        live.waitsFor = null;
         holds.add(image);
       },
       warn: (message) => {

@@ -9,7 +9,7 @@ import { Progress, type ProgressView } from './progress.js';
 /** A job as others see it: a plain value. */
 export interface JobView extends Job {
   readonly progress: ProgressView;
-  /** What a queued job waits for; null otherwise. */
+  /** Null while it waits for nothing. */
   readonly waitsFor: string | null;
 }
 
@@ -53,8 +53,7 @@ export class LiveJob {
   }
 
   view(): JobView {
-    const queued = this.#job.state.kind === 'queued';
-    return { ...this.#job, progress: this.progress.view(), waitsFor: queued ? this.waitsFor : null };
+    return { ...this.#job, progress: this.progress.view(), waitsFor: this.waitsFor };
   }
 
   /** Resolves at the next change, or after this many milliseconds. */

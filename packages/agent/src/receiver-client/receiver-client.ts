@@ -7,14 +7,21 @@ import type {
   PushResponse,
   TransferServiceClient,
 } from '@rbdferry/core/gen/rbdferry/v1/transfer.js';
-import type { BackupId, SnapName } from '@rbdferry/core/model/backup-id.js';
-import type { Backup, Chain, SourceFacts, StreamEnd } from '@rbdferry/core/model/chain.js';
+import type { BackupId, ChainName, SnapName } from '@rbdferry/core/model/backup-id.js';
+import type { Backup, Chain, ChainUsage, SourceFacts, StreamEnd } from '@rbdferry/core/model/chain.js';
 import { callClientStream, callServerStream, callUnary, type CallSettings } from '@rbdferry/core/rpc/calls.js';
 import { transferDefinition } from '@rbdferry/core/rpc/hot-data.js';
 import { clientOptions } from '@rbdferry/core/rpc/options.js';
 import { agreeOnProtocol, protocolVersions, software } from '@rbdferry/core/rpc/protocol.js';
 import { clientCredentials } from '@rbdferry/core/rpc/tls.js';
-import { backupFromWire, chainFromWire, requireField, sourceToWire } from '@rbdferry/core/wire/convert.js';
+import {
+  backupFromWire,
+  chainFromWire,
+  idFromWire,
+  requireField,
+  sourceToWire,
+  usageFromWire,
+} from '@rbdferry/core/wire/convert.js';
 import type { ReceiverConfig } from '../config.js';
 
 /** Deadlines in milliseconds. Opening a push may roll a large image back first; listing may read a whole store. */
@@ -41,6 +48,8 @@ export interface Push {
 /** A receiver as the agent uses it, over one connection. Throws FerryError only. */
 export class ReceiverClient {
   readonly name: string;
+  /** Names of the stores that this client may use. */
+  stores: readonly string[] = [];
   readonly #client: TransferServiceClient;
   readonly #peer: CallSettings['peer'];
 
@@ -89,6 +98,35 @@ export class ReceiverClient {
       this.#settings(options, deadlines.quick),
     );
     return backupFromWire(requireField(backup, 'backup'));
+  }
+
+  /** @throws BACKUP_NOT_FOUND, IMAGE_BUSY, STORE_NOT_FOUND, ACCESS_DENIED */
+  async deleteBackup(id: BackupId, dryRun: boolean, options: Options): Promise<{ chainRemoved: boolean }> {
+    return callUnary(
+      this.#client.deleteBackup.bind(this.#client),
+      { backupId: id, dryRun },
+      this.#settings(options, deadlines.open),
+    );
+  }
+
+  /** Answers the ids of the backups that went. @throws BACKUP_NOT_FOUND, IMAGE_BUSY, STORE_NOT_FOUND, ACCESS_DENIED */
+  async deleteChain(store: string, chain: ChainName, dryRun: boolean, options: Options): Promise<BackupId[]> {
+    const { backupIds } = await callUnary(
+      this.#client.deleteChain.bind(this.#client),
+      { store, chain, dryRun },
+      this.#settings(options, deadlines.open),
+    );
+    return backupIds.map((id) => requireField(idFromWire(id) ?? undefined, 'backup id'));
+  }
+
+  /** What chains of images of this name take up, or all (null). */
+  async *usage(store: string, image: string | null, options: Options): AsyncGenerator<ChainUsage, void, undefined> {
+    const request = { store, image: image ?? '', chain: '' };
+    const stream = callServerStream(
+      (metadata, callOptions) => this.#client.getStoreUsage(request, metadata, callOptions),
+      this.#settings(options, deadlines.list),
+    );
+    for await (const { usage } of stream) yield usageFromWire(requireField(usage, 'usage'));
   }
 
   openPush(
@@ -154,6 +192,7 @@ export class ReceiverClient {
       { protocolMin: protocolVersions.min, protocolMax: protocolVersions.max, software, capabilities: [] },
       this.#settings(options, deadlines.connect),
     );
+    this.stores = answer.stores;
     agreeOnProtocol({ protocolMin: answer.protocol, protocolMax: answer.protocol, software: answer.software });
   }
 

@@ -58,6 +58,8 @@ export const runRestore = async (request: RestoreRequest, job: JobContext): Prom
 
 const importInto = async (temporary: ImageSpec, backup: Backup, job: JobContext): Promise<bigint> => {
   const layout = await layoutFor(temporary, backup, job);
+  // What the chain's content is made of is not known; the whole image is the bound only of a full's own stream.
+  if (backup.kind === 'full' && backup.streamBytes > 0n) job.progress.estimate(Number(backup.streamBytes));
   await job.ceph.create(temporary, layout, job);
   job.phase('transfer');
   const ending = new AbortController();

@@ -5,18 +5,24 @@ import {
   ControlServiceService,
   BackupMode as WireMode,
   type ControlServiceServer,
+  type DeleteBackupsRequest,
+  type DeleteBackupsResponse,
+  type DeletePolicy,
+  type GetUsageRequest,
+  type GetUsageResponse,
   type ListBackupsRequest,
   type ListBackupsResponse,
 } from '@rbdferry/core/gen/rbdferry/v1/control.js';
 import { parseBackupId, splitChainName, type BackupId } from '@rbdferry/core/model/backup-id.js';
-import { chainSource, sameSpec, type Chain } from '@rbdferry/core/model/chain.js';
+import { sameSpec, chainSource, type Chain, type ChainUsage } from '@rbdferry/core/model/chain.js';
 import { formatImageSpec, parseImageSpec, type ImageSpec } from '@rbdferry/core/model/image-spec.js';
 import { commonBackups, type BackupMode } from '@rbdferry/core/model/planner.js';
 import { createHandlers, type FailureListener } from '@rbdferry/core/rpc/handlers.js';
 import { software } from '@rbdferry/core/rpc/protocol.js';
-import { chainToWire } from '@rbdferry/core/wire/convert.js';
+import { chainNameFromWire, chainToWire, usageToWire } from '@rbdferry/core/wire/convert.js';
 import { chainsOf, lookAtSource, type SourceImage } from '../backup/look-at-source.js';
 import type { AgentConfig, ReceiverConfig } from '../config.js';
+import { deleteBackups, deleteSourceSnapshots, type Selection } from '../delete/delete-backups.js';
 import type { JobRunner } from '../jobs/job-runner.js';
 import { ifExists } from '../jobs/loose-ends.js';
 import type { ReceiverClient } from '../receiver-client/receiver-client.js';
@@ -43,21 +49,27 @@ export const createControlService = (options: ControlServiceOptions): ControlSer
     startBackup: unary((request) => {
       const image = imageOf(request.image);
       const { name, store } = chooseReceiver(config, request.receiver, request.store);
-      const job = runner.submit({ kind: 'backup', image, mode: modeOf(request.mode), receiver: name, store });
+      const job = runner.submit(
+        { kind: 'backup', image, mode: modeOf(request.mode), receiver: name, store },
+        keyOf(request.idempotencyKey),
+      );
       return Promise.resolve({ job: jobToWire(job) });
     }),
 
     startRestore: unary((request) => {
       const id = orThrow(parseBackupId(request.backupId), 'INVALID_BACKUP_ID');
       const { name } = chooseReceiver(config, request.receiver, id.store);
-      const job = runner.submit({
-        kind: 'restore',
-        backupId: request.backupId as BackupId,
-        receiver: name,
-        store: id.store,
-        to: request.to === '' ? null : imageOf(request.to),
-        replace: request.replace,
-      });
+      const job = runner.submit(
+        {
+          kind: 'restore',
+          backupId: request.backupId as BackupId,
+          receiver: name,
+          store: id.store,
+          to: request.to === '' ? null : imageOf(request.to),
+          replace: request.replace,
+        },
+        keyOf(request.idempotencyKey),
+      );
       return Promise.resolve({ job: jobToWire(job) });
     }),
 
@@ -78,6 +90,22 @@ export const createControlService = (options: ControlServiceOptions): ControlSer
 
     listBackups: serverStream((request, { signal }) => listBackups(request, options, signal)),
 
+    deleteBackups: serverStream((request, { signal }) => deleteBackupsCall(request, options, signal)),
+
+    deleteSourceSnapshots: unary(async (request, { signal }) => {
+      const image = orThrow(parseImageSpec(request.image), 'INVALID_IMAGE_SPEC');
+      const { name, store } = chooseReceiver(config, request.receiver, request.store);
+      const receiver = await options.connect(name, { signal });
+      try {
+        const deps = { ceph: options.ceph, receiver, dryRun: request.dryRun, signal, now: Date.now };
+        return { snapshots: await deleteSourceSnapshots(image, store, deps) };
+      } finally {
+        receiver.close();
+      }
+    }),
+
+    getUsage: serverStream((request, { signal }) => usageCall(request, options, signal)),
+
     getAgentInfo: unary(() =>
       Promise.resolve({
         software,
@@ -93,6 +121,11 @@ export const createControlService = (options: ControlServiceOptions): ControlSer
 };
 
 const imageOf = (text: string): string => formatImageSpec(orThrow(parseImageSpec(text), 'INVALID_IMAGE_SPEC'));
+
+const keyOf = (key: string): string | null => {
+  if (key.length > 200) throw new FerryError('INVALID_REQUEST', 'the idempotency key is longer than 200 characters');
+  return key === '' ? null : key;
+};
 
 const modeOf = (mode: WireMode): BackupMode => {
   switch (mode) {
@@ -126,6 +159,111 @@ export const receiverConfig = (config: AgentConfig, name: string): ReceiverConfi
   throw new FerryError('RECEIVER_NOT_FOUND', `the agent has no receiver ${JSON.stringify(name)}`, {
     hint: `it has: ${Object.keys(config.receivers).join(', ')}`,
   });
+};
+
+async function* deleteBackupsCall(
+  request: DeleteBackupsRequest,
+  options: ControlServiceOptions,
+  signal: AbortSignal,
+): AsyncGenerator<DeleteBackupsResponse, void, undefined> {
+  const { name, store } = chooseReceiver(options.config, request.receiver, request.store);
+  const selection = selectionOf(request, store);
+  const receiver = await options.connect(name, { signal });
+  try {
+    const deps = { ceph: options.ceph, receiver, dryRun: request.dryRun, signal, now: Date.now };
+    for await (const event of deleteBackups(selection, deps)) {
+      yield {
+        event: event.kind === 'deleted' ? { $case: 'deleted', value: event.id } : { $case: 'note', value: event.text },
+      };
+    }
+  } finally {
+    receiver.close();
+  }
+}
+
+const selectionOf = ({ selection }: DeleteBackupsRequest, store: string): Selection => {
+  switch (selection?.$case) {
+    case 'ids': {
+      const ids = selection.value.ids.map((id) => {
+        orThrow(parseBackupId(id), 'INVALID_BACKUP_ID');
+        return id as BackupId;
+      });
+      if (ids.length === 0) throw new FerryError('INVALID_REQUEST', 'no backup id was given');
+      return { kind: 'ids', ids };
+    }
+    case 'chain': {
+      const slash = selection.value.indexOf('/');
+      const chain = chainNameFromWire(selection.value.slice(slash + 1));
+      return { kind: 'chain', chain, store: slash < 0 ? store : selection.value.slice(0, slash) };
+    }
+    case 'policy':
+      return policyOf(selection.value, store);
+    case undefined:
+      throw new FerryError('INVALID_REQUEST', 'say what to delete: ids, a chain, or a policy');
+  }
+};
+
+const policyOf = (request: DeletePolicy, store: string): Selection => {
+  const { olderThanMs, keepLast, keepFull } = request;
+  if (olderThanMs === undefined && keepLast === undefined && keepFull === undefined) {
+    throw new FerryError('INVALID_REQUEST', 'a policy needs an age, or a number of backups or chains to keep');
+  }
+  if (keepLast === 0 || keepFull === 0) {
+    throw new FerryError('INVALID_REQUEST', 'a policy keeps at least one backup; remove chains by name to remove all');
+  }
+  if (olderThanMs !== undefined && olderThanMs < 0n) throw new FerryError('INVALID_REQUEST', 'an age is not negative');
+  if (request.allImages === request.images.length > 0) {
+    throw new FerryError('INVALID_REQUEST', 'name images, or say all images');
+  }
+  return {
+    kind: 'policy',
+    store,
+    images: request.allImages
+      ? null
+      : request.images.map((image) => orThrow(parseImageSpec(image), 'INVALID_IMAGE_SPEC')),
+    policy: {
+      olderThanMs: olderThanMs === undefined ? null : Number(olderThanMs),
+      keepLast: keepLast ?? null,
+      keepFull: keepFull ?? null,
+    },
+  };
+};
+
+async function* usageCall(
+  request: GetUsageRequest,
+  options: ControlServiceOptions,
+  signal: AbortSignal,
+): AsyncGenerator<GetUsageResponse, void, undefined> {
+  const id = request.backupId === '' ? null : orThrow(parseBackupId(request.backupId), 'INVALID_BACKUP_ID');
+  const image = request.image === '' ? null : orThrow(parseImageSpec(request.image), 'INVALID_IMAGE_SPEC');
+  const { name, store } = chooseReceiver(options.config, request.receiver, id?.store ?? request.store);
+  const imageName = id === null ? (image?.image ?? null) : (splitChainName(id.chain)?.image ?? null);
+  const receiver = await options.connect(name, { signal });
+  let found = false;
+  try {
+    for (const each of request.allStores ? receiver.stores : [store]) {
+      for await (const usage of receiver.usage(each, imageName, { signal })) {
+        const narrowed = narrowUsage(usage, { image, backupId: id === null ? null : request.backupId });
+        if (narrowed === null) continue;
+        found = true;
+        yield { usage: usageToWire(narrowed) };
+      }
+    }
+  } finally {
+    receiver.close();
+  }
+  if (id !== null && !found) throw new FerryError('BACKUP_NOT_FOUND', `there is no backup ${request.backupId}`);
+}
+
+/** Only what was asked for; a chain of the older tool counts for every image of its name. */
+const narrowUsage = (
+  usage: ChainUsage,
+  wanted: { readonly image: ImageSpec | null; readonly backupId: string | null },
+): ChainUsage | null => {
+  if (wanted.image !== null && usage.source !== null && !sameSpec(usage.source.image, wanted.image)) return null;
+  if (wanted.backupId === null) return usage;
+  const backups = usage.backups.filter((backup) => backup.id === wanted.backupId);
+  return backups.length === 0 ? null : { ...usage, backups };
 };
 
 async function* listBackups(

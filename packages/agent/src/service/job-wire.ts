@@ -39,6 +39,7 @@ const stateToWire = ({ state, progress, waitsFor }: JobView): WireJob['state'] =
           rateBytesPerSecond: BigInt(progress.bytesPerSecond),
           etaSeconds: progress.etaSeconds ?? undefined,
           cancelling: state.cancelling,
+          waitsFor: waitsFor ?? '',
         },
       };
     case 'committed':

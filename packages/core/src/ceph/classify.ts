@@ -19,17 +19,26 @@ export interface Failure {
 
 /** Words that are clear whatever the call was; the first that fits decides. As printed by Ceph 16.2.15, see the tests. */
 const words: readonly (readonly [RegExp, ErrorCode])[] = [
-  [/^timed out$|couldn't connect to the cluster|error connecting to the cluster|Error initializing cluster client/m, 'CEPH_UNAVAILABLE'],
+  [
+    /^timed out$|couldn't connect to the cluster|error connecting to the cluster|Error initializing cluster client/m,
+    'CEPH_UNAVAILABLE',
+  ],
   [/global_init: (?:unable to open|error reading) config file|did not load config file/, 'CEPH_UNAVAILABLE'],
   [/error opening pool '.*': \(2\)|data pool .* does not exist/, 'POOL_NOT_FOUND'],
   [/namespace '.*' does not exist/, 'NAMESPACE_NOT_FOUND'],
   [/error opening image .*: \(2\)/, 'IMAGE_NOT_FOUND'],
   [/image (?:still )?has watchers/, 'IMAGE_IN_USE'],
-  [/error setting snapshot context: \(2\)|export-diff error: \(2\)|start snapshot '.*' does not exist/, 'SNAPSHOT_NOT_FOUND'],
+  [
+    /error setting snapshot context: \(2\)|export-diff error: \(2\)|start snapshot '.*' does not exist/,
+    'SNAPSHOT_NOT_FOUND',
+  ],
   [/end snapshot '.*' already exists/, 'SNAPSHOT_EXISTS'],
   [/\(1\) Operation not permitted|\(13\) Permission denied/, 'CEPH_PERMISSION'],
   [/\(28\) No space left on device|\(122\) Disk quota exceeded/, 'CEPH_NO_SPACE'],
-  [/\(108\) Cannot send after transport endpoint shutdown|\(107\) Transport endpoint is not connected/, 'CEPH_UNAVAILABLE'],
+  [
+    /\(108\) Cannot send after transport endpoint shutdown|\(107\) Transport endpoint is not connected/,
+    'CEPH_UNAVAILABLE',
+  ],
   [/\(110\) Connection timed out/, 'CEPH_TIMEOUT'],
   [/is protected from removal/, 'CEPH_FAILED'],
 ];

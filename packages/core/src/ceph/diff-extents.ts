@@ -40,7 +40,10 @@ export class ExtentSum {
   #addExtent(json: string): void {
     const parsed = extentSchema.safeParse(JSON.parse(json));
     if (!parsed.success) {
-      throw new FerryError('CEPH_FAILED', `cannot ${this.#what}: rbd answered something unexpected: ${json.slice(0, 100)}`);
+      throw new FerryError(
+        'CEPH_FAILED',
+        `cannot ${this.#what}: rbd answered something unexpected: ${json.slice(0, 100)}`,
+      );
     }
     const { length, exists } = parsed.data;
     if (exists === true || exists === 'true') this.#dataBytes += BigInt(length);

@@ -16,7 +16,10 @@ export const exportSource = (call: Call, options: TransferOptions): ByteSource =
   [Symbol.asyncIterator]: () => readChild(call, options),
 });
 
-async function* readChild(call: Call, { killGraceMs, signal }: TransferOptions): AsyncGenerator<Uint8Array, void, undefined> {
+async function* readChild(
+  call: Call,
+  { killGraceMs, signal }: TransferOptions,
+): AsyncGenerator<Uint8Array, void, undefined> {
   throwIfAborted(signal);
   const child = startChild(call, { input: false, killGraceMs });
   const stop = (): void => {
@@ -28,7 +31,8 @@ async function* readChild(call: Call, { killGraceMs, signal }: TransferOptions):
     const end = await child.ended;
     throwIfAborted(signal);
     if (!succeeded(end)) throw callError(call, end);
-    if (broken !== null) throw new FerryError('CEPH_FAILED', `cannot ${call.what}: its output could not be read`, { cause: broken });
+    if (broken !== null)
+      throw new FerryError('CEPH_FAILED', `cannot ${call.what}: its output could not be read`, { cause: broken });
   } finally {
     signal?.removeEventListener('abort', stop);
     endReading(child);

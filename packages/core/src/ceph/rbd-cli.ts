@@ -1,6 +1,15 @@
 import { FerryError } from '../errors/ferry-error.js';
 import { formatImageSpec, formatPoolSpec, type ImageSpec, type PoolSpec } from '../model/image-spec.js';
-import { destArgs, expiryArg, imageArgs, layoutArgs, poolArgs, rangeArgs, snapArgs, writeBackCacheArgs } from './argv.js';
+import {
+  destArgs,
+  expiryArg,
+  imageArgs,
+  layoutArgs,
+  poolArgs,
+  rangeArgs,
+  snapArgs,
+  writeBackCacheArgs,
+} from './argv.js';
 import { ExtentSum } from './diff-extents.js';
 import { exportSource } from './export-source.js';
 import { ImportSink } from './import-sink.js';
@@ -101,7 +110,10 @@ class RbdCli implements CephPort {
     const what = `set metadata "${key}" of ${named(image)}`;
     const bytes = Buffer.byteLength(value);
     if (bytes === 0 || bytes > maxMetadataValueBytes) {
-      throw new FerryError('CEPH_FAILED', `cannot ${what}: rbd takes 1 to ${maxMetadataValueBytes} bytes, not ${bytes}`);
+      throw new FerryError(
+        'CEPH_FAILED',
+        `cannot ${what}: rbd takes 1 to ${maxMetadataValueBytes} bytes, not ${bytes}`,
+      );
     }
     const args = ['image-meta', 'set', ...imageArgs(image), '--', key, value];
     await this.#rbd.change({ what, args, meanings: noImage }, options);

@@ -77,7 +77,12 @@ export class RbdRunner {
   /** The whole command line of a `ceph` request. */
   cephCall({ what, args, meanings = {} }: Request): Call {
     const connect = ['--connect-timeout', `${this.#connectSeconds()}`];
-    return { what, meanings, program: this.#options.cephPath ?? 'ceph', args: [...this.#identity(), ...connect, ...args] };
+    return {
+      what,
+      meanings,
+      program: this.#options.cephPath ?? 'ceph',
+      args: [...this.#identity(), ...connect, ...args],
+    };
   }
 
   /** Runs it for what it does. */
@@ -104,7 +109,8 @@ export class RbdRunner {
     let bytes = 0;
     const onStdout = (chunk: Buffer): void => {
       bytes += chunk.length;
-      if (bytes > maxAnswerBytes) throw new FerryError('CEPH_FAILED', `cannot ${call.what}: it answered more than ${maxAnswerBytes} bytes`);
+      if (bytes > maxAnswerBytes)
+        throw new FerryError('CEPH_FAILED', `cannot ${call.what}: it answered more than ${maxAnswerBytes} bytes`);
       chunks.push(chunk);
     };
     await this.#timed(request, run(call, { ...this.#runOptions(request, options), onStdout }));

@@ -11,7 +11,8 @@ export interface Call extends Command {
 }
 
 /** How long a call may take: in all, or without any output (rbd prints its progress). Milliseconds. */
-export type Patience = { readonly kind: 'deadline'; readonly ms: number } | { readonly kind: 'stall'; readonly ms: number };
+export type Patience =
+  { readonly kind: 'deadline'; readonly ms: number } | { readonly kind: 'stall'; readonly ms: number };
 
 export interface RunOptions {
   readonly patience: Patience;
@@ -53,10 +54,7 @@ export const runUnlessAbsent = async (call: Call, options: RunOptions): Promise<
   return failure === null;
 };
 
-const attempt = async (
-  call: Call,
-  options: RunOptions,
-): Promise<{ error: FerryError; absent: boolean } | null> => {
+const attempt = async (call: Call, options: RunOptions): Promise<{ error: FerryError; absent: boolean } | null> => {
   throwIfAborted(options.signal);
   const watch = new Watch(call, options);
   const child = startChild(call, { input: false, killGraceMs: options.killGraceMs, onStderr: () => watch.sawOutput() });

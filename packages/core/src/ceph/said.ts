@@ -30,11 +30,16 @@ export const whatItSaid = (stderr: string): string => {
     .map(parseLine)
     .filter(({ text }) => text !== '' && !progress.test(text));
   const own = lines.filter(({ fromLog }) => !fromLog);
-  const logged = lines.filter(({ fromLog }) => fromLog).at(-1)?.text.replace(origin, '');
+  const logged = lines
+    .filter(({ fromLog }) => fromLog)
+    .at(-1)
+    ?.text.replace(origin, '');
   const marked = own.filter(({ text }) => ownPrefix.test(text));
   const said = (marked.length > 0 ? marked.slice(-maxOwnLines) : own.slice(-1)).map(({ text }) =>
     text.replace(ownPrefix, '').replace(/[.!]$/, ''),
   );
   if (said.length === 0) return logged ?? '';
-  return logged !== undefined && said.length === 1 && bareReason.test(said.join()) ? `${said.join()} (${logged})` : said.join('; ');
+  return logged !== undefined && said.length === 1 && bareReason.test(said.join())
+    ? `${said.join()} (${logged})`
+    : said.join('; ');
 };

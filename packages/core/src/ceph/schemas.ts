@@ -33,18 +33,16 @@ export const infoSchema = z
     data_pool: z.string().optional(),
     parent: parentSchema.optional(),
   })
-  .transform(
-    (info): ImageInfo => ({
-      id: info.id,
-      sizeBytes: info.size,
-      objectSizeBytes: info.object_size,
-      stripeUnitBytes: info.stripe_unit ?? info.object_size,
-      stripeCount: info.stripe_count ?? 1,
-      features: info.features.toSorted(),
-      dataPool: info.data_pool ?? null,
-      parent: info.parent ?? null,
-    }),
-  );
+  .transform((info): ImageInfo => ({
+    id: info.id,
+    sizeBytes: info.size,
+    objectSizeBytes: info.object_size,
+    stripeUnitBytes: info.stripe_unit ?? info.object_size,
+    stripeCount: info.stripe_count ?? 1,
+    features: info.features.toSorted(),
+    dataPool: info.data_pool ?? null,
+    parent: info.parent ?? null,
+  }));
 
 export const snapshotsSchema = z
   .array(z.object({ id: z.int(), name: z.string(), size, protected: bool.default(false) }))
@@ -86,15 +84,21 @@ export const watchersSchema = z
   .object({ watchers: z.array(z.object({ address: z.string() })).default([]) })
   .transform(({ watchers }) => watchers.map(({ address }) => address));
 
-export const trashSchema = z.array(z.object({ id: z.string().min(1), name: z.string() })).transform((rows): TrashEntry[] => rows);
+export const trashSchema = z
+  .array(z.object({ id: z.string().min(1), name: z.string() }))
+  .transform((rows): TrashEntry[] => rows);
 
 /** @param what for the message, as in `cannot list the images of "rbd"` @throws CEPH_FAILED when it is not what we expect of rbd */
 export const parseAnswer = <T>(schema: z.ZodType<T>, text: string, what: string): T => {
   const result = schema.safeParse(parseJson(text, what));
   if (result.success) return result.data;
-  throw new FerryError('CEPH_FAILED', `cannot ${what}: rbd answered something unexpected: ${z.prettifyError(result.error)}`, {
-    hint: 'this release of Ceph may be unknown to rbdferry',
-  });
+  throw new FerryError(
+    'CEPH_FAILED',
+    `cannot ${what}: rbd answered something unexpected: ${z.prettifyError(result.error)}`,
+    {
+      hint: 'this release of Ceph may be unknown to rbdferry',
+    },
+  );
 };
 
 const parseJson = (text: string, what: string): unknown => {

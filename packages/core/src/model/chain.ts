@@ -72,6 +72,24 @@ export interface Chain {
   readonly partial: boolean;
 }
 
+/** What one backup takes up; see {@link ChainUsage}. */
+export interface BackupUsage extends Pick<Backup, 'id' | 'kind' | 'sizeBytes' | 'streamBytes' | 'committedAtMs'> {
+  /** Bytes of data in the extents that differ from the backup before it, as `rbd diff` on the store counts them. */
+  readonly addedBytes: bigint;
+}
+
+/** What a chain takes up: the sum of what its backups added. */
+export interface ChainUsage {
+  readonly store: string;
+  readonly chain: ChainName;
+  readonly source: SourceIdentity | null;
+  readonly client: string | null;
+  readonly active: boolean;
+  readonly legacy: boolean;
+  /** Oldest first. */
+  readonly backups: readonly BackupUsage[];
+}
+
 /** Where a restored image comes from, written on it. */
 export interface Lineage {
   readonly backupId: BackupId;

@@ -10,7 +10,7 @@ import {
   type ChainName,
   type SnapName,
 } from '../model/backup-id.js';
-import type { Backup, Chain, SourceFacts } from '../model/chain.js';
+import type { Backup, BackupKind, Chain, ChainUsage, SourceFacts, SourceIdentity } from '../model/chain.js';
 import { formatImageSpec, parseImageSpec, type ImageSpec } from '../model/image-spec.js';
 
 /** Conversions between the wire's messages and the model; what comes from the wire is checked here, once. */
@@ -44,6 +44,12 @@ export const idFromWire = (id: string): BackupId | null => {
 
 const maxObjectSize = 64 * 1024 * 1024;
 
+export const identityFromWire = (identity: wire.SourceIdentity): SourceIdentity => ({
+  fsid: requireText(identity.fsid, 'fsid'),
+  image: specFromWire(identity.image),
+  imageId: requireText(identity.imageId, 'image id'),
+});
+
 export const sourceToWire = (facts: SourceFacts): wire.SourceFacts => ({
   identity: facts.identity,
   snapId: BigInt(facts.snapId),
@@ -67,11 +73,7 @@ export const sourceFromWire = (facts: wire.SourceFacts): SourceFacts => {
     throw new FerryError('INVALID_REQUEST', `an object size of ${layout.objectSizeBytes} bytes is not RBD's`);
   }
   return {
-    identity: {
-      fsid: requireText(identity.fsid, 'fsid'),
-      image: specFromWire(identity.image),
-      imageId: requireText(identity.imageId, 'image id'),
-    },
+    identity: identityFromWire(identity),
     snapId: Number(facts.snapId),
     layout: {
       sizeBytes: layout.sizeBytes,
@@ -89,7 +91,7 @@ export const sourceFromWire = (facts: wire.SourceFacts): SourceFacts => {
 
 export const backupToWire = (backup: Backup): wire.Backup => ({
   id: backup.id,
-  kind: backup.kind === 'full' ? WireKind.FULL : WireKind.INCREMENTAL,
+  kind: kindToWire(backup.kind),
   source: backup.source === null ? undefined : sourceToWire(backup.source),
   sizeBytes: backup.sizeBytes,
   streamBytes: backup.streamBytes,
@@ -105,7 +107,7 @@ export const backupFromWire = (backup: wire.Backup): Backup => {
   return {
     id: backup.id as BackupId,
     snap: parts.snap,
-    kind: backup.kind === WireKind.FULL ? 'full' : 'incremental',
+    kind: kindFromWire(backup.kind),
     source: backup.source === undefined ? null : sourceFromWire(backup.source),
     sizeBytes: backup.sizeBytes,
     streamBytes: backup.streamBytes,
@@ -135,7 +137,50 @@ export const chainFromWire = (chain: wire.Chain): Chain => ({
   partial: chain.partial,
 });
 
-const chainNameFromWire = (name: string): ChainName => {
+export const usageToWire = (usage: ChainUsage): wire.ChainUsage => ({
+  store: usage.store,
+  chain: usage.chain,
+  source: usage.source ?? undefined,
+  client: usage.client ?? '',
+  active: usage.active,
+  legacy: usage.legacy,
+  backups: usage.backups.map((backup) => ({
+    backupId: backup.id,
+    addedBytes: backup.addedBytes,
+    sizeBytes: backup.sizeBytes,
+    committedAtMs: BigInt(backup.committedAtMs),
+    kind: kindToWire(backup.kind),
+    streamBytes: backup.streamBytes,
+  })),
+});
+
+export const usageFromWire = (usage: wire.ChainUsage): ChainUsage => ({
+  store: usage.store,
+  chain: chainNameFromWire(usage.chain),
+  source: usage.source === undefined ? null : identityFromWire(usage.source),
+  client: usage.client === '' ? null : usage.client,
+  active: usage.active,
+  legacy: usage.legacy,
+  backups: usage.backups.map((backup) => ({
+    id: requireId(backup.backupId),
+    addedBytes: backup.addedBytes,
+    sizeBytes: backup.sizeBytes,
+    committedAtMs: Number(backup.committedAtMs),
+    kind: kindFromWire(backup.kind),
+    streamBytes: backup.streamBytes,
+  })),
+});
+
+const requireId = (text: string): BackupId => {
+  const id = idFromWire(text);
+  if (id === null) throw missing('backup id');
+  return id;
+};
+
+const kindToWire = (kind: BackupKind): WireKind => (kind === 'full' ? WireKind.FULL : WireKind.INCREMENTAL);
+const kindFromWire = (kind: WireKind): BackupKind => (kind === WireKind.FULL ? 'full' : 'incremental');
+
+export const chainNameFromWire = (name: string): ChainName => {
   const parts = splitChainName(name);
   if (parts === undefined) throw new FerryError('INVALID_REQUEST', `${JSON.stringify(name)} is not a chain's name`);
   return parts.chain;

@@ -4,9 +4,17 @@ import { orThrow } from '@rbdferry/core/errors/parsed.js';
 import { parseBackupId, type BackupIdParts } from '@rbdferry/core/model/backup-id.js';
 import { createHandlers, type CallContext, type FailureListener } from '@rbdferry/core/rpc/handlers.js';
 import { agreeOnProtocol, software } from '@rbdferry/core/rpc/protocol.js';
-import { backupToWire, chainToWire, requireField, snapFromWire, sourceFromWire } from '@rbdferry/core/wire/convert.js';
+import {
+  backupToWire,
+  chainNameFromWire,
+  chainToWire,
+  usageToWire,
+  requireField,
+  snapFromWire,
+  sourceFromWire,
+} from '@rbdferry/core/wire/convert.js';
 import { isVisible, visibleChain, type Access } from '../access.js';
-import type { PushIntent } from '../store/port.js';
+import type { PushIntent, Removed } from '../store/port.js';
 import type { OpenTransfers } from '../transfer/open-transfers.js';
 import { sendPull } from '../transfer/pull.js';
 import { receivePush } from '../transfer/push.js';
@@ -18,6 +26,8 @@ export interface TransferServiceOptions {
   readonly onFailure: FailureListener;
   /** Told of each committed backup. */
   readonly onCommitted: (backup: { id: string; client: string; streamBytes: bigint }) => void;
+  /** Told of removed backups. */
+  readonly onRemoved: (ids: readonly string[], client: string) => void;
 }
 
 export const createTransferService = (options: TransferServiceOptions): TransferServiceServer => {
@@ -93,8 +103,43 @@ export const createTransferService = (options: TransferServiceOptions): Transfer
       if (!isVisible(client, backup.client)) throw hidden(id);
       return { backup: backupToWire(backup) };
     }),
+
+    deleteBackup: unary(async (request, { client: name, signal }) => {
+      const client = access.client(name);
+      const { id, store } = idFor(request.backupId, client);
+      const removed = await store.remove(id, {
+        signal,
+        dryRun: request.dryRun,
+        mayRemove: (owner) => isVisible(client, owner),
+      });
+      if (!request.dryRun) options.onRemoved(removed.backupIds, client);
+      return { chainRemoved: removed.chainRemoved, trashedUntilMs: trashedUntilMs(removed) };
+    }),
+
+    deleteChain: unary(async (request, { client: name, signal }) => {
+      const client = access.client(name);
+      const store = access.store(client, request.store);
+      const removed = await store.removeChain(chainNameFromWire(request.chain), {
+        signal,
+        dryRun: request.dryRun,
+        mayRemove: (owner) => isVisible(client, owner),
+      });
+      if (!request.dryRun) options.onRemoved(removed.backupIds, client);
+      return { backupIds: [...removed.backupIds], trashedUntilMs: trashedUntilMs(removed) };
+    }),
+
+    getStoreUsage: serverStream(async function* (request, { client: name, signal }) {
+      const client = access.client(name);
+      const store = access.store(client, request.store);
+      for await (const usage of store.usage(request.image === '' ? null : request.image, { signal })) {
+        const wanted = request.chain === '' || request.chain === usage.chain;
+        if (wanted && isVisible(client, usage.client)) yield { usage: usageToWire(usage) };
+      }
+    }),
   };
 };
+
+const trashedUntilMs = ({ trashedUntil }: Removed): bigint => BigInt(trashedUntil?.getTime() ?? 0);
 
 /** The same words as for a backup that does not exist: a client learns nothing of others. */
 const hidden = (id: BackupIdParts): FerryError =>

@@ -1,34 +1,65 @@
 import type { ByteSource } from '@rbdferry/core/ceph/port.js';
-import type { BackupId, BackupIdParts, SnapName } from '@rbdferry/core/model/backup-id.js';
-import type { Backup, Chain, SourceFacts } from '@rbdferry/core/model/chain.js';
+import type { BackupId, BackupIdParts, ChainName, SnapName } from '@rbdferry/core/model/backup-id.js';
+import type { Backup, Chain, ChainUsage, SourceFacts, StreamEnd } from '@rbdferry/core/model/chain.js';
+
+interface Options {
+  readonly signal?: AbortSignal | undefined;
+}
 
 /**
  * A place that holds backups. Promises of every store:
  *
  * - a backup is listed if and only if it is whole and restorable;
  * - a transfer that does not reach `commit`, for whatever reason, leaves every listed backup as it was;
+ * - removing a backup leaves every other one restorable;
  * - two transfers never change the same chain at once.
  */
 export interface Store {
   readonly name: string;
 
   /** Chains in order of name, optionally only those of images of one name (whatever their pool). */
-  chains(image: string | null, options: { signal?: AbortSignal | undefined }): AsyncIterable<Chain>;
+  chains(image: string | null, options: Options): AsyncIterable<Chain>;
 
-  /** @throws BACKUP_NOT_FOUND */
-  backup(id: BackupIdParts, options: { signal?: AbortSignal | undefined }): Promise<Backup>;
+  /** While that very backup is being received, waits for the outcome. @throws BACKUP_NOT_FOUND */
+  backup(id: BackupIdParts, options: Options): Promise<Backup>;
 
   /**
    * Makes room for a backup: a new chain, or the chain of `base` with its head made equal to the base.
    * Waits a moment for a transfer into the same chain to end. @throws BACKUP_NOT_FOUND, IMAGE_BUSY
    */
-  open(intent: PushIntent, options: { signal?: AbortSignal | undefined }): Promise<OpenedPush>;
+  open(intent: PushIntent, options: Options): Promise<OpenedPush>;
 
   /** The backup's whole content as a full diff stream. @throws BACKUP_NOT_FOUND */
-  read(id: BackupIdParts, options: { signal?: AbortSignal | undefined }): Promise<OpenedPull>;
+  read(id: BackupIdParts, options: Options): Promise<OpenedPull>;
+
+  /** Removes one backup; with the last one the chain goes. @throws BACKUP_NOT_FOUND, IMAGE_BUSY */
+  remove(id: BackupIdParts, options: RemoveOptions): Promise<Removed>;
+
+  /** Removes a whole chain. @throws BACKUP_NOT_FOUND, IMAGE_BUSY */
+  removeChain(chain: ChainName, options: RemoveOptions): Promise<Removed>;
+
+  /** What the chains of one image, or of all, take up. Measures what was not measured yet. */
+  usage(image: string | null, options: Options): AsyncIterable<ChainUsage>;
 
   /** Cleans up what an earlier life of the daemon left half done. Answers the names of the chains it changed. */
-  recover(options: { signal?: AbortSignal | undefined }): Promise<string[]>;
+  recover(options: Options): Promise<string[]>;
+
+  /** Ends what it does in the background. */
+  close(): Promise<void>;
+}
+
+export interface RemoveOptions extends Options {
+  /** Only checks that it could be done. */
+  readonly dryRun: boolean;
+  /** Decides whether the asker may remove backups of this client (null: of the older tool). */
+  readonly mayRemove: (client: string | null) => boolean;
+}
+
+export interface Removed {
+  readonly backupIds: readonly BackupId[];
+  readonly chainRemoved: boolean;
+  /** When the trash lets go of the chain's image; null when it is gone for good, or still there. */
+  readonly trashedUntil: Date | null;
 }
 
 export interface PushIntent {
@@ -40,10 +71,8 @@ export interface PushIntent {
 }
 
 /** What is known of a stream once it is whole. */
-export interface StreamFacts {
-  readonly streamBytes: bigint;
+export interface StreamFacts extends StreamEnd {
   readonly dataBytes: bigint;
-  readonly streamSha256: Uint8Array;
 }
 
 /** A chain held for one transfer. Exactly one of `commit` and `discard` ends it. */

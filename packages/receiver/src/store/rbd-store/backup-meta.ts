@@ -20,6 +20,24 @@ export const backupKey = (snap: SnapName): string => `${backupKeyPrefix}${snap}`
 export const snapOfBackupKey = (key: string): string | undefined =>
   key.startsWith(backupKeyPrefix) ? key.slice(backupKeyPrefix.length) : undefined;
 
+const usageKeyPrefix = 'rbdferry.usage.';
+
+/** What a backup added to its chain; see usage.ts. */
+export const usageKey = (snap: SnapName): string => `${usageKeyPrefix}${snap}`;
+
+const usageSchema = z.object({
+  v: z.literal(1),
+  /** The snapshot it was compared with; null for the first of the chain. */
+  previous: z.string().nullable(),
+  addedBytes: z.string().regex(/^\d+$/).transform(BigInt),
+});
+
+export const encodeUsage = (usage: { previous: SnapName | null; addedBytes: bigint }): string =>
+  JSON.stringify({ v: 1, previous: usage.previous, addedBytes: String(usage.addedBytes) });
+
+export const decodeUsage = (text: string): { previous: string | null; addedBytes: bigint } | undefined =>
+  parseJson(text, usageSchema);
+
 const stateSchema = z.discriminatedUnion('kind', [
   /** The head equals this snapshot. */
   z.object({ kind: z.literal('clean'), v: z.literal(1), head: z.string() }),

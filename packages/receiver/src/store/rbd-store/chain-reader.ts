@@ -1,4 +1,5 @@
 import type { CephPort, Snapshot } from '@rbdferry/core/ceph/port.js';
+import { FerryError, toFerryError } from '@rbdferry/core/errors/ferry-error.js';
 import {
   formatBackupId,
   isSnapName,
@@ -10,7 +11,7 @@ import {
   type SnapName,
 } from '@rbdferry/core/model/backup-id.js';
 import type { Backup, Chain } from '@rbdferry/core/model/chain.js';
-import type { PoolSpec } from '@rbdferry/core/model/image-spec.js';
+import type { ImageSpec, PoolSpec } from '@rbdferry/core/model/image-spec.js';
 import { backupKey, decodeFacts, decodeState, stateKey, type HeadState } from './backup-meta.js';
 
 /** A chain as its image shows it, with what a transfer needs besides. */
@@ -18,24 +19,128 @@ export interface ChainView {
   readonly chain: Omit<Chain, 'active'>;
   /** Null in a chain of the older tool. */
   readonly state: HeadState | null;
-  /** Keys of the image-meta. */
-  readonly keys: readonly string[];
+  readonly metadata: ReadonlyMap<string, string>;
+  /** Every snapshot of the image, an operator's own included. */
+  readonly snapshots: readonly Snapshot[];
 }
 
-/** Reads one chain. @throws IMAGE_NOT_FOUND when it is gone */
-export const readChain = async (
-  ceph: CephPort,
-  where: { readonly store: string; readonly pool: PoolSpec },
-  name: ChainName,
-  options: { signal?: AbortSignal | undefined; snapshots?: readonly Snapshot[] },
-): Promise<ChainView> => {
-  const image = { ...where.pool, image: name };
-  const [snapshots, metadata] = await Promise.all([
-    options.snapshots ?? ceph.snapshots(image, options),
-    ceph.metadata(image, options),
-  ]);
-  return viewOf(where.store, name, snapshots, metadata);
-};
+interface Options {
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Chains read at the same time: each read costs one or two `rbd` processes. */
+const readConcurrency = 4;
+
+/**
+ * Reads and changes what an image says of its chain.
+ *
+ * Image-meta is remembered, because a store of thousands of chains would otherwise cost a process for each of them at each
+ * listing. That is sound because every change goes through here: the receiver is the only one that changes its stores.
+ * Snapshots are always asked for, so a backup that an operator removed by hand is never listed.
+ */
+export class ChainReader {
+  readonly #ceph: CephPort;
+  readonly #store: string;
+  readonly #pool: PoolSpec;
+  readonly #remembered = new Map<string, ReadonlyMap<string, string>>();
+
+  constructor(options: { ceph: CephPort; store: string; pool: PoolSpec }) {
+    this.#ceph = options.ceph;
+    this.#store = options.store;
+    this.#pool = options.pool;
+  }
+
+  image(name: string): ImageSpec {
+    return { ...this.#pool, image: name };
+  }
+
+  /** Names of the chains of one image, or of all. */
+  async names(image: string | null, options: Options): Promise<ChainName[]> {
+    return chainNames(await this.#ceph.list(this.#pool, options), image);
+  }
+
+  /** One chain, as it is now. @throws BACKUP_NOT_FOUND */
+  async fresh(name: ChainName, options: Options): Promise<ChainView> {
+    this.#remembered.delete(name);
+    return this.#read(name, undefined, options);
+  }
+
+  /** Chains of one image, or of all; those that vanish meanwhile are left out. In order of name. */
+  async many(image: string | null, options: Options): Promise<ChainView[]> {
+    const wanted = image === null ? await this.#everything(options) : await this.#namesOnly(image, options);
+    const views = new Map<ChainName, ChainView>();
+    const queue = [...wanted];
+    const worker = async () => {
+      for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
+        const view = await this.#unlessGone(next.name, next.snapshots, options);
+        if (view !== null) views.set(next.name, view);
+      }
+    };
+    await Promise.all(Array.from({ length: readConcurrency }, worker));
+    return wanted.flatMap(({ name }) => views.get(name) ?? []);
+  }
+
+  async setMetadata(name: string, key: string, value: string, options: Options = {}): Promise<void> {
+    this.#remembered.delete(name);
+    await this.#ceph.setMetadata(this.image(name), key, value, options);
+    this.#remembered.delete(name);
+  }
+
+  async removeMetadata(name: string, key: string, options: Options = {}): Promise<void> {
+    this.#remembered.delete(name);
+    await this.#ceph.removeMetadata(this.image(name), key, options);
+    this.#remembered.delete(name);
+  }
+
+  /** To be called after the image was removed or renamed. */
+  forget(name: string): void {
+    this.#remembered.delete(name);
+  }
+
+  async #namesOnly(image: string, options: Options) {
+    const names = await this.names(image, options);
+    return names.map((name) => ({ name, snapshots: undefined }));
+  }
+
+  /** One process for all the snapshots of a pool instead of one for each image. */
+  async #everything(options: Options) {
+    const listings = await this.#ceph.listWithSnapshots(this.#pool, options);
+    const byName = new Map(listings.map((each) => [each.name, each.snapshots]));
+    return chainNames([...byName.keys()], null).map((name) => ({ name, snapshots: byName.get(name) }));
+  }
+
+  async #unlessGone(name: ChainName, snapshots: readonly Snapshot[] | undefined, options: Options) {
+    try {
+      return await this.#read(name, snapshots, options);
+    } catch (thrown) {
+      if (toFerryError(thrown).code === 'BACKUP_NOT_FOUND') return null;
+      throw thrown;
+    }
+  }
+
+  async #read(name: ChainName, snapshots: readonly Snapshot[] | undefined, options: Options): Promise<ChainView> {
+    const image = this.image(name);
+    try {
+      const [found, metadata] = await Promise.all([
+        snapshots ?? this.#ceph.snapshots(image, options),
+        this.#remembered.get(name) ?? this.#ceph.metadata(image, options),
+      ]);
+      this.#remembered.set(name, metadata);
+      return viewOf(this.#store, name, found, metadata);
+    } catch (thrown) {
+      const error = toFerryError(thrown);
+      if (error.code !== 'IMAGE_NOT_FOUND') throw error;
+      throw new FerryError('BACKUP_NOT_FOUND', `there is no chain ${name} in store ${this.#store}`, { cause: error });
+    }
+  }
+}
+
+const chainNames = (names: readonly string[], image: string | null): ChainName[] =>
+  names
+    .flatMap((name) => splitChainName(name) ?? [])
+    .filter((parts) => image === null || parts.image === image)
+    .map((parts) => parts.chain)
+    .toSorted();
 
 const viewOf = (
   store: string,
@@ -46,8 +151,8 @@ const viewOf = (
   const idOf = (snap: SnapName): BackupId => formatBackupId({ store, chain: name, snap });
   const stateText = metadata.get(stateKey);
   const state = stateText === undefined ? null : decodeState(stateText);
-  const backups = [...snapshots]
-    .sort((a, b) => a.id - b.id)
+  const backups = snapshots
+    .toSorted((a, b) => a.id - b.id)
     .flatMap((snapshot) => {
       if (!isSnapName(snapshot.name)) return [];
       if (state === null) return [legacyBackup(snapshot, snapshot.name, idOf)];
@@ -55,14 +160,22 @@ const viewOf = (
       const backup = facts === undefined ? undefined : decodeFacts(facts, snapshot.name, idOf);
       return backup === undefined ? [] : [backup];
     });
-  const kinds =
-    state === null ? backups.map((each, index): Backup => (index === 0 ? { ...each, kind: 'full' } : each)) : backups;
   return {
-    chain: { store, name, backups: kinds, legacy: state === null, partial: state?.kind === 'receiving' },
+    chain: {
+      store,
+      name,
+      backups: state === null ? firstIsFull(backups) : backups,
+      legacy: state === null,
+      partial: state?.kind === 'receiving',
+    },
     state,
-    keys: [...metadata.keys()],
+    metadata,
+    snapshots,
   };
 };
+
+const firstIsFull = (backups: readonly Backup[]): Backup[] =>
+  backups.map((backup, index) => (index === 0 ? { ...backup, kind: 'full' } : backup));
 
 /** The older tool wrote names only; the rest is what RBD itself tells. */
 const legacyBackup = (snapshot: Snapshot, snap: SnapName, idOf: (snap: SnapName) => BackupId): Backup => {
@@ -81,11 +194,3 @@ const legacyBackup = (snapshot: Snapshot, snap: SnapName, idOf: (snap: SnapName)
     client: null,
   };
 };
-
-/** Names of the chains of one image (or of all) among the names of a pool. */
-export const chainNames = (names: readonly string[], image: string | null): ChainName[] =>
-  names
-    .flatMap((name) => splitChainName(name) ?? [])
-    .filter((parts) => image === null || parts.image === image)
-    .map((parts) => parts.chain)
-    .sort();

@@ -1,22 +1,21 @@
-import type { ByteSink, CephPort } from '@rbdferry/core/ceph/port.js';
+import type { ByteSink } from '@rbdferry/core/ceph/port.js';
 import { toFerryError } from '@rbdferry/core/errors/ferry-error.js';
 import type { Release } from '@rbdferry/core/lifecycle/keyed-lock.js';
 import { withinStallTime } from '@rbdferry/core/transfer/stall.js';
-import type { BackupId, SnapName } from '@rbdferry/core/model/backup-id.js';
+import type { BackupId, ChainName, SnapName } from '@rbdferry/core/model/backup-id.js';
 import type { Backup } from '@rbdferry/core/model/chain.js';
-import type { ImageSpec } from '@rbdferry/core/model/image-spec.js';
 import type { OpenedPush, PushIntent, StreamFacts } from '../port.js';
 import { backupKey, encodeFacts, encodeState, fitSource, stateKey } from './backup-meta.js';
+import type { StoreContext } from './context.js';
 
-export interface PushContext {
-  readonly ceph: CephPort;
-  readonly image: ImageSpec;
+export interface PushContext extends StoreContext {
+  readonly chain: ChainName;
   readonly intent: PushIntent;
   readonly backupId: BackupId;
   readonly baseId: BackupId | null;
   readonly stallMs: number;
   readonly release: Release;
-  readonly now: () => number;
+  readonly onCommitted: () => void;
   /** Puts the chain right after a failure; never throws. */
   readonly cleanUp: () => Promise<void>;
 }
@@ -37,9 +36,9 @@ export class RbdOpenedPush implements OpenedPush {
   }
 
   async write(chunk: Uint8Array): Promise<void> {
-    const { ceph, image, stallMs } = this.#context;
-    this.#sink ??= ceph.importDiff(image);
-    await withinStallTime(this.#sink.write(chunk), stallMs, `rbd import-diff into ${image.image} took no data`);
+    const { ceph, reader, chain, stallMs } = this.#context;
+    this.#sink ??= ceph.importDiff(reader.image(chain));
+    await withinStallTime(this.#sink.write(chunk), stallMs, `rbd import-diff into ${chain} took no data`);
   }
 
   /**
@@ -48,17 +47,17 @@ export class RbdOpenedPush implements OpenedPush {
    * `receiving`: the next look finds the backup and puts the state right.
    */
   async commit(stream: StreamFacts): Promise<Backup> {
-    const { ceph, image, intent, now, stallMs } = this.#context;
+    const { reader, chain, intent, now, stallMs } = this.#context;
     try {
       const backup = this.#backup(stream, now());
-      await ceph.setMetadata(image, backupKey(intent.snap), encodeFacts(backup, intent.base?.snap ?? null));
+      await reader.setMetadata(chain, backupKey(intent.snap), encodeFacts(backup, intent.base?.snap ?? null));
       await this.write(endRecord);
       const sink = this.#sink;
-      if (sink !== null)
-        await withinStallTime(sink.finish(), stallMs, `rbd import-diff into ${image.image} did not end`);
+      if (sink !== null) await withinStallTime(sink.finish(), stallMs, `rbd import-diff into ${chain} did not end`);
       this.#sink = null;
       this.#ended = true;
       await this.#markClean(intent.snap);
+      this.#context.onCommitted();
       return backup;
     } catch (thrown) {
       await this.discard();
@@ -81,8 +80,8 @@ export class RbdOpenedPush implements OpenedPush {
 
   /** The backup stands whether or not this succeeds. */
   async #markClean(snap: SnapName): Promise<void> {
-    const { ceph, image } = this.#context;
-    await ceph.setMetadata(image, stateKey, encodeState({ kind: 'clean', v: 1, head: snap })).catch(() => {});
+    const { reader, chain } = this.#context;
+    await reader.setMetadata(chain, stateKey, encodeState({ kind: 'clean', v: 1, head: snap })).catch(() => {});
   }
 
   #backup(stream: StreamFacts, nowMs: number) {

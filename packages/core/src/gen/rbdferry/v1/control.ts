@@ -20,7 +20,7 @@ import {
   type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
-import { BackupKind, backupKindFromJSON, backupKindToJSON, Chain, ErrorDetail } from "./model.js";
+import { BackupKind, backupKindFromJSON, backupKindToJSON, Chain, ChainUsage, ErrorDetail } from "./model.js";
 
 export enum BackupMode {
   UNSPECIFIED = 0,
@@ -116,6 +116,8 @@ export interface StartBackupRequest {
   receiver: string;
   /** Empty for the receiver's default store. */
   store: string;
+  /** The same key with the same request gives the same job again. Empty for none; at most 200 characters. */
+  idempotencyKey: string;
 }
 
 export interface StartBackupResponse {
@@ -129,6 +131,8 @@ export interface StartRestoreRequest {
   to: string;
   /** Move an existing image of that name to the trash once the restored one is whole. */
   replace: boolean;
+  /** As in StartBackupRequest. */
+  idempotencyKey: string;
 }
 
 export interface StartRestoreResponse {
@@ -185,6 +189,81 @@ export interface ListBackupsResponse {
     | undefined;
   /** Ids of the chain's backups whose snapshot still exists on the source cluster. */
   presentOnSource: string[];
+}
+
+export interface DeleteBackupsRequest {
+  receiver: string;
+  /** For `policy` and `chain`; empty for the receiver's default store. */
+  store: string;
+  selection:
+    | { $case: "ids"; value: BackupIds }
+    | //
+    /** IMAGE.TIMESTAMP.bkp.image, or STORE/IMAGE.TIMESTAMP.bkp.image */
+    { $case: "chain"; value: string }
+    | { $case: "policy"; value: DeletePolicy }
+    | undefined;
+  /** Says what would be removed and removes nothing. */
+  dryRun: boolean;
+}
+
+export interface BackupIds {
+  ids: string[];
+}
+
+/** What of each image to remove. The newest backup of an image always stays. */
+export interface DeletePolicy {
+  /** POOL/IMAGE or POOL/NAMESPACE/IMAGE. */
+  images: string[];
+  /** Every image this agent's client has backups of, instead of `images`. */
+  allImages: boolean;
+  /** Set at least one. A backup goes when any of them says so. */
+  olderThanMs?:
+    | bigint
+    | undefined;
+  /** Keep the newest N backups of each image. */
+  keepLast?:
+    | number
+    | undefined;
+  /** Keep the newest N chains of each image. */
+  keepFull?: number | undefined;
+}
+
+export interface DeleteBackupsResponse {
+  event:
+    | //
+    /** The id of a backup that is gone (or would be). */
+    { $case: "deleted"; value: string }
+    | //
+    /** Something to know, like "the next backup of rbd/vm1 will be a full one". */
+    { $case: "note"; value: string }
+    | undefined;
+}
+
+export interface DeleteSourceSnapshotsRequest {
+  /** POOL/IMAGE or POOL/NAMESPACE/IMAGE. */
+  image: string;
+  receiver: string;
+  store: string;
+  dryRun: boolean;
+}
+
+export interface DeleteSourceSnapshotsResponse {
+  snapshots: string[];
+}
+
+export interface GetUsageRequest {
+  receiver: string;
+  /** Empty for the receiver's default store, unless all_stores. */
+  store: string;
+  allStores: boolean;
+  /** POOL/IMAGE or POOL/NAMESPACE/IMAGE; empty for every image. */
+  image: string;
+  /** Only this backup. */
+  backupId: string;
+}
+
+export interface GetUsageResponse {
+  usage: ChainUsage | undefined;
 }
 
 export interface GetAgentInfoRequest {
@@ -248,6 +327,8 @@ export interface JobRunning {
     | undefined;
   /** Whether it has been asked to stop. */
   cancelling: boolean;
+  /** What it waits for, like "another job on rbd/vm1"; empty when it does not wait. */
+  waitsFor: string;
 }
 
 export interface JobCommitted {
@@ -265,7 +346,7 @@ export interface JobCancelled {
 }
 
 function createBaseStartBackupRequest(): StartBackupRequest {
-  return { image: "", mode: 0, receiver: "", store: "" };
+  return { image: "", mode: 0, receiver: "", store: "", idempotencyKey: "" };
 }
 
 export const StartBackupRequest: MessageFns<StartBackupRequest> = {
@@ -281,6 +362,9 @@ export const StartBackupRequest: MessageFns<StartBackupRequest> = {
     }
     if (message.store !== "") {
       writer.uint32(34).string(message.store);
+    }
+    if (message.idempotencyKey !== "") {
+      writer.uint32(42).string(message.idempotencyKey);
     }
     return writer;
   },
@@ -330,6 +414,14 @@ export const StartBackupRequest: MessageFns<StartBackupRequest> = {
             message.store = reader.string();
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.idempotencyKey = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -348,6 +440,11 @@ export const StartBackupRequest: MessageFns<StartBackupRequest> = {
       mode: isSet(object.mode) ? backupModeFromJSON(object.mode) : 0,
       receiver: isSet(object.receiver) ? globalThis.String(object.receiver) : "",
       store: isSet(object.store) ? globalThis.String(object.store) : "",
+      idempotencyKey: isSet(object.idempotencyKey)
+        ? globalThis.String(object.idempotencyKey)
+        : isSet(object.idempotency_key)
+        ? globalThis.String(object.idempotency_key)
+        : "",
     };
   },
 
@@ -365,6 +462,9 @@ export const StartBackupRequest: MessageFns<StartBackupRequest> = {
     if (message.store !== "") {
       obj.store = message.store;
     }
+    if (message.idempotencyKey !== "") {
+      obj.idempotencyKey = message.idempotencyKey;
+    }
     return obj;
   },
 
@@ -377,6 +477,7 @@ export const StartBackupRequest: MessageFns<StartBackupRequest> = {
     message.mode = object.mode ?? 0;
     message.receiver = object.receiver ?? "";
     message.store = object.store ?? "";
+    message.idempotencyKey = object.idempotencyKey ?? "";
     return message;
   },
 };
@@ -449,7 +550,7 @@ export const StartBackupResponse: MessageFns<StartBackupResponse> = {
 };
 
 function createBaseStartRestoreRequest(): StartRestoreRequest {
-  return { backupId: "", receiver: "", to: "", replace: false };
+  return { backupId: "", receiver: "", to: "", replace: false, idempotencyKey: "" };
 }
 
 export const StartRestoreRequest: MessageFns<StartRestoreRequest> = {
@@ -465,6 +566,9 @@ export const StartRestoreRequest: MessageFns<StartRestoreRequest> = {
     }
     if (message.replace !== false) {
       writer.uint32(32).bool(message.replace);
+    }
+    if (message.idempotencyKey !== "") {
+      writer.uint32(42).string(message.idempotencyKey);
     }
     return writer;
   },
@@ -514,6 +618,14 @@ export const StartRestoreRequest: MessageFns<StartRestoreRequest> = {
             message.replace = reader.bool();
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.idempotencyKey = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -536,6 +648,11 @@ export const StartRestoreRequest: MessageFns<StartRestoreRequest> = {
       receiver: isSet(object.receiver) ? globalThis.String(object.receiver) : "",
       to: isSet(object.to) ? globalThis.String(object.to) : "",
       replace: isSet(object.replace) ? globalThis.Boolean(object.replace) : false,
+      idempotencyKey: isSet(object.idempotencyKey)
+        ? globalThis.String(object.idempotencyKey)
+        : isSet(object.idempotency_key)
+        ? globalThis.String(object.idempotency_key)
+        : "",
     };
   },
 
@@ -553,6 +670,9 @@ export const StartRestoreRequest: MessageFns<StartRestoreRequest> = {
     if (message.replace !== false) {
       obj.replace = message.replace;
     }
+    if (message.idempotencyKey !== "") {
+      obj.idempotencyKey = message.idempotencyKey;
+    }
     return obj;
   },
 
@@ -565,6 +685,7 @@ export const StartRestoreRequest: MessageFns<StartRestoreRequest> = {
     message.receiver = object.receiver ?? "";
     message.to = object.to ?? "";
     message.replace = object.replace ?? false;
+    message.idempotencyKey = object.idempotencyKey ?? "";
     return message;
   },
 };
@@ -1418,6 +1539,906 @@ export const ListBackupsResponse: MessageFns<ListBackupsResponse> = {
   },
 };
 
+function createBaseDeleteBackupsRequest(): DeleteBackupsRequest {
+  return { receiver: "", store: "", selection: undefined, dryRun: false };
+}
+
+export const DeleteBackupsRequest: MessageFns<DeleteBackupsRequest> = {
+  encode(message: DeleteBackupsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.receiver !== "") {
+      writer.uint32(10).string(message.receiver);
+    }
+    if (message.store !== "") {
+      writer.uint32(18).string(message.store);
+    }
+    switch (message.selection?.$case) {
+      case "ids":
+        BackupIds.encode(message.selection.value, writer.uint32(26).fork()).join();
+        break;
+      case "chain":
+        writer.uint32(34).string(message.selection.value);
+        break;
+      case "policy":
+        DeletePolicy.encode(message.selection.value, writer.uint32(42).fork()).join();
+        break;
+    }
+    if (message.dryRun !== false) {
+      writer.uint32(48).bool(message.dryRun);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DeleteBackupsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDeleteBackupsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.receiver = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.store = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.selection = { $case: "ids", value: BackupIds.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.selection = { $case: "chain", value: reader.string() };
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.selection = { $case: "policy", value: DeletePolicy.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.dryRun = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): DeleteBackupsRequest {
+    return {
+      receiver: isSet(object.receiver) ? globalThis.String(object.receiver) : "",
+      store: isSet(object.store) ? globalThis.String(object.store) : "",
+      selection: isSet(object.ids)
+        ? { $case: "ids", value: BackupIds.fromJSON(object.ids) }
+        : isSet(object.chain)
+        ? { $case: "chain", value: globalThis.String(object.chain) }
+        : isSet(object.policy)
+        ? { $case: "policy", value: DeletePolicy.fromJSON(object.policy) }
+        : undefined,
+      dryRun: isSet(object.dryRun)
+        ? globalThis.Boolean(object.dryRun)
+        : isSet(object.dry_run)
+        ? globalThis.Boolean(object.dry_run)
+        : false,
+    };
+  },
+
+  toJSON(message: DeleteBackupsRequest): unknown {
+    const obj: any = {};
+    if (message.receiver !== "") {
+      obj.receiver = message.receiver;
+    }
+    if (message.store !== "") {
+      obj.store = message.store;
+    }
+    if (message.selection?.$case === "ids") {
+      obj.ids = BackupIds.toJSON(message.selection.value);
+    } else if (message.selection?.$case === "chain") {
+      obj.chain = message.selection.value;
+    } else if (message.selection?.$case === "policy") {
+      obj.policy = DeletePolicy.toJSON(message.selection.value);
+    }
+    if (message.dryRun !== false) {
+      obj.dryRun = message.dryRun;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<DeleteBackupsRequest>, I>>(base?: I): DeleteBackupsRequest {
+    return DeleteBackupsRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<DeleteBackupsRequest>, I>>(object: I): DeleteBackupsRequest {
+    const message = createBaseDeleteBackupsRequest();
+    message.receiver = object.receiver ?? "";
+    message.store = object.store ?? "";
+    switch (object.selection?.$case) {
+      case "ids": {
+        if (object.selection?.value !== undefined && object.selection?.value !== null) {
+          message.selection = { $case: "ids", value: BackupIds.fromPartial(object.selection.value) };
+        }
+        break;
+      }
+      case "chain": {
+        if (object.selection?.value !== undefined && object.selection?.value !== null) {
+          message.selection = { $case: "chain", value: object.selection.value };
+        }
+        break;
+      }
+      case "policy": {
+        if (object.selection?.value !== undefined && object.selection?.value !== null) {
+          message.selection = { $case: "policy", value: DeletePolicy.fromPartial(object.selection.value) };
+        }
+        break;
+      }
+    }
+    message.dryRun = object.dryRun ?? false;
+    return message;
+  },
+};
+
+function createBaseBackupIds(): BackupIds {
+  return { ids: [] };
+}
+
+export const BackupIds: MessageFns<BackupIds> = {
+  encode(message: BackupIds, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.ids) {
+      writer.uint32(10).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BackupIds {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBackupIds();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.ids.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): BackupIds {
+    return { ids: globalThis.Array.isArray(object?.ids) ? object.ids.map((e: any) => globalThis.String(e)) : [] };
+  },
+
+  toJSON(message: BackupIds): unknown {
+    const obj: any = {};
+    if (message.ids?.length) {
+      obj.ids = message.ids;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<BackupIds>, I>>(base?: I): BackupIds {
+    return BackupIds.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<BackupIds>, I>>(object: I): BackupIds {
+    const message = createBaseBackupIds();
+    message.ids = object.ids?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseDeletePolicy(): DeletePolicy {
+  return { images: [], allImages: false, olderThanMs: undefined, keepLast: undefined, keepFull: undefined };
+}
+
+export const DeletePolicy: MessageFns<DeletePolicy> = {
+  encode(message: DeletePolicy, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.images) {
+      writer.uint32(10).string(v!);
+    }
+    if (message.allImages !== false) {
+      writer.uint32(16).bool(message.allImages);
+    }
+    if (message.olderThanMs !== undefined) {
+      if (BigInt.asIntN(64, message.olderThanMs) !== message.olderThanMs) {
+        throw new globalThis.Error("value provided for field message.olderThanMs of type int64 too large");
+      }
+      writer.uint32(24).int64(message.olderThanMs);
+    }
+    if (message.keepLast !== undefined) {
+      writer.uint32(32).uint32(message.keepLast);
+    }
+    if (message.keepFull !== undefined) {
+      writer.uint32(40).uint32(message.keepFull);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DeletePolicy {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDeletePolicy();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.images.push(reader.string());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.allImages = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.olderThanMs = reader.int64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.keepLast = reader.uint32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.keepFull = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): DeletePolicy {
+    return {
+      images: globalThis.Array.isArray(object?.images) ? object.images.map((e: any) => globalThis.String(e)) : [],
+      allImages: isSet(object.allImages)
+        ? globalThis.Boolean(object.allImages)
+        : isSet(object.all_images)
+        ? globalThis.Boolean(object.all_images)
+        : false,
+      olderThanMs: isSet(object.olderThanMs)
+        ? BigInt(object.olderThanMs)
+        : isSet(object.older_than_ms)
+        ? BigInt(object.older_than_ms)
+        : undefined,
+      keepLast: isSet(object.keepLast)
+        ? globalThis.Number(object.keepLast)
+        : isSet(object.keep_last)
+        ? globalThis.Number(object.keep_last)
+        : undefined,
+      keepFull: isSet(object.keepFull)
+        ? globalThis.Number(object.keepFull)
+        : isSet(object.keep_full)
+        ? globalThis.Number(object.keep_full)
+        : undefined,
+    };
+  },
+
+  toJSON(message: DeletePolicy): unknown {
+    const obj: any = {};
+    if (message.images?.length) {
+      obj.images = message.images;
+    }
+    if (message.allImages !== false) {
+      obj.allImages = message.allImages;
+    }
+    if (message.olderThanMs !== undefined) {
+      obj.olderThanMs = message.olderThanMs.toString();
+    }
+    if (message.keepLast !== undefined) {
+      obj.keepLast = Math.round(message.keepLast);
+    }
+    if (message.keepFull !== undefined) {
+      obj.keepFull = Math.round(message.keepFull);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<DeletePolicy>, I>>(base?: I): DeletePolicy {
+    return DeletePolicy.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<DeletePolicy>, I>>(object: I): DeletePolicy {
+    const message = createBaseDeletePolicy();
+    message.images = object.images?.map((e) => e) || [];
+    message.allImages = object.allImages ?? false;
+    message.olderThanMs = (object.olderThanMs !== undefined && object.olderThanMs !== null)
+      ? BigInt(object.olderThanMs)
+      : undefined;
+    message.keepLast = object.keepLast ?? undefined;
+    message.keepFull = object.keepFull ?? undefined;
+    return message;
+  },
+};
+
+function createBaseDeleteBackupsResponse(): DeleteBackupsResponse {
+  return { event: undefined };
+}
+
+export const DeleteBackupsResponse: MessageFns<DeleteBackupsResponse> = {
+  encode(message: DeleteBackupsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    switch (message.event?.$case) {
+      case "deleted":
+        writer.uint32(10).string(message.event.value);
+        break;
+      case "note":
+        writer.uint32(18).string(message.event.value);
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DeleteBackupsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDeleteBackupsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.event = { $case: "deleted", value: reader.string() };
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.event = { $case: "note", value: reader.string() };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): DeleteBackupsResponse {
+    return {
+      event: isSet(object.deleted)
+        ? { $case: "deleted", value: globalThis.String(object.deleted) }
+        : isSet(object.note)
+        ? { $case: "note", value: globalThis.String(object.note) }
+        : undefined,
+    };
+  },
+
+  toJSON(message: DeleteBackupsResponse): unknown {
+    const obj: any = {};
+    if (message.event?.$case === "deleted") {
+      obj.deleted = message.event.value;
+    } else if (message.event?.$case === "note") {
+      obj.note = message.event.value;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<DeleteBackupsResponse>, I>>(base?: I): DeleteBackupsResponse {
+    return DeleteBackupsResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<DeleteBackupsResponse>, I>>(object: I): DeleteBackupsResponse {
+    const message = createBaseDeleteBackupsResponse();
+    switch (object.event?.$case) {
+      case "deleted": {
+        if (object.event?.value !== undefined && object.event?.value !== null) {
+          message.event = { $case: "deleted", value: object.event.value };
+        }
+        break;
+      }
+      case "note": {
+        if (object.event?.value !== undefined && object.event?.value !== null) {
+          message.event = { $case: "note", value: object.event.value };
+        }
+        break;
+      }
+    }
+    return message;
+  },
+};
+
+function createBaseDeleteSourceSnapshotsRequest(): DeleteSourceSnapshotsRequest {
+  return { image: "", receiver: "", store: "", dryRun: false };
+}
+
+export const DeleteSourceSnapshotsRequest: MessageFns<DeleteSourceSnapshotsRequest> = {
+  encode(message: DeleteSourceSnapshotsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.image !== "") {
+      writer.uint32(10).string(message.image);
+    }
+    if (message.receiver !== "") {
+      writer.uint32(18).string(message.receiver);
+    }
+    if (message.store !== "") {
+      writer.uint32(26).string(message.store);
+    }
+    if (message.dryRun !== false) {
+      writer.uint32(32).bool(message.dryRun);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DeleteSourceSnapshotsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDeleteSourceSnapshotsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.image = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.receiver = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.store = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.dryRun = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): DeleteSourceSnapshotsRequest {
+    return {
+      image: isSet(object.image) ? globalThis.String(object.image) : "",
+      receiver: isSet(object.receiver) ? globalThis.String(object.receiver) : "",
+      store: isSet(object.store) ? globalThis.String(object.store) : "",
+      dryRun: isSet(object.dryRun)
+        ? globalThis.Boolean(object.dryRun)
+        : isSet(object.dry_run)
+        ? globalThis.Boolean(object.dry_run)
+        : false,
+    };
+  },
+
+  toJSON(message: DeleteSourceSnapshotsRequest): unknown {
+    const obj: any = {};
+    if (message.image !== "") {
+      obj.image = message.image;
+    }
+    if (message.receiver !== "") {
+      obj.receiver = message.receiver;
+    }
+    if (message.store !== "") {
+      obj.store = message.store;
+    }
+    if (message.dryRun !== false) {
+      obj.dryRun = message.dryRun;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<DeleteSourceSnapshotsRequest>, I>>(base?: I): DeleteSourceSnapshotsRequest {
+    return DeleteSourceSnapshotsRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<DeleteSourceSnapshotsRequest>, I>>(object: I): DeleteSourceSnapshotsRequest {
+    const message = createBaseDeleteSourceSnapshotsRequest();
+    message.image = object.image ?? "";
+    message.receiver = object.receiver ?? "";
+    message.store = object.store ?? "";
+    message.dryRun = object.dryRun ?? false;
+    return message;
+  },
+};
+
+function createBaseDeleteSourceSnapshotsResponse(): DeleteSourceSnapshotsResponse {
+  return { snapshots: [] };
+}
+
+export const DeleteSourceSnapshotsResponse: MessageFns<DeleteSourceSnapshotsResponse> = {
+  encode(message: DeleteSourceSnapshotsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.snapshots) {
+      writer.uint32(10).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DeleteSourceSnapshotsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDeleteSourceSnapshotsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.snapshots.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): DeleteSourceSnapshotsResponse {
+    return {
+      snapshots: globalThis.Array.isArray(object?.snapshots)
+        ? object.snapshots.map((e: any) => globalThis.String(e))
+        : [],
+    };
+  },
+
+  toJSON(message: DeleteSourceSnapshotsResponse): unknown {
+    const obj: any = {};
+    if (message.snapshots?.length) {
+      obj.snapshots = message.snapshots;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<DeleteSourceSnapshotsResponse>, I>>(base?: I): DeleteSourceSnapshotsResponse {
+    return DeleteSourceSnapshotsResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<DeleteSourceSnapshotsResponse>, I>>(
+    object: I,
+  ): DeleteSourceSnapshotsResponse {
+    const message = createBaseDeleteSourceSnapshotsResponse();
+    message.snapshots = object.snapshots?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseGetUsageRequest(): GetUsageRequest {
+  return { receiver: "", store: "", allStores: false, image: "", backupId: "" };
+}
+
+export const GetUsageRequest: MessageFns<GetUsageRequest> = {
+  encode(message: GetUsageRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.receiver !== "") {
+      writer.uint32(10).string(message.receiver);
+    }
+    if (message.store !== "") {
+      writer.uint32(18).string(message.store);
+    }
+    if (message.allStores !== false) {
+      writer.uint32(24).bool(message.allStores);
+    }
+    if (message.image !== "") {
+      writer.uint32(34).string(message.image);
+    }
+    if (message.backupId !== "") {
+      writer.uint32(42).string(message.backupId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetUsageRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetUsageRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.receiver = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.store = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.allStores = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.image = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.backupId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GetUsageRequest {
+    return {
+      receiver: isSet(object.receiver) ? globalThis.String(object.receiver) : "",
+      store: isSet(object.store) ? globalThis.String(object.store) : "",
+      allStores: isSet(object.allStores)
+        ? globalThis.Boolean(object.allStores)
+        : isSet(object.all_stores)
+        ? globalThis.Boolean(object.all_stores)
+        : false,
+      image: isSet(object.image) ? globalThis.String(object.image) : "",
+      backupId: isSet(object.backupId)
+        ? globalThis.String(object.backupId)
+        : isSet(object.backup_id)
+        ? globalThis.String(object.backup_id)
+        : "",
+    };
+  },
+
+  toJSON(message: GetUsageRequest): unknown {
+    const obj: any = {};
+    if (message.receiver !== "") {
+      obj.receiver = message.receiver;
+    }
+    if (message.store !== "") {
+      obj.store = message.store;
+    }
+    if (message.allStores !== false) {
+      obj.allStores = message.allStores;
+    }
+    if (message.image !== "") {
+      obj.image = message.image;
+    }
+    if (message.backupId !== "") {
+      obj.backupId = message.backupId;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<GetUsageRequest>, I>>(base?: I): GetUsageRequest {
+    return GetUsageRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GetUsageRequest>, I>>(object: I): GetUsageRequest {
+    const message = createBaseGetUsageRequest();
+    message.receiver = object.receiver ?? "";
+    message.store = object.store ?? "";
+    message.allStores = object.allStores ?? false;
+    message.image = object.image ?? "";
+    message.backupId = object.backupId ?? "";
+    return message;
+  },
+};
+
+function createBaseGetUsageResponse(): GetUsageResponse {
+  return { usage: undefined };
+}
+
+export const GetUsageResponse: MessageFns<GetUsageResponse> = {
+  encode(message: GetUsageResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.usage !== undefined) {
+      ChainUsage.encode(message.usage, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetUsageResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetUsageResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.usage = ChainUsage.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GetUsageResponse {
+    return { usage: isSet(object.usage) ? ChainUsage.fromJSON(object.usage) : undefined };
+  },
+
+  toJSON(message: GetUsageResponse): unknown {
+    const obj: any = {};
+    if (message.usage !== undefined) {
+      obj.usage = ChainUsage.toJSON(message.usage);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<GetUsageResponse>, I>>(base?: I): GetUsageResponse {
+    return GetUsageResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GetUsageResponse>, I>>(object: I): GetUsageResponse {
+    const message = createBaseGetUsageResponse();
+    message.usage = (object.usage !== undefined && object.usage !== null)
+      ? ChainUsage.fromPartial(object.usage)
+      : undefined;
+    return message;
+  },
+};
+
 function createBaseGetAgentInfoRequest(): GetAgentInfoRequest {
   return {};
 }
@@ -2132,6 +3153,7 @@ function createBaseJobRunning(): JobRunning {
     rateBytesPerSecond: 0n,
     etaSeconds: undefined,
     cancelling: false,
+    waitsFor: "",
   };
 }
 
@@ -2163,6 +3185,9 @@ export const JobRunning: MessageFns<JobRunning> = {
     }
     if (message.cancelling !== false) {
       writer.uint32(48).bool(message.cancelling);
+    }
+    if (message.waitsFor !== "") {
+      writer.uint32(58).string(message.waitsFor);
     }
     return writer;
   },
@@ -2228,6 +3253,14 @@ export const JobRunning: MessageFns<JobRunning> = {
             message.cancelling = reader.bool();
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.waitsFor = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2264,6 +3297,11 @@ export const JobRunning: MessageFns<JobRunning> = {
         ? globalThis.Number(object.eta_seconds)
         : undefined,
       cancelling: isSet(object.cancelling) ? globalThis.Boolean(object.cancelling) : false,
+      waitsFor: isSet(object.waitsFor)
+        ? globalThis.String(object.waitsFor)
+        : isSet(object.waits_for)
+        ? globalThis.String(object.waits_for)
+        : "",
     };
   },
 
@@ -2287,6 +3325,9 @@ export const JobRunning: MessageFns<JobRunning> = {
     if (message.cancelling !== false) {
       obj.cancelling = message.cancelling;
     }
+    if (message.waitsFor !== "") {
+      obj.waitsFor = message.waitsFor;
+    }
     return obj;
   },
 
@@ -2305,6 +3346,7 @@ export const JobRunning: MessageFns<JobRunning> = {
       : 0n;
     message.etaSeconds = object.etaSeconds ?? undefined;
     message.cancelling = object.cancelling ?? false;
+    message.waitsFor = object.waitsFor ?? "";
     return message;
   },
 };
@@ -2597,6 +3639,39 @@ export const ControlServiceService = {
     responseSerialize: (value: ListBackupsResponse): Buffer => Buffer.from(ListBackupsResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ListBackupsResponse => ListBackupsResponse.decode(value),
   },
+  /** Removes backups. Answers with a message for each one as it goes. */
+  deleteBackups: {
+    path: "/rbdferry.v1.ControlService/DeleteBackups" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: DeleteBackupsRequest): Buffer => Buffer.from(DeleteBackupsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): DeleteBackupsRequest => DeleteBackupsRequest.decode(value),
+    responseSerialize: (value: DeleteBackupsResponse): Buffer =>
+      Buffer.from(DeleteBackupsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): DeleteBackupsResponse => DeleteBackupsResponse.decode(value),
+  },
+  /** Removes the snapshots that rbdferry left on a source image. The next backup of the image is a full one. */
+  deleteSourceSnapshots: {
+    path: "/rbdferry.v1.ControlService/DeleteSourceSnapshots" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: DeleteSourceSnapshotsRequest): Buffer =>
+      Buffer.from(DeleteSourceSnapshotsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): DeleteSourceSnapshotsRequest => DeleteSourceSnapshotsRequest.decode(value),
+    responseSerialize: (value: DeleteSourceSnapshotsResponse): Buffer =>
+      Buffer.from(DeleteSourceSnapshotsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): DeleteSourceSnapshotsResponse => DeleteSourceSnapshotsResponse.decode(value),
+  },
+  /** What backups take up. */
+  getUsage: {
+    path: "/rbdferry.v1.ControlService/GetUsage" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: GetUsageRequest): Buffer => Buffer.from(GetUsageRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): GetUsageRequest => GetUsageRequest.decode(value),
+    responseSerialize: (value: GetUsageResponse): Buffer => Buffer.from(GetUsageResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): GetUsageResponse => GetUsageResponse.decode(value),
+  },
   /** The agent, and what it knows of its receivers. */
   getAgentInfo: {
     path: "/rbdferry.v1.ControlService/GetAgentInfo" as const,
@@ -2624,6 +3699,12 @@ export interface ControlServiceServer extends UntypedServiceImplementation {
   cancelJob: handleUnaryCall<CancelJobRequest, CancelJobResponse>;
   /** Chains in a receiver's store, with the state of their source snapshots. */
   listBackups: handleServerStreamingCall<ListBackupsRequest, ListBackupsResponse>;
+  /** Removes backups. Answers with a message for each one as it goes. */
+  deleteBackups: handleServerStreamingCall<DeleteBackupsRequest, DeleteBackupsResponse>;
+  /** Removes the snapshots that rbdferry left on a source image. The next backup of the image is a full one. */
+  deleteSourceSnapshots: handleUnaryCall<DeleteSourceSnapshotsRequest, DeleteSourceSnapshotsResponse>;
+  /** What backups take up. */
+  getUsage: handleServerStreamingCall<GetUsageRequest, GetUsageResponse>;
   /** The agent, and what it knows of its receivers. */
   getAgentInfo: handleUnaryCall<GetAgentInfoRequest, GetAgentInfoResponse>;
 }
@@ -2722,6 +3803,39 @@ export interface ControlServiceClient extends Client {
     metadata?: Metadata,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<ListBackupsResponse>;
+  /** Removes backups. Answers with a message for each one as it goes. */
+  deleteBackups(
+    request: DeleteBackupsRequest,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<DeleteBackupsResponse>;
+  deleteBackups(
+    request: DeleteBackupsRequest,
+    metadata?: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<DeleteBackupsResponse>;
+  /** Removes the snapshots that rbdferry left on a source image. The next backup of the image is a full one. */
+  deleteSourceSnapshots(
+    request: DeleteSourceSnapshotsRequest,
+    callback: (error: ServiceError | null, response: DeleteSourceSnapshotsResponse) => void,
+  ): ClientUnaryCall;
+  deleteSourceSnapshots(
+    request: DeleteSourceSnapshotsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: DeleteSourceSnapshotsResponse) => void,
+  ): ClientUnaryCall;
+  deleteSourceSnapshots(
+    request: DeleteSourceSnapshotsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: DeleteSourceSnapshotsResponse) => void,
+  ): ClientUnaryCall;
+  /** What backups take up. */
+  getUsage(request: GetUsageRequest, options?: Partial<CallOptions>): ClientReadableStream<GetUsageResponse>;
+  getUsage(
+    request: GetUsageRequest,
+    metadata?: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<GetUsageResponse>;
   /** The agent, and what it knows of its receivers. */
   getAgentInfo(
     request: GetAgentInfoRequest,

@@ -141,6 +141,35 @@ export interface Chain {
   partial: boolean;
 }
 
+/** What one backup takes up, as `rbd diff` on the store says. */
+export interface BackupUsage {
+  backupId: string;
+  /** Bytes of data that the backup added: the extents that differ from the backup before it (for the first one: all). */
+  addedBytes: bigint;
+  /** Size of the image at this point. */
+  sizeBytes: bigint;
+  committedAtMs: bigint;
+  kind: BackupKind;
+  /** Bytes of the diff stream that made it; 0 when unknown (legacy). */
+  streamBytes: bigint;
+}
+
+/** What one chain takes up. */
+export interface ChainUsage {
+  store: string;
+  chain: string;
+  /** Unset in a chain of the older tool. */
+  source:
+    | SourceIdentity
+    | undefined;
+  /** Common name of the client certificate; empty in a chain of the older tool. */
+  client: string;
+  active: boolean;
+  legacy: boolean;
+  /** Oldest first. */
+  backups: BackupUsage[];
+}
+
 /** Written on an image that a restore made: it descends from a backup, so its chain can go on. */
 export interface Lineage {
   backupId: string;
@@ -1233,6 +1262,360 @@ export const Chain: MessageFns<Chain> = {
     message.active = object.active ?? false;
     message.legacy = object.legacy ?? false;
     message.partial = object.partial ?? false;
+    return message;
+  },
+};
+
+function createBaseBackupUsage(): BackupUsage {
+  return { backupId: "", addedBytes: 0n, sizeBytes: 0n, committedAtMs: 0n, kind: 0, streamBytes: 0n };
+}
+
+export const BackupUsage: MessageFns<BackupUsage> = {
+  encode(message: BackupUsage, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.backupId !== "") {
+      writer.uint32(10).string(message.backupId);
+    }
+    if (message.addedBytes !== 0n) {
+      if (BigInt.asUintN(64, message.addedBytes) !== message.addedBytes) {
+        throw new globalThis.Error("value provided for field message.addedBytes of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.addedBytes);
+    }
+    if (message.sizeBytes !== 0n) {
+      if (BigInt.asUintN(64, message.sizeBytes) !== message.sizeBytes) {
+        throw new globalThis.Error("value provided for field message.sizeBytes of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.sizeBytes);
+    }
+    if (message.committedAtMs !== 0n) {
+      if (BigInt.asIntN(64, message.committedAtMs) !== message.committedAtMs) {
+        throw new globalThis.Error("value provided for field message.committedAtMs of type int64 too large");
+      }
+      writer.uint32(32).int64(message.committedAtMs);
+    }
+    if (message.kind !== 0) {
+      writer.uint32(40).int32(message.kind);
+    }
+    if (message.streamBytes !== 0n) {
+      if (BigInt.asUintN(64, message.streamBytes) !== message.streamBytes) {
+        throw new globalThis.Error("value provided for field message.streamBytes of type uint64 too large");
+      }
+      writer.uint32(48).uint64(message.streamBytes);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BackupUsage {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBackupUsage();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.backupId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.addedBytes = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.sizeBytes = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.committedAtMs = reader.int64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.kind = reader.int32() as any;
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.streamBytes = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): BackupUsage {
+    return {
+      backupId: isSet(object.backupId)
+        ? globalThis.String(object.backupId)
+        : isSet(object.backup_id)
+        ? globalThis.String(object.backup_id)
+        : "",
+      addedBytes: isSet(object.addedBytes)
+        ? BigInt(object.addedBytes)
+        : isSet(object.added_bytes)
+        ? BigInt(object.added_bytes)
+        : 0n,
+      sizeBytes: isSet(object.sizeBytes)
+        ? BigInt(object.sizeBytes)
+        : isSet(object.size_bytes)
+        ? BigInt(object.size_bytes)
+        : 0n,
+      committedAtMs: isSet(object.committedAtMs)
+        ? BigInt(object.committedAtMs)
+        : isSet(object.committed_at_ms)
+        ? BigInt(object.committed_at_ms)
+        : 0n,
+      kind: isSet(object.kind) ? backupKindFromJSON(object.kind) : 0,
+      streamBytes: isSet(object.streamBytes)
+        ? BigInt(object.streamBytes)
+        : isSet(object.stream_bytes)
+        ? BigInt(object.stream_bytes)
+        : 0n,
+    };
+  },
+
+  toJSON(message: BackupUsage): unknown {
+    const obj: any = {};
+    if (message.backupId !== "") {
+      obj.backupId = message.backupId;
+    }
+    if (message.addedBytes !== 0n) {
+      obj.addedBytes = message.addedBytes.toString();
+    }
+    if (message.sizeBytes !== 0n) {
+      obj.sizeBytes = message.sizeBytes.toString();
+    }
+    if (message.committedAtMs !== 0n) {
+      obj.committedAtMs = message.committedAtMs.toString();
+    }
+    if (message.kind !== 0) {
+      obj.kind = backupKindToJSON(message.kind);
+    }
+    if (message.streamBytes !== 0n) {
+      obj.streamBytes = message.streamBytes.toString();
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<BackupUsage>, I>>(base?: I): BackupUsage {
+    return BackupUsage.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<BackupUsage>, I>>(object: I): BackupUsage {
+    const message = createBaseBackupUsage();
+    message.backupId = object.backupId ?? "";
+    message.addedBytes = (object.addedBytes !== undefined && object.addedBytes !== null)
+      ? BigInt(object.addedBytes)
+      : 0n;
+    message.sizeBytes = (object.sizeBytes !== undefined && object.sizeBytes !== null) ? BigInt(object.sizeBytes) : 0n;
+    message.committedAtMs = (object.committedAtMs !== undefined && object.committedAtMs !== null)
+      ? BigInt(object.committedAtMs)
+      : 0n;
+    message.kind = object.kind ?? 0;
+    message.streamBytes = (object.streamBytes !== undefined && object.streamBytes !== null)
+      ? BigInt(object.streamBytes)
+      : 0n;
+    return message;
+  },
+};
+
+function createBaseChainUsage(): ChainUsage {
+  return { store: "", chain: "", source: undefined, client: "", active: false, legacy: false, backups: [] };
+}
+
+export const ChainUsage: MessageFns<ChainUsage> = {
+  encode(message: ChainUsage, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.store !== "") {
+      writer.uint32(10).string(message.store);
+    }
+    if (message.chain !== "") {
+      writer.uint32(18).string(message.chain);
+    }
+    if (message.source !== undefined) {
+      SourceIdentity.encode(message.source, writer.uint32(26).fork()).join();
+    }
+    if (message.client !== "") {
+      writer.uint32(34).string(message.client);
+    }
+    if (message.active !== false) {
+      writer.uint32(40).bool(message.active);
+    }
+    if (message.legacy !== false) {
+      writer.uint32(48).bool(message.legacy);
+    }
+    for (const v of message.backups) {
+      BackupUsage.encode(v!, writer.uint32(58).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ChainUsage {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseChainUsage();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.store = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.chain = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.source = SourceIdentity.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.client = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.active = reader.bool();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.legacy = reader.bool();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.backups.push(BackupUsage.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ChainUsage {
+    return {
+      store: isSet(object.store) ? globalThis.String(object.store) : "",
+      chain: isSet(object.chain) ? globalThis.String(object.chain) : "",
+      source: isSet(object.source) ? SourceIdentity.fromJSON(object.source) : undefined,
+      client: isSet(object.client) ? globalThis.String(object.client) : "",
+      active: isSet(object.active) ? globalThis.Boolean(object.active) : false,
+      legacy: isSet(object.legacy) ? globalThis.Boolean(object.legacy) : false,
+      backups: globalThis.Array.isArray(object?.backups) ? object.backups.map((e: any) => BackupUsage.fromJSON(e)) : [],
+    };
+  },
+
+  toJSON(message: ChainUsage): unknown {
+    const obj: any = {};
+    if (message.store !== "") {
+      obj.store = message.store;
+    }
+    if (message.chain !== "") {
+      obj.chain = message.chain;
+    }
+    if (message.source !== undefined) {
+      obj.source = SourceIdentity.toJSON(message.source);
+    }
+    if (message.client !== "") {
+      obj.client = message.client;
+    }
+    if (message.active !== false) {
+      obj.active = message.active;
+    }
+    if (message.legacy !== false) {
+      obj.legacy = message.legacy;
+    }
+    if (message.backups?.length) {
+      obj.backups = message.backups.map((e) => BackupUsage.toJSON(e));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ChainUsage>, I>>(base?: I): ChainUsage {
+    return ChainUsage.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ChainUsage>, I>>(object: I): ChainUsage {
+    const message = createBaseChainUsage();
+    message.store = object.store ?? "";
+    message.chain = object.chain ?? "";
+    message.source = (object.source !== undefined && object.source !== null)
+      ? SourceIdentity.fromPartial(object.source)
+      : undefined;
+    message.client = object.client ?? "";
+    message.active = object.active ?? false;
+    message.legacy = object.legacy ?? false;
+    message.backups = object.backups?.map((e) => BackupUsage.fromPartial(e)) || [];
     return message;
   },
 };

@@ -22,7 +22,7 @@ import {
   type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
-import { Backup, Chain, SourceFacts } from "./model.js";
+import { Backup, Chain, ChainUsage, SourceFacts } from "./model.js";
 
 export interface HandshakeRequest {
   /** Versions of this protocol that the client speaks. This file is version 1. */
@@ -122,6 +122,44 @@ export interface GetBackupRequest {
 
 export interface GetBackupResponse {
   backup: Backup | undefined;
+}
+
+export interface DeleteBackupRequest {
+  backupId: string;
+  /** Only checks that it could be done. */
+  dryRun: boolean;
+}
+
+export interface DeleteBackupResponse {
+  /** It was the last backup of its chain, so the chain's image went too. */
+  chainRemoved: boolean;
+  /** The chain's image is in the trash until then (milliseconds since 1970); 0 when it is gone for good. */
+  trashedUntilMs: bigint;
+}
+
+export interface DeleteChainRequest {
+  store: string;
+  /** IMAGE.TIMESTAMP.bkp.image */
+  chain: string;
+  dryRun: boolean;
+}
+
+export interface DeleteChainResponse {
+  /** Ids of the backups that went with it. */
+  backupIds: string[];
+  trashedUntilMs: bigint;
+}
+
+export interface GetStoreUsageRequest {
+  store: string;
+  /** Only chains of images of this name; empty for all. */
+  image: string;
+  /** Only this chain; empty for all. */
+  chain: string;
+}
+
+export interface GetStoreUsageResponse {
+  usage: ChainUsage | undefined;
 }
 
 function createBaseHandshakeRequest(): HandshakeRequest {
@@ -1453,6 +1491,570 @@ export const GetBackupResponse: MessageFns<GetBackupResponse> = {
   },
 };
 
+function createBaseDeleteBackupRequest(): DeleteBackupRequest {
+  return { backupId: "", dryRun: false };
+}
+
+export const DeleteBackupRequest: MessageFns<DeleteBackupRequest> = {
+  encode(message: DeleteBackupRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.backupId !== "") {
+      writer.uint32(10).string(message.backupId);
+    }
+    if (message.dryRun !== false) {
+      writer.uint32(16).bool(message.dryRun);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DeleteBackupRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDeleteBackupRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.backupId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.dryRun = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): DeleteBackupRequest {
+    return {
+      backupId: isSet(object.backupId)
+        ? globalThis.String(object.backupId)
+        : isSet(object.backup_id)
+        ? globalThis.String(object.backup_id)
+        : "",
+      dryRun: isSet(object.dryRun)
+        ? globalThis.Boolean(object.dryRun)
+        : isSet(object.dry_run)
+        ? globalThis.Boolean(object.dry_run)
+        : false,
+    };
+  },
+
+  toJSON(message: DeleteBackupRequest): unknown {
+    const obj: any = {};
+    if (message.backupId !== "") {
+      obj.backupId = message.backupId;
+    }
+    if (message.dryRun !== false) {
+      obj.dryRun = message.dryRun;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<DeleteBackupRequest>, I>>(base?: I): DeleteBackupRequest {
+    return DeleteBackupRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<DeleteBackupRequest>, I>>(object: I): DeleteBackupRequest {
+    const message = createBaseDeleteBackupRequest();
+    message.backupId = object.backupId ?? "";
+    message.dryRun = object.dryRun ?? false;
+    return message;
+  },
+};
+
+function createBaseDeleteBackupResponse(): DeleteBackupResponse {
+  return { chainRemoved: false, trashedUntilMs: 0n };
+}
+
+export const DeleteBackupResponse: MessageFns<DeleteBackupResponse> = {
+  encode(message: DeleteBackupResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.chainRemoved !== false) {
+      writer.uint32(8).bool(message.chainRemoved);
+    }
+    if (message.trashedUntilMs !== 0n) {
+      if (BigInt.asIntN(64, message.trashedUntilMs) !== message.trashedUntilMs) {
+        throw new globalThis.Error("value provided for field message.trashedUntilMs of type int64 too large");
+      }
+      writer.uint32(16).int64(message.trashedUntilMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DeleteBackupResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDeleteBackupResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.chainRemoved = reader.bool();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.trashedUntilMs = reader.int64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): DeleteBackupResponse {
+    return {
+      chainRemoved: isSet(object.chainRemoved)
+        ? globalThis.Boolean(object.chainRemoved)
+        : isSet(object.chain_removed)
+        ? globalThis.Boolean(object.chain_removed)
+        : false,
+      trashedUntilMs: isSet(object.trashedUntilMs)
+        ? BigInt(object.trashedUntilMs)
+        : isSet(object.trashed_until_ms)
+        ? BigInt(object.trashed_until_ms)
+        : 0n,
+    };
+  },
+
+  toJSON(message: DeleteBackupResponse): unknown {
+    const obj: any = {};
+    if (message.chainRemoved !== false) {
+      obj.chainRemoved = message.chainRemoved;
+    }
+    if (message.trashedUntilMs !== 0n) {
+      obj.trashedUntilMs = message.trashedUntilMs.toString();
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<DeleteBackupResponse>, I>>(base?: I): DeleteBackupResponse {
+    return DeleteBackupResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<DeleteBackupResponse>, I>>(object: I): DeleteBackupResponse {
+    const message = createBaseDeleteBackupResponse();
+    message.chainRemoved = object.chainRemoved ?? false;
+    message.trashedUntilMs = (object.trashedUntilMs !== undefined && object.trashedUntilMs !== null)
+      ? BigInt(object.trashedUntilMs)
+      : 0n;
+    return message;
+  },
+};
+
+function createBaseDeleteChainRequest(): DeleteChainRequest {
+  return { store: "", chain: "", dryRun: false };
+}
+
+export const DeleteChainRequest: MessageFns<DeleteChainRequest> = {
+  encode(message: DeleteChainRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.store !== "") {
+      writer.uint32(10).string(message.store);
+    }
+    if (message.chain !== "") {
+      writer.uint32(18).string(message.chain);
+    }
+    if (message.dryRun !== false) {
+      writer.uint32(24).bool(message.dryRun);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DeleteChainRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDeleteChainRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.store = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.chain = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.dryRun = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): DeleteChainRequest {
+    return {
+      store: isSet(object.store) ? globalThis.String(object.store) : "",
+      chain: isSet(object.chain) ? globalThis.String(object.chain) : "",
+      dryRun: isSet(object.dryRun)
+        ? globalThis.Boolean(object.dryRun)
+        : isSet(object.dry_run)
+        ? globalThis.Boolean(object.dry_run)
+        : false,
+    };
+  },
+
+  toJSON(message: DeleteChainRequest): unknown {
+    const obj: any = {};
+    if (message.store !== "") {
+      obj.store = message.store;
+    }
+    if (message.chain !== "") {
+      obj.chain = message.chain;
+    }
+    if (message.dryRun !== false) {
+      obj.dryRun = message.dryRun;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<DeleteChainRequest>, I>>(base?: I): DeleteChainRequest {
+    return DeleteChainRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<DeleteChainRequest>, I>>(object: I): DeleteChainRequest {
+    const message = createBaseDeleteChainRequest();
+    message.store = object.store ?? "";
+    message.chain = object.chain ?? "";
+    message.dryRun = object.dryRun ?? false;
+    return message;
+  },
+};
+
+function createBaseDeleteChainResponse(): DeleteChainResponse {
+  return { backupIds: [], trashedUntilMs: 0n };
+}
+
+export const DeleteChainResponse: MessageFns<DeleteChainResponse> = {
+  encode(message: DeleteChainResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.backupIds) {
+      writer.uint32(10).string(v!);
+    }
+    if (message.trashedUntilMs !== 0n) {
+      if (BigInt.asIntN(64, message.trashedUntilMs) !== message.trashedUntilMs) {
+        throw new globalThis.Error("value provided for field message.trashedUntilMs of type int64 too large");
+      }
+      writer.uint32(16).int64(message.trashedUntilMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DeleteChainResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDeleteChainResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.backupIds.push(reader.string());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.trashedUntilMs = reader.int64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): DeleteChainResponse {
+    return {
+      backupIds: globalThis.Array.isArray(object?.backupIds)
+        ? object.backupIds.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.backup_ids)
+        ? object.backup_ids.map((e: any) => globalThis.String(e))
+        : [],
+      trashedUntilMs: isSet(object.trashedUntilMs)
+        ? BigInt(object.trashedUntilMs)
+        : isSet(object.trashed_until_ms)
+        ? BigInt(object.trashed_until_ms)
+        : 0n,
+    };
+  },
+
+  toJSON(message: DeleteChainResponse): unknown {
+    const obj: any = {};
+    if (message.backupIds?.length) {
+      obj.backupIds = message.backupIds;
+    }
+    if (message.trashedUntilMs !== 0n) {
+      obj.trashedUntilMs = message.trashedUntilMs.toString();
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<DeleteChainResponse>, I>>(base?: I): DeleteChainResponse {
+    return DeleteChainResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<DeleteChainResponse>, I>>(object: I): DeleteChainResponse {
+    const message = createBaseDeleteChainResponse();
+    message.backupIds = object.backupIds?.map((e) => e) || [];
+    message.trashedUntilMs = (object.trashedUntilMs !== undefined && object.trashedUntilMs !== null)
+      ? BigInt(object.trashedUntilMs)
+      : 0n;
+    return message;
+  },
+};
+
+function createBaseGetStoreUsageRequest(): GetStoreUsageRequest {
+  return { store: "", image: "", chain: "" };
+}
+
+export const GetStoreUsageRequest: MessageFns<GetStoreUsageRequest> = {
+  encode(message: GetStoreUsageRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.store !== "") {
+      writer.uint32(10).string(message.store);
+    }
+    if (message.image !== "") {
+      writer.uint32(18).string(message.image);
+    }
+    if (message.chain !== "") {
+      writer.uint32(26).string(message.chain);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetStoreUsageRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetStoreUsageRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.store = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.image = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.chain = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GetStoreUsageRequest {
+    return {
+      store: isSet(object.store) ? globalThis.String(object.store) : "",
+      image: isSet(object.image) ? globalThis.String(object.image) : "",
+      chain: isSet(object.chain) ? globalThis.String(object.chain) : "",
+    };
+  },
+
+  toJSON(message: GetStoreUsageRequest): unknown {
+    const obj: any = {};
+    if (message.store !== "") {
+      obj.store = message.store;
+    }
+    if (message.image !== "") {
+      obj.image = message.image;
+    }
+    if (message.chain !== "") {
+      obj.chain = message.chain;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<GetStoreUsageRequest>, I>>(base?: I): GetStoreUsageRequest {
+    return GetStoreUsageRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GetStoreUsageRequest>, I>>(object: I): GetStoreUsageRequest {
+    const message = createBaseGetStoreUsageRequest();
+    message.store = object.store ?? "";
+    message.image = object.image ?? "";
+    message.chain = object.chain ?? "";
+    return message;
+  },
+};
+
+function createBaseGetStoreUsageResponse(): GetStoreUsageResponse {
+  return { usage: undefined };
+}
+
+export const GetStoreUsageResponse: MessageFns<GetStoreUsageResponse> = {
+  encode(message: GetStoreUsageResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.usage !== undefined) {
+      ChainUsage.encode(message.usage, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetStoreUsageResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetStoreUsageResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.usage = ChainUsage.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GetStoreUsageResponse {
+    return { usage: isSet(object.usage) ? ChainUsage.fromJSON(object.usage) : undefined };
+  },
+
+  toJSON(message: GetStoreUsageResponse): unknown {
+    const obj: any = {};
+    if (message.usage !== undefined) {
+      obj.usage = ChainUsage.toJSON(message.usage);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<GetStoreUsageResponse>, I>>(base?: I): GetStoreUsageResponse {
+    return GetStoreUsageResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GetStoreUsageResponse>, I>>(object: I): GetStoreUsageResponse {
+    const message = createBaseGetStoreUsageResponse();
+    message.usage = (object.usage !== undefined && object.usage !== null)
+      ? ChainUsage.fromPartial(object.usage)
+      : undefined;
+    return message;
+  },
+};
+
 /**
  * The receiver's service, called by agents. The client is who its certificate says; it sees only its own backups, and
  * those of the older tool.
@@ -1515,7 +2117,7 @@ export const TransferServiceService = {
     responseSerialize: (value: PullResponse): Buffer => Buffer.from(PullResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): PullResponse => PullResponse.decode(value),
   },
-  /** One backup with all its facts. */
+  /** One backup with all its facts. While that very backup is being received, waits for the outcome. */
   getBackup: {
     path: "/rbdferry.v1.TransferService/GetBackup" as const,
     requestStream: false as const,
@@ -1524,6 +2126,38 @@ export const TransferServiceService = {
     requestDeserialize: (value: Buffer): GetBackupRequest => GetBackupRequest.decode(value),
     responseSerialize: (value: GetBackupResponse): Buffer => Buffer.from(GetBackupResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): GetBackupResponse => GetBackupResponse.decode(value),
+  },
+  /** Removes one backup, from any place of its chain; the others stay restorable. With the last one the chain goes. */
+  deleteBackup: {
+    path: "/rbdferry.v1.TransferService/DeleteBackup" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: DeleteBackupRequest): Buffer => Buffer.from(DeleteBackupRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): DeleteBackupRequest => DeleteBackupRequest.decode(value),
+    responseSerialize: (value: DeleteBackupResponse): Buffer =>
+      Buffer.from(DeleteBackupResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): DeleteBackupResponse => DeleteBackupResponse.decode(value),
+  },
+  /** Removes a whole chain. */
+  deleteChain: {
+    path: "/rbdferry.v1.TransferService/DeleteChain" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: DeleteChainRequest): Buffer => Buffer.from(DeleteChainRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): DeleteChainRequest => DeleteChainRequest.decode(value),
+    responseSerialize: (value: DeleteChainResponse): Buffer => Buffer.from(DeleteChainResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): DeleteChainResponse => DeleteChainResponse.decode(value),
+  },
+  /** What backups take up in the store. One message per chain. */
+  getStoreUsage: {
+    path: "/rbdferry.v1.TransferService/GetStoreUsage" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: GetStoreUsageRequest): Buffer => Buffer.from(GetStoreUsageRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): GetStoreUsageRequest => GetStoreUsageRequest.decode(value),
+    responseSerialize: (value: GetStoreUsageResponse): Buffer =>
+      Buffer.from(GetStoreUsageResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): GetStoreUsageResponse => GetStoreUsageResponse.decode(value),
   },
 } as const;
 
@@ -1544,8 +2178,14 @@ export interface TransferServiceServer extends UntypedServiceImplementation {
   push: handleClientStreamingCall<PushRequest, PushResponse>;
   /** Sends one backup's whole content as a full diff stream: header, data..., trailer. Without a trailer it is not whole. */
   pull: handleServerStreamingCall<PullRequest, PullResponse>;
-  /** One backup with all its facts. */
+  /** One backup with all its facts. While that very backup is being received, waits for the outcome. */
   getBackup: handleUnaryCall<GetBackupRequest, GetBackupResponse>;
+  /** Removes one backup, from any place of its chain; the others stay restorable. With the last one the chain goes. */
+  deleteBackup: handleUnaryCall<DeleteBackupRequest, DeleteBackupResponse>;
+  /** Removes a whole chain. */
+  deleteChain: handleUnaryCall<DeleteChainRequest, DeleteChainResponse>;
+  /** What backups take up in the store. One message per chain. */
+  getStoreUsage: handleServerStreamingCall<GetStoreUsageRequest, GetStoreUsageResponse>;
 }
 
 export interface TransferServiceClient extends Client {
@@ -1612,7 +2252,7 @@ export interface TransferServiceClient extends Client {
   /** Sends one backup's whole content as a full diff stream: header, data..., trailer. Without a trailer it is not whole. */
   pull(request: PullRequest, options?: Partial<CallOptions>): ClientReadableStream<PullResponse>;
   pull(request: PullRequest, metadata?: Metadata, options?: Partial<CallOptions>): ClientReadableStream<PullResponse>;
-  /** One backup with all its facts. */
+  /** One backup with all its facts. While that very backup is being received, waits for the outcome. */
   getBackup(
     request: GetBackupRequest,
     callback: (error: ServiceError | null, response: GetBackupResponse) => void,
@@ -1628,6 +2268,48 @@ export interface TransferServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: GetBackupResponse) => void,
   ): ClientUnaryCall;
+  /** Removes one backup, from any place of its chain; the others stay restorable. With the last one the chain goes. */
+  deleteBackup(
+    request: DeleteBackupRequest,
+    callback: (error: ServiceError | null, response: DeleteBackupResponse) => void,
+  ): ClientUnaryCall;
+  deleteBackup(
+    request: DeleteBackupRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: DeleteBackupResponse) => void,
+  ): ClientUnaryCall;
+  deleteBackup(
+    request: DeleteBackupRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: DeleteBackupResponse) => void,
+  ): ClientUnaryCall;
+  /** Removes a whole chain. */
+  deleteChain(
+    request: DeleteChainRequest,
+    callback: (error: ServiceError | null, response: DeleteChainResponse) => void,
+  ): ClientUnaryCall;
+  deleteChain(
+    request: DeleteChainRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: DeleteChainResponse) => void,
+  ): ClientUnaryCall;
+  deleteChain(
+    request: DeleteChainRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: DeleteChainResponse) => void,
+  ): ClientUnaryCall;
+  /** What backups take up in the store. One message per chain. */
+  getStoreUsage(
+    request: GetStoreUsageRequest,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<GetStoreUsageResponse>;
+  getStoreUsage(
+    request: GetStoreUsageRequest,
+    metadata?: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<GetStoreUsageResponse>;
 }
 
 export const TransferServiceClient = makeGenericClientConstructor(

@@ -1,0 +1,159 @@
+import type { CephPort } from '@rbdferry/core/ceph/port.js';
+import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
+import { orThrow } from '@rbdferry/core/errors/parsed.js';
+import { parseBackupId, type BackupId, type ChainName } from '@rbdferry/core/model/backup-id.js';
+import { chainSource, sameSpec, type Chain } from '@rbdferry/core/model/chain.js';
+import { formatImageSpec, type ImageSpec } from '@rbdferry/core/model/image-spec.js';
+import { commonBackups, newestCommon } from '@rbdferry/core/model/planner.js';
+import { expiredBackups, type RetentionPolicy } from '@rbdferry/core/model/retention.js';
+import { chainsOf, lookAtSource } from '../backup/look-at-source.js';
+import { retire } from '../backup/retire.js';
+import { ifExists } from '../jobs/loose-ends.js';
+import type { ReceiverClient } from '../receiver-client/receiver-client.js';
+
+export type Selection =
+  | { readonly kind: 'ids'; readonly ids: readonly BackupId[] }
+  | { readonly kind: 'chain'; readonly store: string; readonly chain: ChainName }
+  /** Null for every image. */
+  | {
+      readonly kind: 'policy';
+      readonly store: string;
+      readonly images: readonly ImageSpec[] | null;
+      readonly policy: RetentionPolicy;
+    };
+
+export type DeleteEvent =
+  { readonly kind: 'deleted'; readonly id: BackupId } | { readonly kind: 'note'; readonly text: string };
+
+export interface DeleteDeps {
+  readonly ceph: CephPort;
+  readonly receiver: ReceiverClient;
+  readonly dryRun: boolean;
+  readonly signal: AbortSignal;
+  /** Milliseconds since 1970. */
+  readonly now: () => number;
+}
+
+/** Removes backups at the receiver, then the source snapshots that belonged to them; says what that means for the next backup. */
+export async function* deleteBackups(
+  selection: Selection,
+  deps: DeleteDeps,
+): AsyncGenerator<DeleteEvent, void, undefined> {
+  const { receiver, dryRun } = deps;
+  const before = await chainsTouched(selection, deps);
+  const gone: BackupId[] = [];
+  if (selection.kind === 'chain') {
+    gone.push(...(await receiver.deleteChain(selection.store, selection.chain, dryRun, deps)));
+    for (const id of gone) yield { kind: 'deleted', id };
+  } else {
+    for (const id of idsOf(selection, before, deps.now())) {
+      await receiver.deleteBackup(id, dryRun, deps);
+      gone.push(id);
+      yield { kind: 'deleted', id };
+    }
+  }
+  yield* afterwards(before, new Set(gone), deps);
+}
+
+/** The chains that may be touched, as they are before. */
+const chainsTouched = async (selection: Selection, { receiver, signal }: DeleteDeps): Promise<Chain[]> => {
+  const chains: Chain[] = [];
+  for (const { store, image } of placesOf(selection)) {
+    for await (const chain of receiver.chains(store, image, { signal })) chains.push(chain);
+  }
+  return chains;
+};
+
+const placesOf = (selection: Selection): { store: string; image: string | null }[] => {
+  switch (selection.kind) {
+    case 'ids': {
+      const places = selection.ids.map((id) => {
+        const { store, chain } = orThrow(parseBackupId(id), 'INVALID_BACKUP_ID');
+        return { store, image: imageOfChain(chain) };
+      });
+      return [...new Map(places.map((place) => [`${place.store}/${place.image}`, place])).values()];
+    }
+    case 'chain':
+      return [{ store: selection.store, image: imageOfChain(selection.chain) }];
+    case 'policy': {
+      const { store, images } = selection;
+      if (images === null) return [{ store, image: null }];
+      return [...new Set(images.map((spec) => spec.image))].map((image) => ({ store, image }));
+    }
+  }
+};
+
+const imageOfChain = (chain: ChainName): string => chain.slice(0, -'.YYYY-MM-DD.hh:mm:ss.uuuuuu.bkp.image'.length);
+
+const idsOf = (
+  selection: Exclude<Selection, { kind: 'chain' }>,
+  chains: readonly Chain[],
+  nowMs: number,
+): BackupId[] => {
+  if (selection.kind === 'ids') return [...new Set(selection.ids)];
+  return [...groupByImage(chains).values()].flatMap((group) => {
+    const identity = group[0] === undefined ? null : chainSource(group[0]);
+    const wanted =
+      selection.images === null ||
+      (identity !== null && selection.images.some((image) => sameSpec(image, identity.image)));
+    return wanted ? expiredBackups(selection.policy, group, nowMs) : [];
+  });
+};
+
+/** Chains by source image (cluster and name). Those of the older tool are left to deletion by id: nobody knows their pool. */
+const groupByImage = (chains: readonly Chain[]): Map<string, Chain[]> => {
+  const groups = new Map<string, Chain[]>();
+  for (const chain of chains) {
+    const identity = chainSource(chain);
+    if (identity === null) continue;
+    const key = `${identity.fsid} ${formatImageSpec(identity.image)}`;
+    groups.set(key, [...(groups.get(key) ?? []), chain]);
+  }
+  return groups;
+};
+
+/**
+ * A source snapshot whose backup is gone serves nobody; when it was the newest common one, the next backup builds on an older
+ * one or is a full.
+ */
+async function* afterwards(
+  before: readonly Chain[],
+  gone: ReadonlySet<BackupId>,
+  deps: DeleteDeps,
+): AsyncGenerator<DeleteEvent, void, undefined> {
+  const touched = before.filter((chain) => chain.backups.some((backup) => gone.has(backup.id)));
+  for (const [group] of groupByImage(touched).values()) {
+    const image = group === undefined ? null : (chainSource(group)?.image ?? null);
+    if (image === null) continue;
+    const source = await ifExists(lookAtSource(deps.ceph, image, deps));
+    if (source === null) continue;
+    const common = commonBackups(source.view, before);
+    const orphans = common.filter((backup) => gone.has(backup.id));
+    if (orphans.length === 0) continue;
+    const notes: string[] = [];
+    if (!deps.dryRun) await retire(deps.ceph, image, orphans, (warning) => notes.push(warning));
+    for (const text of notes) yield { kind: 'note', text };
+    const left = newestCommon(source.view, withoutBackups(before, gone));
+    const name = formatImageSpec(image);
+    yield {
+      kind: 'note',
+      text:
+        left === null
+          ? `the next backup of ${name} will be a full one`
+          : `the next increment of ${name} will build on ${left.id}`,
+    };
+  }
+}
+
+const withoutBackups = (chains: readonly Chain[], gone: ReadonlySet<BackupId>): Chain[] =>
+  chains.map((chain) => ({ ...chain, backups: chain.backups.filter((backup) => !gone.has(backup.id)) }));
+
+/** Removes every snapshot that rbdferry has on a source image for this store. Answers their names. */
+export const deleteSourceSnapshots = async (image: ImageSpec, store: string, deps: DeleteDeps): Promise<string[]> => {
+  const source = await lookAtSource(deps.ceph, image, deps);
+  const ours = commonBackups(source.view, await chainsOf(source, store, deps.receiver, deps));
+  const failures: string[] = [];
+  if (!deps.dryRun) await retire(deps.ceph, image, ours, (failure) => failures.push(failure));
+  if (failures.length > 0) throw new FerryError('CEPH_FAILED', failures.join('; '));
+  return ours.map((backup) => backup.snap);
+};
