@@ -53,5 +53,4 @@ export const writeBackCacheArgs: readonly string[] = [
   '--rbd-cache=true',
   '--rbd-cache-policy=writeback',
   '--rbd-cache-max-dirty=25165824',
-  '--rbd-cache-writethrough-until-flush=false',
 ];

@@ -46,7 +46,8 @@ export class ImportSink implements ByteSink {
     throwIfAborted(this.#options.signal);
     this.#child.stdin?.end();
     const end = await this.#child.ended;
-    if (!succeeded(end) || this.#aborting !== null) throw await this.#failure();
+    // A child that committed has committed, whatever came in between.
+    if (!succeeded(end)) throw await this.#failure();
   }
 
   abort(): Promise<void> {

@@ -1,12 +1,16 @@
 /** `2026-11-24T02:26:43.540+0000 7f3a2628f380 -1 librbd: text`: what Ceph's logger puts before a line. */
 const logPrefix = /^\d{4}-\d{2}-\d{2}T\S+\s+[0-9a-f]+\s+-?\d+\s+/;
+/** The logger's thread may print into the middle of a line of the program's own. */
+const lineBreak = /[\r\n]+|(?=\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d+[+-]\d{4} [0-9a-f]+ +-?\d+ )/;
 /** `librbd::image::CreateRequest: 0x562491dea990 validate_data_pool: text`: where in librbd it comes from. */
 const origin = /^(?:[A-Za-z]+(?:::[A-Za-z_]+)*: (?:0x[0-9a-f]+ )?(?:[a-z_]+: )?)/;
 const ownPrefix = /^rbd: (?:error: )?/;
+/** What to do about watchers, which our own hint says. */
+const advice = /^This means the image is still open/;
 /** A failure is told once on each level it passes, and the last levels tell enough. */
-const maxOwnLines = 2;
+const maxOwnLines = 4;
 const progress = /^(?:[A-Z][A-Za-z -]*: )?\d+% complete\.\.\./;
-const bareReason = /: \(\d+\) [A-Z][A-Za-z /-]*$/;
+const bareReason = /:(?: \(\d+\) [A-Z][A-Za-z /-]*)?$/;
 
 interface Line {
   readonly text: string;
@@ -26,20 +30,13 @@ const parseLine = (raw: string): Line => {
  */
 export const whatItSaid = (stderr: string): string => {
   const lines = stderr
-    .split(/[\r\n]+/)
+    .split(lineBreak)
     .map(parseLine)
     .filter(({ text }) => text !== '' && !progress.test(text));
-  const own = lines.filter(({ fromLog }) => !fromLog);
-  const logged = lines
-    .filter(({ fromLog }) => fromLog)
-    .at(-1)
-    ?.text.replace(origin, '');
-  const marked = own.filter(({ text }) => ownPrefix.test(text));
-  const said = (marked.length > 0 ? marked.slice(-maxOwnLines) : own.slice(-1)).map(({ text }) =>
-    text.replace(ownPrefix, '').replace(/[.!]$/, ''),
-  );
+  const own = lines.filter(({ text, fromLog }) => !fromLog && !advice.test(text));
+  const logged = lines.findLast(({ fromLog }) => fromLog)?.text.replace(origin, '');
+  const said = own.slice(-maxOwnLines).map(({ text }) => text.replace(ownPrefix, '').replace(/[.!]$/, ''));
   if (said.length === 0) return logged ?? '';
-  return logged !== undefined && said.length === 1 && bareReason.test(said.join())
-    ? `${said.join()} (${logged})`
-    : said.join('; ');
+  const needsReason = said.length === 1 && bareReason.test(said.join());
+  return logged !== undefined && needsReason ? `${said.join()} (${logged})` : said.join('; ');
 };

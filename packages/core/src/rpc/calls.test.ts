@@ -254,7 +254,7 @@ describe('a client stream', () => {
   it('cancelled in mid-upload: the handler ends and is told, the client gets CANCELLED', async () => {
     const seen = gate<CallContext>();
     const ended = gate<string>();
-    const { push } = await connected(({ clientStream }) => ({
+    const { push, pair } = await connected(({ clientStream }) => ({
       push: clientStream(async (messages, context) => {
         try {
           for await (const _ of messages) seen.open(context);
@@ -275,12 +275,14 @@ describe('a client stream', () => {
     await aborted(signal);
     expect((await failureOf(call.finish())).code).toBe('CANCELLED');
     expect((await failureOf(call.write(data(1)))).code).toBe('CANCELLED');
+    // The abrupt end of the messages is no defect of ours, and must not be logged as one.
+    for (const { error } of pair.failures) expect(error.code).toBe('CANCELLED');
   });
 
   it('of a client that dies: the handler ends and is told', async () => {
     const seen = gate<CallContext>();
     const ended = gate();
-    const { push, cut } = await connected(({ clientStream }) => ({
+    const { push, cut, pair } = await connected(({ clientStream }) => ({
       push: clientStream(async (messages, context) => {
         try {
           for await (const _ of messages) seen.open(context);
@@ -298,6 +300,41 @@ describe('a client stream', () => {
     await aborted(signal);
     expect(signal.reason).toMatchObject({ code: 'CANCELLED' });
     expect((await failureOf(call.finish())).code).toBe('CONNECTION_LOST');
+    for (const { error } of pair.failures) expect(error.code).toBe('CANCELLED');
+  });
+
+  it.each(['cancels', 'dies'])('of a client that %s while much of it is unread: never a defect, never success', async (how) => {
+    const seen = gate<CallContext>();
+    const goOn = gate();
+    const ended = gate();
+    const { push, cut, pair } = await connected(({ clientStream }) => ({
+      push: clientStream(async (messages, context) => {
+        try {
+          for await (const _ of messages) {
+            seen.open(context);
+            await goOn.opened;
+          }
+        } finally {
+          ended.open();
+        }
+        return answer;
+      }),
+    }));
+    const call = push();
+    const failed = failureOf(
+      (async () => {
+        for (;;) await call.write(data(MiB));
+      })(),
+    );
+    const { signal } = await seen.opened;
+    await settledFor(200);
+    if (how === 'dies') cut();
+    else call.cancel();
+    await aborted(signal);
+    goOn.open();
+    expect((await failed).code).toBe(how === 'dies' ? 'CONNECTION_LOST' : 'CANCELLED');
+    await ended.opened;
+    for (const { error } of pair.failures) expect(error.code).toBe('CANCELLED');
   });
 
   it('a client that dies while its write waits for room gets CONNECTION_LOST', async () => {
@@ -430,6 +467,39 @@ describe('a client stream', () => {
       })(),
     );
     expect((await failed).code).toBe('INVALID_REQUEST');
+  });
+});
+
+describe('a server that stops and breaks its calls off', () => {
+  it('is a lost connection for every kind of call', async () => {
+    const told = gate<CallContext>();
+    const { greet, push, pull, pair } = await connected(({ unary, clientStream, serverStream }) => ({
+      handshake: unary(() => never),
+      push: clientStream(() => never),
+      pull: serverStream(async function* (_, context) {
+        yield { part: { $case: 'data', value: Buffer.from('x') } };
+        told.open(context);
+        await never;
+      }),
+    }));
+    const call = push();
+    await call.write(data(1));
+    const failed = [
+      failureOf(greet()),
+      failureOf(collect(pull())),
+      failureOf(call.finish()),
+      failureOf(
+        (async () => {
+          const blocked = push();
+          for (;;) await blocked.write(data(1024 * 1024));
+        })(),
+      ),
+    ];
+    const { signal } = await told.opened;
+    await settledFor(100);
+    await pair.server.stop(50);
+    for (const error of await Promise.all(failed)) expect(error.code).toBe('CONNECTION_LOST');
+    await aborted(signal);
   });
 });
 

@@ -7,7 +7,8 @@ import type {
 } from '@grpc/grpc-js';
 import { Metadata } from '@grpc/grpc-js';
 import { FerryError, abortReason, throwIfAborted } from '../errors/ferry-error.js';
-import { errorFromCall, type PeerCodes } from './error-wire.js';
+import type { PeerCodes } from './connection-failure.js';
+import { errorFromCall } from './error-wire.js';
 
 export interface CallSettings {
   readonly peer: PeerCodes;
@@ -34,6 +35,10 @@ const cancelOnAbort = (call: { cancel(): void }, signal: AbortSignal | undefined
   signal?.addEventListener('abort', cancel, { once: true });
   return () => signal?.removeEventListener('abort', cancel);
 };
+
+/** Why we cancelled: the signal's reason, if that is why. */
+const reasonOf = (signal: AbortSignal | undefined): FerryError =>
+  signal?.aborted === true ? abortReason(signal) : new FerryError('CANCELLED', 'the call was cancelled');
 
 const explain = (thrown: unknown, { peer, signal }: CallSettings): FerryError =>
   signal?.aborted === true ? abortReason(signal) : errorFromCall(thrown, peer);
@@ -67,7 +72,7 @@ export async function* callServerStream<Res>(
   settings: CallSettings,
 ): AsyncGenerator<Res, void, undefined> {
   throwIfAborted(settings.signal);
-  const call = start(new Metadata(), optionsOf(settings));
+  const call = startOrThrow(() => start(new Metadata(), optionsOf(settings)), settings);
   const release = cancelOnAbort(call, settings.signal);
   // A status that comes once nobody iterates any more must not become an uncaught exception.
   call.on('error', () => {});
@@ -81,11 +86,20 @@ export async function* callServerStream<Res>(
   }
 }
 
+/** A client that was closed throws at once, and not by the call's own way. */
+const startOrThrow = <Call>(start: () => Call, settings: CallSettings): Call => {
+  try {
+    return start();
+  } catch (thrown) {
+    throw explain(thrown, settings);
+  }
+};
+
 /** A client stream: write messages, then `finish` for the answer, or `cancel`. */
 export interface ClientStreamCall<Req, Res> {
-  /** Resolves when there is room for more. @throws the server's error when it answered early */
+  /** Resolves when there is room for more; one at a time. @throws the server's error, also when it answered early */
   write(message: Req): Promise<void>;
-  /** Ends the stream and waits for the answer. */
+  /** Ends the stream and waits for the answer, which may be there already: a server need not wait for the end. */
   finish(): Promise<Res>;
   /** Gives up; the server is told. Safe at any time. */
   cancel(): void;
@@ -101,6 +115,10 @@ export const callClientStream = <Req, Res>(
 ): ClientStreamCall<Req, Res> => {
   throwIfAborted(settings.signal);
   const state: { wake: () => void; failure?: FerryError; answered: boolean } = { wake: () => {}, answered: false };
+  const fail = (failure: FerryError) => {
+    state.failure = failure;
+    refuse(failure);
+  };
   let answer: (response: Res) => void = () => {};
   let refuse: (error: FerryError) => void = () => {};
   const reply = new Promise<Res>((resolve, reject) => {
@@ -108,45 +126,47 @@ export const callClientStream = <Req, Res>(
     refuse = reject;
   });
   reply.catch(() => {});
-  const call = start(new Metadata(), optionsOf(settings), (error, response) => {
+  const onAnswer = (error: ServiceError | null, response: Res) => {
     state.answered = true;
     release();
     if (error === null) {
       answer(response);
     } else {
-      state.failure = explain(error, settings);
-      refuse(state.failure);
+      if (state.failure === undefined) fail(explain(error, settings));
       // Without this a writer that waits for `drain` never hears of an early answer.
       call.destroy();
     }
     state.wake();
-  });
+  };
+  const call = startOrThrow(() => start(new Metadata(), optionsOf(settings), onAnswer), settings);
   const release = cancelOnAbort(call, settings.signal);
   call.on('error', () => {});
   call.on('drain', () => {
     state.wake();
   });
 
-  const throwIfAnswered = () => {
+  const throwIfFailed = () => {
     if (state.failure !== undefined) throw state.failure;
-    if (state.answered) throw new FerryError('INTERNAL', `${settings.peer.peer} answered before the stream ended`);
   };
   return {
     async write(message) {
-      throwIfAnswered();
+      throwIfFailed();
+      if (state.answered) throw new FerryError('INTERNAL', `${settings.peer.peer} answered before the stream ended`);
       if (call.write(message)) return;
       await new Promise<void>((resolve) => {
         state.wake = resolve;
       });
-      throwIfAnswered();
+      // Answered well meanwhile is fine: this message may have been the last one.
+      throwIfFailed();
     },
     async finish() {
-      throwIfAnswered();
+      throwIfFailed();
       call.end();
       return reply;
     },
     cancel() {
       release();
+      if (!state.answered) fail(reasonOf(settings.signal));
       call.cancel();
     },
   };

@@ -3,68 +3,78 @@ import { FerryError, toFerryError } from '../errors/ferry-error.js';
 import { isErrorCode, type ErrorCode } from '../errors/registry.js';
 import { ErrorDetail } from '../gen/rbdferry/v1/model.js';
 import { StatusDetails } from '../gen/rbdferry/v1/status.js';
+import { connectionFailure, type PeerCodes } from './connection-failure.js';
 
 const detailsKey = 'grpc-status-details-bin';
 const detailType = 'type.googleapis.com/rbdferry.v1.ErrorDetail';
-/** HTTP/2 peers commonly refuse more than 8 KiB of trailers. */
-const maxTextLength = 2000;
+/**
+ * Bytes of each text. HTTP/2 peers commonly refuse more than 8 KiB of trailers: the status text is percent-encoded (three
+ * times as long at worst) and the details in base64.
+ */
+const maxBytes = { status: 500, message: 2000, hint: 1000 } as const;
 
 /** An error as a status for the wire: the registry's status, and code, message and hint in grpc-status-details-bin. */
 export const errorToStatus = (thrown: unknown): Partial<StatusObject> & { code: number; details: string } => {
   const error = toFerryError(thrown);
   const code = status[error.entry.status];
-  const message = error.message.slice(0, maxTextLength);
-  const detail = ErrorDetail.encode({ code: error.code, message, hint: error.hint.slice(0, maxTextLength) }).finish();
+  const message = fit(error.message, maxBytes.message);
+  const text = fit(error.message, maxBytes.status);
+  const detail = ErrorDetail.encode({ code: error.code, message, hint: fit(error.hint, maxBytes.hint) }).finish();
   const details = StatusDetails.encode({
     code,
-    message,
+    message: text,
     details: [{ typeUrl: detailType, value: Buffer.from(detail) }],
   }).finish();
   const metadata = new Metadata();
   metadata.set(detailsKey, Buffer.from(details));
-  return { code, details: message, metadata };
+  return { code, details: text, metadata };
 };
 
-/** Which codes a failed connection to this kind of peer gets. */
-export interface PeerCodes {
-  readonly unreachable: ErrorCode;
-  /** How the peer is called in messages, like `receiver "dr" at backup:7443`. */
-  readonly peer: string;
-}
+/**
+ * The text as well-formed UTF-8, cut between characters. A lone surrogate (half of a character that somebody cut) makes
+ * grpc-js throw while it sends the status, and the client would wait for ever.
+ */
+const fit = (text: string, bytes: number): string => {
+  const encoded = Buffer.from(text);
+  if (encoded.length <= bytes) return encoded.toString();
+  const ellipsis = '...';
+  const kept = encoded.subarray(0, bytes - ellipsis.length);
+  return new TextDecoder('utf-8', { ignoreBOM: true }).decode(kept, { stream: true }) + ellipsis;
+};
 
 const detailOf = (error: ServiceError): ErrorDetail | undefined => {
   const [raw] = error.metadata?.get(detailsKey) ?? [];
   if (!(raw instanceof Uint8Array)) return undefined;
-  const any = StatusDetails.decode(raw).details.find((each) => each.typeUrl === detailType);
-  return any === undefined ? undefined : ErrorDetail.decode(any.value);
+  try {
+    const any = StatusDetails.decode(raw).details.find((each) => each.typeUrl === detailType);
+    return any === undefined ? undefined : ErrorDetail.decode(any.value);
+  } catch {
+    // Whatever this is, it must not hide the error that it came with.
+    return undefined;
+  }
 };
 
-const tlsWords =
-  /certificate|self-signed|self signed|\bSSL\b|\bTLS\b|alert|altname|wrong version number|unable to verify|ERR_TLS|EPROTO/i;
-
-const codeOfStatus = (error: ServiceError, peer: PeerCodes): ErrorCode => {
+/** What a gRPC status means that came without an error of ours. */
+const meaningOf = (error: ServiceError, peer: PeerCodes): { readonly code: ErrorCode; readonly what: string } => {
+  const what = error.details;
   switch (error.code) {
     case status.UNAVAILABLE:
-      if (tlsWords.test(error.details)) return 'TLS_FAILED';
-      return /no connection established|ECONNREFUSED|ENOENT|EACCES|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|EHOSTUNREACH|name resolution/i.test(
-        error.details,
-      )
-        ? peer.unreachable
-        : 'CONNECTION_LOST';
+      return connectionFailure(what, peer);
     case status.DEADLINE_EXCEEDED:
-      return peer.unreachable;
+      return { code: peer.unreachable, what };
     case status.UNIMPLEMENTED:
-      return 'PROTOCOL_MISMATCH';
+      return { code: 'PROTOCOL_MISMATCH', what };
     case status.CANCELLED:
-      return 'CANCELLED';
+      // Not by us (that is told apart before), and not by a handler (that has its own error): the server broke it off.
+      return { code: 'CONNECTION_LOST', what: 'it broke the call off' };
     case status.UNAUTHENTICATED:
     case status.PERMISSION_DENIED:
-      return 'ACCESS_DENIED';
+      return { code: 'ACCESS_DENIED', what };
     case status.RESOURCE_EXHAUSTED:
     case status.INVALID_ARGUMENT:
-      return 'INVALID_REQUEST';
+      return { code: 'INVALID_REQUEST', what };
     default:
-      return 'INTERNAL';
+      return { code: 'INTERNAL', what };
   }
 };
 
@@ -75,10 +85,13 @@ const isServiceError = (thrown: unknown): thrown is ServiceError =>
 export const errorFromCall = (thrown: unknown, peer: PeerCodes): FerryError => {
   if (!isServiceError(thrown)) return toFerryError(thrown);
   const detail = detailOf(thrown);
-  if (detail !== undefined) {
-    const code = isErrorCode(detail.code) ? detail.code : 'INTERNAL';
-    return new FerryError(code, detail.message, { hint: detail.hint, cause: thrown });
+  if (detail === undefined) {
+    const { code, what } = meaningOf(thrown, peer);
+    return new FerryError(code, `${peer.peer}: ${what}`, { cause: thrown });
   }
-  const code = codeOfStatus(thrown, peer);
-  return new FerryError(code, `${peer.peer}: ${thrown.details}`, { cause: thrown });
+  const { code, message, hint } = detail;
+  const options = { ...(hint === '' ? {} : { hint }), cause: thrown };
+  if (isErrorCode(code)) return new FerryError(code, message, options);
+  // A newer peer's code: its name is all that this release can pass on.
+  return new FerryError('INTERNAL', `${code}: ${message}`, options);
 };

@@ -27,7 +27,7 @@ type AnyServerCall = Pick<ServerUnaryCall<unknown, unknown>, 'cancelled' | 'getA
 };
 
 const commonName = (call: AnyServerCall): string | null => {
-  const name: unknown = call.getAuthContext().sslPeerCertificate?.subject.CN;
+  const name: unknown = call.getAuthContext().sslPeerCertificate?.subject?.CN;
   return typeof name === 'string' ? name : null;
 };
 
@@ -47,7 +47,7 @@ const contextOf = (call: AnyServerCall): CallContext => {
  */
 export const createHandlers = (onFailure: FailureListener) => {
   const failed = (thrown: unknown, context: CallContext) => {
-    const error = toFerryError(thrown);
+    const error = isAbruptEnd(thrown) && context.signal.aborted ? abortReason(context.signal) : toFerryError(thrown);
     onFailure(error, context);
     return errorToStatus(error);
   };
@@ -56,7 +56,7 @@ export const createHandlers = (onFailure: FailureListener) => {
     <Req, Res>(handle: (request: Req, context: CallContext) => Promise<Res>): handleUnaryCall<Req, Res> =>
     (call, callback) => {
       const context = contextOf(call);
-      handle(call.request, context).then(
+      promised(() => handle(call.request, context)).then(
         (response) => {
           callback(null, response);
         },
@@ -72,7 +72,7 @@ export const createHandlers = (onFailure: FailureListener) => {
     ): handleClientStreamingCall<Req, Res> =>
     (call, callback) => {
       const context = contextOf(call);
-      handle(call as AsyncIterable<Req>, context).then(
+      promised(() => handle(call as AsyncIterable<Req>, context)).then(
         (response) => {
           callback(null, response);
         },
@@ -88,7 +88,7 @@ export const createHandlers = (onFailure: FailureListener) => {
     ): handleServerStreamingCall<Req, Res> =>
     (call) => {
       const context = contextOf(call);
-      sendAll(call, handle(call.request, context), context).catch((thrown: unknown) => {
+      promised(() => sendAll(call, handle(call.request, context), context)).catch((thrown: unknown) => {
         // `destroy` and `pipeline` leave the client waiting; only this ends the call with a status.
         call.emit('error', failed(thrown, context));
       });
@@ -96,6 +96,13 @@ export const createHandlers = (onFailure: FailureListener) => {
 
   return { unary, clientStream, serverStream };
 };
+
+/** What a client's messages end with when it goes away; sometimes they just end. */
+const isAbruptEnd = (thrown: unknown): boolean =>
+  thrown instanceof Error && 'code' in thrown && thrown.code === 'ERR_STREAM_PREMATURE_CLOSE';
+
+/** A handler that throws before it makes its promise would get past us to grpc-js, which answers only UNKNOWN. */
+const promised = async <T>(handle: () => Promise<T>): Promise<T> => handle();
 
 const sendAll = async <Req, Res>(
   call: ServerWritableStream<Req, Res>,

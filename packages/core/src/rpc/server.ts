@@ -1,4 +1,4 @@
-import { chmod, unlink } from 'node:fs/promises';
+import { chmod, lstat, unlink } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { ServerCredentials, type Server } from '@grpc/grpc-js';
@@ -47,28 +47,35 @@ export const createServer = (options: {
   };
 };
 
-const bind = (server: Server, address: string, credentials: ServerCredentials): Promise<number> =>
-  new Promise((resolve, reject) => {
-    server.bindAsync(address, credentials, (error, port) => {
-      if (error === null) resolve(port);
-      else {
-        reject(
-          new FerryError('CONFIG_INVALID', `cannot listen on ${JSON.stringify(address)}: ${error.message}`, {
-            hint: 'is another instance running, or is the address not of this machine?',
-            cause: error,
-          }),
-        );
-      }
+const bind = async (server: Server, address: string, credentials: ServerCredentials): Promise<number> => {
+  try {
+    return await new Promise((resolve, reject) => {
+      server.bindAsync(address, credentials, (error, port) => {
+        if (error === null) resolve(port);
+        else reject(error);
+      });
     });
-  });
-
-const bindUnix = async (server: Server, path: string): Promise<void> => {
-  if (await somebodyListens(path)) {
-    throw new FerryError('CONFIG_INVALID', `another process listens on ${JSON.stringify(path)}`, {
-      hint: 'stop it, or configure another socket',
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new FerryError('CONFIG_INVALID', `cannot listen on ${JSON.stringify(address)}: ${why}`, {
+      hint: 'is another instance running, or is the address not of this machine?',
+      cause,
     });
   }
-  await unlink(path).catch(() => {});
+};
+
+/** What fits into a socket's address; Node cuts a longer path without a word, and listens somewhere else. */
+const maxSocketPathBytes = 107;
+
+const bindUnix = async (server: Server, path: string): Promise<void> => {
+  if (Buffer.byteLength(path) > maxSocketPathBytes) {
+    throw new FerryError(
+      'CONFIG_INVALID',
+      `the path of the socket ${JSON.stringify(path)} is longer than ${maxSocketPathBytes} bytes`,
+      { hint: 'configure a shorter one' },
+    );
+  }
+  await clearTheWay(path);
   // The socket must never be open to others, not even between bind and chmod.
   const before = process.umask(0o117);
   try {
@@ -79,6 +86,24 @@ const bindUnix = async (server: Server, path: string): Promise<void> => {
   await chmod(path, 0o660);
 };
 
+/** Removes a socket that nobody listens on any more. @throws CONFIG_INVALID when anything else is in its place */
+const clearTheWay = async (path: string): Promise<void> => {
+  const there = await lstat(path).catch(() => undefined);
+  if (there === undefined) return;
+  if (!there.isSocket()) {
+    throw new FerryError('CONFIG_INVALID', `${JSON.stringify(path)} is there already and is not a socket`, {
+      hint: 'move it away, or configure another socket',
+    });
+  }
+  if (await somebodyListens(path)) {
+    throw new FerryError('CONFIG_INVALID', `another process listens on ${JSON.stringify(path)}`, {
+      hint: 'stop it, or configure another socket',
+    });
+  }
+  await unlink(path).catch(() => {});
+};
+
+/** Only a refused connection says that nobody does: a listener may be busy, or closed to us. */
 const somebodyListens = (path: string): Promise<boolean> =>
   new Promise((resolve) => {
     const socket = connect(path);
@@ -86,8 +111,8 @@ const somebodyListens = (path: string): Promise<boolean> =>
       socket.destroy();
       resolve(true);
     });
-    socket.once('error', () => {
-      resolve(false);
+    socket.once('error', (error: NodeJS.ErrnoException) => {
+      resolve(error.code !== 'ECONNREFUSED' && error.code !== 'ENOENT');
     });
   });
 

@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { createSecureContext } from 'node:tls';
 import { credentials, ServerCredentials, type ChannelCredentials } from '@grpc/grpc-js';
@@ -40,6 +41,8 @@ const readMaterial = async (files: TlsFiles): Promise<TlsMaterial> => {
 
 const contextOf = (material: TlsMaterial, files: TlsFiles) => {
   try {
+    // createSecureContext takes a CA file without a certificate in it, and then trusts nobody.
+    void new X509Certificate(material.ca);
     return createSecureContext({ ...material, minVersion: 'TLSv1.3' });
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);

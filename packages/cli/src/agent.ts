@@ -1,0 +1,24 @@
+import type { AgentClient } from './client.js';
+import { defaultSocket } from './options.js';
+import type { Program } from './verb.js';
+
+/** Path of the agent's socket, once the command line is parsed. An empty one in the environment means the default. */
+export const socketOf = (program: Program): string => {
+  const { socket } = program.opts();
+  return socket === '' ? defaultSocket : socket;
+};
+
+/**
+ * Runs something with a connection to the agent, and closes it. gRPC is loaded here and not before.
+ *
+ * @returns what it returns
+ */
+export const withAgent = async <T>(program: Program, use: (agent: AgentClient) => Promise<T>): Promise<T> => {
+  const { AgentClient } = await import('./client.js');
+  const agent = new AgentClient(socketOf(program));
+  try {
+    return await use(agent);
+  } finally {
+    agent.close();
+  }
+};

@@ -1,0 +1,169 @@
+import { resolve } from 'node:path';
+import { credentials } from '@grpc/grpc-js';
+import {
+  BackupMode as WireMode,
+  ControlServiceClient,
+  type GetAgentInfoResponse,
+  type StartRestoreRequest,
+} from '@rbdferry/core/gen/rbdferry/v1/control.js';
+import type { BackupMode } from '@rbdferry/core/model/planner.js';
+import { callServerStream, callUnary, type CallSettings } from '@rbdferry/core/rpc/calls.js';
+import { clientOptions } from '@rbdferry/core/rpc/options.js';
+import { describeFailure } from './agent-failure.js';
+import { chainView, type ChainView } from './view/chain.js';
+import { jobView, type JobView } from './view/job.js';
+
+/** An agent that answers at all answers a question about itself in no time. */
+const unaryTimeoutMs = 30_000;
+/** A job that is cancelled closes two `rbd` processes and cleans up on both clusters first. */
+const cancelTimeoutMs = 120_000;
+
+export interface BackupRequest {
+  readonly image: string;
+  readonly mode: BackupMode;
+  /** Undefined for the agent's default. */
+  readonly receiver?: string | undefined;
+  readonly store?: string | undefined;
+}
+
+export interface RestoreRequest {
+  readonly backupId: string;
+  readonly to?: string | undefined;
+  readonly replace: boolean;
+  readonly receiver?: string | undefined;
+}
+
+const wireModes: Record<BackupMode, WireMode> = {
+  auto: WireMode.AUTO,
+  full: WireMode.FULL,
+  incr: WireMode.INCREMENTAL,
+};
+
+/**
+ * The agent's control API as the CLI needs it: plain values in and out, and a {@link FerryError} for whatever goes wrong.
+ * Nothing here hangs on an agent that does not answer.
+ */
+export class AgentClient {
+  readonly #client: ControlServiceClient;
+  readonly #socket: string;
+
+  /** @param socket path of the agent's unix socket. Connects at the first call. */
+  constructor(socket: string) {
+    this.#socket = resolve(socket);
+    this.#client = new ControlServiceClient(`unix:${this.#socket}`, credentials.createInsecure(), clientOptions());
+  }
+
+  close(): void {
+    this.#client.close();
+  }
+
+  async startBackup(request: BackupRequest): Promise<JobView> {
+    const { image, mode, receiver = '', store = '' } = request;
+    const message = { image, mode: wireModes[mode], receiver, store, idempotencyKey: '' };
+    const { job } = await this.#unary('startBackup', (settings) =>
+      callUnary(this.#client.startBackup.bind(this.#client), message, settings),
+    );
+    return jobView(job);
+  }
+
+  async startRestore({ backupId, to = '', replace, receiver = '' }: RestoreRequest): Promise<JobView> {
+    const message: StartRestoreRequest = { backupId, to, replace, receiver, idempotencyKey: '' };
+    const { job } = await this.#unary('startRestore', (settings) =>
+      callUnary(this.#client.startRestore.bind(this.#client), message, settings),
+    );
+    return jobView(job);
+  }
+
+  async getJob(jobId: string): Promise<JobView> {
+    const { job } = await this.#unary('getJob', (settings) =>
+      callUnary(this.#client.getJob.bind(this.#client), { jobId }, settings),
+    );
+    return jobView(job);
+  }
+
+  /** Newest first. @param limit 0 for the agent's own */
+  async listJobs(request: { image?: string | undefined; activeOnly: boolean; limit: number }): Promise<JobView[]> {
+    const message = { ...request, image: request.image ?? '' };
+    const { jobs } = await this.#unary('listJobs', (settings) =>
+      callUnary(this.#client.listJobs.bind(this.#client), message, settings),
+    );
+    return jobs.map(jobView);
+  }
+
+  /** Asks the job to stop and waits until it has ended; the answer says how. */
+  async cancelJob(jobId: string): Promise<JobView> {
+    const { job } = await this.#unary(
+      'cancelJob',
+      (settings) => callUnary(this.#client.cancelJob.bind(this.#client), { jobId }, settings),
+      { timeoutMs: cancelTimeoutMs, jobId },
+    );
+    return jobView(job);
+  }
+
+  /**
+   * A job that is known to exist: now, and at each change until it has ended.
+   *
+   * @throws CONNECTION_LOST when the agent goes away; the signal's reason
+   */
+  async *watchJob(jobId: string, signal?: AbortSignal): AsyncGenerator<JobView, void, undefined> {
+    try {
+      const start = this.#client.watchJob.bind(this.#client);
+      const settings = { peer: this.#peer, signal };
+      for await (const { job } of callServerStream(
+        (metadata, options) => start({ jobId }, metadata, options),
+        settings,
+      )) {
+        yield jobView(job);
+      }
+    } catch (thrown) {
+      throw signal?.aborted === true
+        ? thrown
+        : describeFailure(thrown, { socket: this.#socket, method: 'watchJob', jobId });
+    }
+  }
+
+  /** Chains of an image, or of the whole store, as they arrive. */
+  async *listBackups(request: {
+    image?: string | undefined;
+    receiver?: string | undefined;
+    store?: string | undefined;
+  }): AsyncGenerator<ChainView, void, undefined> {
+    // A stream has no deadline, so first make sure that somebody answers.
+    await this.agentInfo();
+    const { image = '', receiver = '', store = '' } = request;
+    const start = this.#client.listBackups.bind(this.#client);
+    try {
+      const stream = callServerStream((metadata, options) => start({ image, receiver, store }, metadata, options), {
+        peer: this.#peer,
+      });
+      for await (const message of stream) yield chainView(message);
+    } catch (thrown) {
+      throw describeFailure(thrown, { socket: this.#socket, method: 'listBackups' });
+    }
+  }
+
+  agentInfo(options: { timeoutMs?: number } = {}): Promise<GetAgentInfoResponse> {
+    return this.#unary(
+      'getAgentInfo',
+      (settings) => callUnary(this.#client.getAgentInfo.bind(this.#client), {}, settings),
+      options,
+    );
+  }
+
+  get #peer() {
+    return { unreachable: 'AGENT_UNREACHABLE', peer: `agent at ${JSON.stringify(this.#socket)}` } as const;
+  }
+
+  async #unary<Res>(
+    method: string,
+    call: (settings: CallSettings) => Promise<Res>,
+    options: { timeoutMs?: number; jobId?: string } = {},
+  ): Promise<Res> {
+    const { timeoutMs = unaryTimeoutMs, jobId } = options;
+    try {
+      return await call({ peer: this.#peer, timeoutMs });
+    } catch (thrown) {
+      throw describeFailure(thrown, { socket: this.#socket, method, timeoutMs, jobId });
+    }
+  }
+}

@@ -1,0 +1,23 @@
+import { withAgent } from '../agent.js';
+import { examples } from '../options.js';
+import type { AddJobVerb } from '../verb.js';
+
+export const addJobWait: AddJobVerb = (job, program) => {
+  job
+    .command('wait')
+    .summary('wait until a job has ended')
+    .description(
+      'Waits until a job has ended and tells its end as the command that started it would: what it made on stdout, the exit status of its error. Leaving early does not touch the job.',
+    )
+    .argument('<JOB>', 'id of a job, as `jobs` prints it')
+    .option('--json', 'print the ended job as JSON')
+    .addHelpText('after', examples('job wait k3v9x2m7qa && echo backed up'))
+    .action(async (id, { json = false }) => {
+      process.exitCode = await withAgent(program, async (agent) => {
+        const { watchJobToEnd } = await import('../watch-job.js');
+        const { reportJob } = await import('../report-job.js');
+        const ended = await watchJobToEnd(agent, id, { update() {} });
+        return reportJob({ job: ended, interrupted: false }, { json });
+      });
+    });
+};

@@ -1,0 +1,27 @@
+import { withAgent } from '../agent.js';
+import { countArgument, examples, imageArgument } from '../options.js';
+import type { AddVerb } from '../verb.js';
+
+const shownJobs = 50;
+
+export const addJobs: AddVerb = (program) => {
+  program
+    .command('jobs')
+    .summary('list jobs')
+    .description('Lists jobs, newest first. Ended ones are kept for the time in the agent’s configuration.')
+    .option('--image <IMAGE>', 'only jobs of this image', imageArgument)
+    .option('--active', 'only jobs that have not ended')
+    .option('--limit <N>', 'at most so many', countArgument, shownJobs)
+    .option('--json', 'print a JSON array of jobs, a job a line')
+    .addHelpText('after', examples('jobs --active', 'jobs --image rbd/vm1 --limit 1 --json'))
+    .action(async ({ image, active = false, limit, json = false }) => {
+      const jobs = await withAgent(program, (agent) => agent.listJobs({ image, activeOnly: active, limit }));
+      if (json) {
+        await (await import('../render/json.js')).printJsonArray(jobs);
+        return;
+      }
+      const { note, printLine } = await import('../output.js');
+      if (jobs.length === 0) note('no jobs');
+      else await printLine((await import('../render/tables.js')).jobTable(jobs, new Date()));
+    });
+};

@@ -1,0 +1,26 @@
+import { withAgent } from '../agent.js';
+import { backupIdArgument, examples, imageArgument, receiverOption } from '../options.js';
+import type { AddVerb } from '../verb.js';
+
+const id = 'rbd2/vm1.2026-11-24.10:40:39.458883.bkp.image@2026-11-24.22:40:43.707889.snap';
+
+export const addRestore: AddVerb = (program) => {
+  program
+    .command('restore')
+    .summary('restore a backup')
+    .description(
+      'Restores a backup as an image and prints the name of the image. Nothing is touched under that name until the restored image is whole.',
+    )
+    .argument('<ID>', 'id of a backup, as `list` prints it', backupIdArgument)
+    .option('--to <IMAGE>', 'POOL/IMAGE or POOL/NAMESPACE/IMAGE (default: the name it had)', imageArgument)
+    .option('--replace', 'put an existing image of that name into the trash')
+    .addOption(receiverOption())
+    .option('--json', 'print the ended job as JSON instead of the name')
+    .addHelpText('after', examples(`restore ${id}`, `restore ${id} --to rbd/vm1-yesterday`, `restore ${id} --replace`))
+    .action(async (backupId, { to, replace = false, receiver, json = false }) => {
+      process.exitCode = await withAgent(program, async (agent) => {
+        const { followAndReport } = await import('../run-job.js');
+        return followAndReport(agent, () => agent.startRestore({ backupId, to, replace, receiver }), { json });
+      });
+    });
+};

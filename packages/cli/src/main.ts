@@ -1,0 +1,22 @@
+import { reportFailure } from './exit.js';
+import { leaveQuietlyOnBrokenPipe } from './output.js';
+import { createProgram } from './program.js';
+
+/** `--version` in front of any verb is the verb `version`: commander's own can only print a fixed text. */
+const withVersionAsVerb = (args: readonly string[]): string[] => {
+  const at = args.findIndex((arg) => arg === '--version' || arg === '-V');
+  const before = args.slice(0, Math.max(at, 0));
+  const onlySocket = /^(--socket(=.*| [^-].*)?)?$/s.test(before.join(' '));
+  return at >= 0 && onlySocket ? [...before, 'version', ...args.slice(at + 1)] : [...args];
+};
+
+const main = async (): Promise<void> => {
+  leaveQuietlyOnBrokenPipe();
+  try {
+    await createProgram().parseAsync(withVersionAsVerb(process.argv.slice(2)), { from: 'user' });
+  } catch (thrown) {
+    process.exitCode = reportFailure(thrown);
+  }
+};
+
+await main();

@@ -1,0 +1,41 @@
+import { visible } from '../output.js';
+import type { JobView } from '../view/job.js';
+import { duration, time } from './human.js';
+import { paintState, stateText } from './state.js';
+import { tookText } from './tables.js';
+
+/** A job with all that is known of it, a fact a line. */
+export const jobText = (job: JobView, now: Date): string =>
+  factsOf(job, now)
+    .flatMap(([name, value, paint]) =>
+      value === null || value === '' ? [] : [`${name.padEnd(12)}${(paint ?? String)(visible(value))}`],
+    )
+    .join('\n');
+
+type Fact = [name: string, value: string | null, paint?: (text: string) => string];
+
+const factsOf = (job: JobView, now: Date): Fact[] => [
+  ['job', job.id],
+  ['kind', job.kind],
+  ['image', job.image],
+  ['receiver', job.receiver],
+  ['store', job.store],
+  ['backup', job.backupId],
+  ['backup kind', job.backupKind],
+  ['state', stateText(job), paintState(job)],
+  ['created', time(job.createdAt)],
+  ['waited', job.startedAt === null ? null : duration(job.startedAt.getTime() - job.createdAt.getTime())],
+  ['took', job.startedAt === null ? null : tookText(job, now)],
+  ['ended', job.endedAt === null ? null : time(job.endedAt)],
+  ...endFacts(job),
+];
+
+const endFacts = (job: JobView): Fact[] => {
+  if (job.state === 'failed') {
+    return [
+      ['error', `${job.error.code}: ${job.error.message}`],
+      ['hint', job.error.hint],
+    ];
+  }
+  return job.state === 'committed' ? job.warnings.map((warning): Fact => ['warning', warning]) : [];
+};

@@ -1,0 +1,51 @@
+import type { JobView, RunningState } from '../view/job.js';
+import { colors } from './colors.js';
+import { bytes, duration, percentOf, rate } from './human.js';
+
+/** A job's state in a few words. */
+export const stateText = (job: JobView): string => {
+  switch (job.state) {
+    case 'queued':
+      return job.waitsFor === null ? 'queued' : `queued: waits for ${job.waitsFor}`;
+    case 'running':
+      return runningFacts(job).join(', ');
+    case 'committed':
+      return `committed, ${bytes(job.streamBytes)}`;
+    case 'failed':
+      return `failed: ${job.error.code}`;
+    case 'cancelled':
+      return 'cancelled';
+  }
+};
+
+/** The colour of a state's words. */
+export const paintState = ({ state }: JobView): ((text: string) => string) => {
+  switch (state) {
+    case 'queued':
+    case 'running':
+      return String;
+    case 'committed':
+      return colors.green;
+    case 'failed':
+      return colors.red;
+    case 'cancelled':
+      return colors.yellow;
+  }
+};
+
+/** What there is to say of a running job: its phase first, then figures as far as they are known. */
+export const runningFacts = (job: RunningState): string[] => {
+  const phase = job.cancelling ? `${job.phase} (cancelling)` : job.phase;
+  return job.waitsFor === null ? [phase, ...figures(job)] : [`${phase}: waits for ${job.waitsFor}`];
+};
+
+const figures = ({ doneBytes, totalBytes, rateBytesPerSecond, etaSeconds }: RunningState): string[] => {
+  if (doneBytes === 0n && totalBytes === null) return [];
+  return [
+    ...(totalBytes === null
+      ? [bytes(doneBytes)]
+      : [`${percentOf(doneBytes, totalBytes)}%`, `${bytes(doneBytes)} of ${bytes(totalBytes)}`]),
+    ...(rateBytesPerSecond === null ? [] : [rate(rateBytesPerSecond)]),
+    ...(etaSeconds === null ? [] : [`ETA ${duration(etaSeconds * 1000)}`]),
+  ];
+};

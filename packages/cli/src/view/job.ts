@@ -1,0 +1,129 @@
+import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
+import { JobKind, type Job as WireJob, type JobRunning } from '@rbdferry/core/gen/rbdferry/v1/control.js';
+import { BackupKind as WireKind } from '@rbdferry/core/gen/rbdferry/v1/model.js';
+import type { BackupKind } from '@rbdferry/core/model/chain.js';
+
+/** What an ended job failed with, or what a failed command says. */
+export interface JobError {
+  /** A code of the error registry; a newer agent may send one that this release does not know. */
+  readonly code: string;
+  readonly message: string;
+  readonly hint: string;
+}
+
+/** How far a running job is. Bytes are those of the diff stream. */
+export interface RunningState {
+  readonly state: 'running';
+  /** Like `plan`, `snapshot`, `transfer`, `commit`, `clean-up`. */
+  readonly phase: string;
+  readonly doneBytes: bigint;
+  /** An estimate; null while unknown. */
+  readonly totalBytes: bigint | null;
+  /** Null while unknown. */
+  readonly rateBytesPerSecond: bigint | null;
+  /** Null while unknown. */
+  readonly etaSeconds: number | null;
+  /** Whether it has been asked to stop. */
+  readonly cancelling: boolean;
+  /** What it waits for, like `another job on rbd/vm1`; null when it does not wait. */
+  readonly waitsFor: string | null;
+}
+
+export type EndState =
+  | {
+      readonly state: 'committed';
+      /** Bytes of the diff stream. */
+      readonly streamBytes: bigint;
+      readonly warnings: readonly string[];
+    }
+  | { readonly state: 'failed'; readonly error: JobError }
+  | { readonly state: 'cancelled' };
+
+export type JobStateView = { readonly state: 'queued'; readonly waitsFor: string | null } | RunningState | EndState;
+
+export interface JobFacts {
+  readonly id: string;
+  readonly kind: 'backup' | 'restore';
+  /** POOL[/NAMESPACE]/IMAGE: the image backed up, or the one a restore makes. Null until a restore to the old name knows it. */
+  readonly image: string | null;
+  readonly receiver: string;
+  readonly store: string;
+  /** The backup made or restored; null until it is known. */
+  readonly backupId: string | null;
+  readonly backupKind: BackupKind | null;
+  readonly createdAt: Date;
+  readonly startedAt: Date | null;
+  readonly endedAt: Date | null;
+}
+
+/** A job as the CLI shows it. This is the JSON shape too: dates become ISO 8601 in UTC, sizes numbers of bytes. */
+export type JobView = JobFacts & JobStateView;
+
+/** A job that has ended. */
+export type EndedJob = JobFacts & EndState;
+
+export const hasEnded = (job: JobView): job is EndedJob => job.state !== 'queued' && job.state !== 'running';
+
+/** @throws PROTOCOL_MISMATCH when the agent speaks of something this release does not know */
+export const jobView = (job: WireJob | undefined): JobView => {
+  if (job === undefined) throw new FerryError('PROTOCOL_MISMATCH', 'the agent answered without a job');
+  return {
+    id: job.id,
+    kind: kindView(job),
+    image: orNull(job.image),
+    receiver: job.receiver,
+    store: job.store,
+    backupId: orNull(job.backupId),
+    backupKind: backupKindView(job.backupKind),
+    createdAt: new Date(Number(job.createdAtMs)),
+    startedAt: dateOrNull(job.startedAtMs),
+    endedAt: dateOrNull(job.endedAtMs),
+    ...stateView(job),
+  };
+};
+
+/** @returns null when the kind is not known (yet) */
+export const backupKindView = (kind: WireKind): BackupKind | null => {
+  if (kind === WireKind.FULL) return 'full';
+  return kind === WireKind.INCREMENTAL ? 'incremental' : null;
+};
+
+export const orNull = (text: string): string | null => (text === '' ? null : text);
+
+const dateOrNull = (ms: bigint): Date | null => (ms === 0n ? null : new Date(Number(ms)));
+
+const kindView = ({ id, kind }: WireJob): 'backup' | 'restore' => {
+  if (kind === JobKind.BACKUP) return 'backup';
+  if (kind === JobKind.RESTORE) return 'restore';
+  throw new FerryError('PROTOCOL_MISMATCH', `job ${JSON.stringify(id)} is of a kind that this release does not know`);
+};
+
+const stateView = ({ id, state }: WireJob): JobStateView => {
+  switch (state?.$case) {
+    case 'queued':
+      return { state: 'queued', waitsFor: orNull(state.value.waitsFor) };
+    case 'running':
+      return runningView(state.value);
+    case 'committed':
+      return { state: 'committed', streamBytes: state.value.streamBytes, warnings: state.value.warnings };
+    case 'failed': {
+      const { code = 'INTERNAL', message = '', hint = '' } = state.value.error ?? {};
+      return { state: 'failed', error: { code, message, hint } };
+    }
+    case 'cancelled':
+      return { state: 'cancelled' };
+    case undefined:
+      throw new FerryError('PROTOCOL_MISMATCH', `job ${JSON.stringify(id)} is in a state this release does not know`);
+  }
+};
+
+const runningView = (running: JobRunning): RunningState => ({
+  state: 'running',
+  phase: running.phase,
+  doneBytes: running.doneBytes,
+  totalBytes: running.totalBytes ?? null,
+  rateBytesPerSecond: running.rateBytesPerSecond === 0n ? null : running.rateBytesPerSecond,
+  etaSeconds: running.etaSeconds ?? null,
+  cancelling: running.cancelling,
+  waitsFor: orNull(running.waitsFor),
+});

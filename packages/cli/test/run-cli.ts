@@ -1,0 +1,61 @@
+import { spawn } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+
+export const bin = fileURLToPath(new URL('../bin/rbdferry.js', import.meta.url));
+
+export interface CliEnd {
+  readonly status: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface RunningCli {
+  /** Resolves once stderr holds these words. */
+  said(words: string): Promise<void>;
+  kill(signal: NodeJS.Signals): void;
+  /** Nobody reads stdout any more. */
+  closeStdout(): void;
+  readonly ended: Promise<CliEnd>;
+}
+
+/** Starts the real command as a child process. */
+export const startCli = (args: readonly string[], env: Record<string, string> = {}): RunningCli => {
+  const child = spawn(process.execPath, [bin, ...args], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { PATH: process.env['PATH'], TERM: 'xterm', ...env },
+  });
+  const texts = { stdout: '', stderr: '' };
+  const listeners = new Set<() => void>();
+  for (const name of ['stdout', 'stderr'] as const) {
+    child[name].setEncoding('utf8').on('data', (text: string) => {
+      texts[name] += text;
+      for (const listener of listeners) listener();
+    });
+  }
+  const ended = new Promise<CliEnd>((resolve, reject) => {
+    child.on('error', reject);
+    child.on('close', (status, signal) => {
+      resolve({ status, signal, ...texts });
+    });
+  });
+  return {
+    ended,
+    said: (words) =>
+      new Promise((resolve, reject) => {
+        const look = () => {
+          if (texts.stderr.includes(words)) resolve();
+        };
+        listeners.add(look);
+        look();
+        void ended.then((end) => {
+          reject(new Error(`it ended without ${JSON.stringify(words)}: ${JSON.stringify(end)}`));
+        });
+      }),
+    kill: (signal) => child.kill(signal),
+    closeStdout: () => child.stdout.destroy(),
+  };
+};
+
+export const runCli = (args: readonly string[], env: Record<string, string> = {}): Promise<CliEnd> =>
+  startCli(args, env).ended;

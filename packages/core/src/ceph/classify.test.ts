@@ -1,0 +1,332 @@
+import { describe, expect, it } from 'vitest';
+import type { ErrorCode } from '../errors/registry.js';
+import { classify, type Meanings } from './classify.js';
+import { whatItSaid } from './said.js';
+
+interface Case {
+  readonly name: string;
+  readonly exitCode: number;
+  readonly stderr: string;
+  readonly meanings?: Meanings;
+  readonly code: ErrorCode;
+  readonly absent?: boolean;
+  readonly said: string;
+}
+
+const log = (text: string): string => `2026-11-24T02:26:43.540+0000 7f3a2628f380 -1 ${text}\n\n`;
+const image: Meanings = { missing: 'IMAGE_NOT_FOUND', exists: 'IMAGE_EXISTS', busy: 'IMAGE_IN_USE' };
+const snap: Meanings = { missing: 'SNAPSHOT_NOT_FOUND', exists: 'SNAPSHOT_EXISTS' };
+
+/** Printed by rbd and ceph 16.2.15. */
+const missing: Case[] = [
+  {
+    name: 'image',
+    exitCode: 2,
+    stderr: 'rbd: error opening image nope: (2) No such file or directory\n',
+    meanings: snap,
+    code: 'IMAGE_NOT_FOUND',
+    said: 'error opening image nope: (2) No such file or directory',
+  },
+  {
+    name: 'image of a removal',
+    exitCode: 2,
+    stderr: '\rRemoving image: 0% complete...failed.\nrbd: delete error: (2) No such file or directory\n',
+    meanings: image,
+    code: 'IMAGE_NOT_FOUND',
+    absent: true,
+    said: 'delete error: (2) No such file or directory',
+  },
+  {
+    name: 'image in a removal that opens it first',
+    exitCode: 2,
+    stderr: 'rbd: error opening image nope: (2) No such file or directory\n',
+    meanings: image,
+    code: 'IMAGE_NOT_FOUND',
+    absent: true,
+    said: 'error opening image nope: (2) No such file or directory',
+  },
+  {
+    name: 'pool',
+    exitCode: 2,
+    stderr: "rbd: error opening pool 'nopool': (2) No such file or directory\nrbd: listing images failed: (2) No such file or directory\n",
+    meanings: image,
+    code: 'POOL_NOT_FOUND',
+    said: "error opening pool 'nopool': (2) No such file or directory; listing images failed: (2) No such file or directory",
+  },
+  {
+    name: 'data pool',
+    exitCode: 2,
+    stderr: `${log('librbd::image::CreateRequest: 0x562491dea990 validate_data_pool: data pool nopool does not exist')}rbd: create error: (2) No such file or directory\n`,
+    meanings: image,
+    code: 'POOL_NOT_FOUND',
+    said: 'create error: (2) No such file or directory (data pool nopool does not exist)',
+  },
+  {
+    name: 'namespace',
+    exitCode: 2,
+    stderr: "rbd: namespace 'nons' does not exist.\n",
+    meanings: image,
+    code: 'NAMESPACE_NOT_FOUND',
+    said: "namespace 'nons' does not exist",
+  },
+  {
+    name: 'snapshot to remove',
+    exitCode: 2,
+    stderr: '\rRemoving snap: 0% complete...failed.\nrbd: failed to remove snapshot: (2) No such file or directory\n',
+    meanings: snap,
+    code: 'SNAPSHOT_NOT_FOUND',
+    absent: true,
+    said: 'failed to remove snapshot: (2) No such file or directory',
+  },
+  {
+    name: 'snapshot to roll back to',
+    exitCode: 2,
+    stderr: `${log('librbd::Operations: No such snapshot found.')}\rRolling back to snapshot: 0% complete...failed.\nrbd: rollback failed: (2) No such file or directory\n`,
+    meanings: snap,
+    code: 'SNAPSHOT_NOT_FOUND',
+    absent: true,
+    said: 'rollback failed: (2) No such file or directory (No such snapshot found.)',
+  },
+  {
+    name: 'snapshot to export',
+    exitCode: 2,
+    stderr: 'error setting snapshot context: (2) No such file or directory\n',
+    code: 'SNAPSHOT_NOT_FOUND',
+    said: 'error setting snapshot context: (2) No such file or directory',
+  },
+  {
+    name: 'snapshot to export from',
+    exitCode: 2,
+    stderr: 'rbd: export-diff error: (2) No such file or directory\n',
+    code: 'SNAPSHOT_NOT_FOUND',
+    said: 'export-diff error: (2) No such file or directory',
+  },
+  {
+    name: 'snapshot to compare from',
+    exitCode: 2,
+    stderr: 'rbd: diff error: (2) No such file or directory\n',
+    meanings: snap,
+    code: 'SNAPSHOT_NOT_FOUND',
+    absent: true,
+    said: 'diff error: (2) No such file or directory',
+  },
+  {
+    name: 'snapshot that an import builds on',
+    exitCode: 22,
+    stderr: "start snapshot 's1' does not exist in the image, aborting\nrbd: import-diff failed: (22) Invalid argument\n",
+    meanings: image,
+    code: 'SNAPSHOT_NOT_FOUND',
+    said: "start snapshot 's1' does not exist in the image, aborting; import-diff failed: (22) Invalid argument",
+  },
+  {
+    name: 'metadata key',
+    exitCode: 2,
+    stderr: 'rbd: no existing metadata key nokey of image : (2) No such file or directory\nrbd: removing metadata failed: (2) No such file or directory\n',
+    code: 'CEPH_FAILED',
+    absent: true,
+    said: 'no existing metadata key nokey of image : (2) No such file or directory; removing metadata failed: (2) No such file or directory',
+  },
+  {
+    name: 'trash entry',
+    exitCode: 2,
+    stderr: `rbd: error: image does not exist in trash\n${log('librbd::api::Trash: restore: error getting image id 99999 info from trash: (2) No such file or directory')}`,
+    meanings: image,
+    code: 'IMAGE_NOT_FOUND',
+    absent: true,
+    said: 'image does not exist in trash',
+  },
+];
+
+const taken: Case[] = [
+  {
+    name: 'image exists',
+    exitCode: 17,
+    stderr: `rbd: create error: (17) File exists\n${log('librbd: rbd image a already exists')}`,
+    meanings: image,
+    code: 'IMAGE_EXISTS',
+    said: 'create error: (17) File exists (rbd image a already exists)',
+  },
+  {
+    name: 'image exists, the logger having printed into the line',
+    exitCode: 17,
+    stderr: `rbd: create error: ${log('librbd: rbd image a already exists')}`,
+    meanings: image,
+    code: 'IMAGE_EXISTS',
+    said: 'create error: (rbd image a already exists)',
+  },
+  {
+    name: 'name taken, on restoring from the trash',
+    exitCode: 17,
+    stderr: 'rbd: error: an image with the same name already exists, try again with a different name\n',
+    meanings: image,
+    code: 'IMAGE_EXISTS',
+    said: 'an image with the same name already exists, try again with a different name',
+  },
+  {
+    name: 'snapshot exists',
+    exitCode: 17,
+    stderr: '\rCreating snap: 0% complete...failed.\nrbd: failed to create snapshot: (17) File exists\n',
+    meanings: snap,
+    code: 'SNAPSHOT_EXISTS',
+    said: 'failed to create snapshot: (17) File exists',
+  },
+  {
+    name: 'snapshot that an import would make',
+    exitCode: 17,
+    stderr: "end snapshot 's2' already exists, aborting\nrbd: import-diff failed: (17) File exists\n",
+    meanings: image,
+    code: 'SNAPSHOT_EXISTS',
+    said: "end snapshot 's2' already exists, aborting; import-diff failed: (17) File exists",
+  },
+  {
+    name: 'image with watchers',
+    exitCode: 16,
+    stderr: `${log('librbd::image::PreRemoveRequest: 0x56316d520ca0 check_image_watchers: image has watchers - not removing')}\rRemoving image: 0% complete...failed.\nrbd: error: image still has watchers\nThis means the image is still open or the client using it crashed. Try again after closing/unmapping it or waiting 30s for the crashed client to timeout.\n`,
+    meanings: image,
+    code: 'IMAGE_IN_USE',
+    said: 'image still has watchers',
+  },
+  {
+    name: 'protected snapshot',
+    exitCode: 16,
+    stderr: `\rRemoving snap: 0% complete...failed.\nrbd: snapshot 's1' is protected from removal.\n${log('librbd::Operations: snapshot is protected')}`,
+    meanings: { ...snap, busy: 'IMAGE_IN_USE' },
+    code: 'CEPH_FAILED',
+    said: "snapshot 's1' is protected from removal",
+  },
+  {
+    name: 'image with snapshots',
+    exitCode: 39,
+    stderr: "\rRemoving image: 0% complete...failed.\nrbd: image has snapshots - these must be deleted with 'rbd snap purge' before the image can be removed.\n",
+    meanings: image,
+    code: 'CEPH_FAILED',
+    said: "image has snapshots - these must be deleted with 'rbd snap purge' before the image can be removed",
+  },
+];
+
+const unreachable: Case[] = [
+  {
+    name: 'no ceph.conf',
+    exitCode: 1,
+    stderr: 'global_init: unable to open config file from search list /nope/ceph.conf\n',
+    code: 'CEPH_UNAVAILABLE',
+    said: 'global_init: unable to open config file from search list /nope/ceph.conf',
+  },
+  {
+    name: 'malformed ceph.conf',
+    exitCode: 1,
+    stderr: "global_init: error reading config file. parse error: expected '\"]\"' in line 1 at position 8\n\n",
+    code: 'CEPH_UNAVAILABLE',
+    said: "global_init: error reading config file. parse error: expected '\"]\"' in line 1 at position 8",
+  },
+  {
+    name: 'wrong key',
+    exitCode: 13,
+    stderr: `${log('monclient(hunting): handle_auth_bad_method server allowed_methods [2] but i only support [2,1]')}rbd: couldn't connect to the cluster!\nrbd: listing images failed: (13) Permission denied\n`,
+    meanings: image,
+    code: 'CEPH_UNAVAILABLE',
+    said: "couldn't connect to the cluster; listing images failed: (13) Permission denied",
+  },
+  {
+    name: 'no monitor in ceph.conf',
+    exitCode: 2,
+    stderr: `unable to get monitor info from DNS SRV with service name: ceph-mon\n${log('monclient: get_monmap_and_config cannot identify monitors to contact')}rbd: couldn't connect to the cluster!\nrbd: listing images failed: (2) No such file or directory\n`,
+    meanings: image,
+    code: 'CEPH_UNAVAILABLE',
+    said: "unable to get monitor info from DNS SRV with service name: ceph-mon; couldn't connect to the cluster; listing images failed: (2) No such file or directory",
+  },
+  {
+    name: 'dead monitor',
+    exitCode: 110,
+    stderr: "2026-11-24T02:28:45.516+0000 7fa92088f380  0 monclient(hunting): authenticate timed out after 3\n\nrbd: couldn't connect to the cluster!\nrbd: listing images failed: (110) Connection timed out\n",
+    code: 'CEPH_UNAVAILABLE',
+    said: "couldn't connect to the cluster; listing images failed: (110) Connection timed out",
+  },
+  { name: 'dead monitor, for ceph', exitCode: 1, stderr: 'timed out\n', code: 'CEPH_UNAVAILABLE', said: 'timed out' },
+  {
+    name: 'wrong key, for ceph',
+    exitCode: 13,
+    stderr: '[errno 13] RADOS permission denied (error connecting to the cluster)\n',
+    code: 'CEPH_UNAVAILABLE',
+    said: '[errno 13] RADOS permission denied (error connecting to the cluster)',
+  },
+  {
+    name: 'no ceph.conf, for ceph',
+    exitCode: 1,
+    stderr: "Error initializing cluster client: ObjectNotFound('RADOS object not found (error calling conf_read_file)')\n",
+    code: 'CEPH_UNAVAILABLE',
+    said: "Error initializing cluster client: ObjectNotFound('RADOS object not found (error calling conf_read_file)')",
+  },
+];
+
+const others: Case[] = [
+  {
+    name: 'no right to write',
+    exitCode: 1,
+    stderr: `${log('librbd::Watcher: 0x7f7440007510 handle_register_watch: failed to register watch: (1) Operation not permitted')}${log('librbd::ImageState: 0x56020fffb870 failed to open image: (1) Operation not permitted')}rbd: error opening image x1: (1) Operation not permitted\n`,
+    meanings: image,
+    code: 'CEPH_PERMISSION',
+    said: 'error opening image x1: (1) Operation not permitted (failed to open image: (1) Operation not permitted)',
+  },
+  {
+    name: 'an operation timed out',
+    exitCode: 110,
+    stderr: `${log('librbd::image::CreateRequest: 0x5652c65c8990 handle_add_image_to_directory: error adding image to directory: (110) Connection timed out')}rbd: create error: (110) Connection timed out\n`,
+    meanings: image,
+    code: 'CEPH_TIMEOUT',
+    said: 'create error: (110) Connection timed out (error adding image to directory: (110) Connection timed out)',
+  },
+  {
+    name: 'truncated stream',
+    exitCode: 74,
+    stderr: 'rbd: failed to decode tag\nrbd: import-diff failed: (74) Bad message\n',
+    meanings: image,
+    code: 'CEPH_FAILED',
+    said: 'failed to decode tag; import-diff failed: (74) Bad message',
+  },
+  {
+    name: 'stream that is no diff',
+    exitCode: 22,
+    stderr: 'rbd: invalid or unexpected diff banner\nrbd: import-diff failed: (22) Invalid argument\n',
+    meanings: image,
+    code: 'CEPH_FAILED',
+    said: 'invalid or unexpected diff banner; import-diff failed: (22) Invalid argument',
+  },
+  {
+    name: 'a mistake of ours, whose exit status 1 is no EPERM',
+    exitCode: 1,
+    stderr: "rbd: unrecognised option '--value'\n",
+    meanings: image,
+    code: 'CEPH_FAILED',
+    said: "unrecognised option '--value'",
+  },
+  { name: 'full', exitCode: 28, stderr: '', code: 'CEPH_NO_SPACE', said: '' },
+  { name: 'over quota', exitCode: 122, stderr: 'rbd: import-diff failed: (122) Disk quota exceeded\n', code: 'CEPH_NO_SPACE', said: 'import-diff failed: (122) Disk quota exceeded' },
+];
+
+describe.each([
+  ['what is missing', missing],
+  ['what is taken or in use', taken],
+  ['a cluster that cannot be reached', unreachable],
+  ['other failures', others],
+])('%s', (_, cases) => {
+  it.each(cases)('$name', ({ exitCode, stderr, meanings, code, absent, said }) => {
+    const end = { exitCode, signal: undefined, failure: undefined, stderr };
+    expect(classify(end, meanings ?? {})).toEqual({ code, absent: absent ?? false });
+    expect(whatItSaid(stderr)).toBe(said);
+  });
+});
+
+it('tells a program that is not there from one that refused its arguments', () => {
+  const notRun = (failure: string) => ({ exitCode: undefined, signal: undefined, failure, stderr: '' });
+  expect(classify(notRun('ENOENT'), {}).code).toBe('CEPH_NOT_INSTALLED');
+  expect(classify(notRun('EACCES'), {}).code).toBe('CEPH_NOT_INSTALLED');
+  expect(classify(notRun('E2BIG'), {}).code).toBe('CEPH_FAILED');
+});
+
+it('takes a death by signal for a failure of the program', () => {
+  expect(classify({ exitCode: undefined, signal: 'SIGKILL', failure: undefined, stderr: '' }, { missing: 'IMAGE_NOT_FOUND' })).toEqual({
+    code: 'CEPH_FAILED',
+    absent: false,
+  });
+});
