@@ -45,7 +45,10 @@ const unreachable = (error: FerryError, call: AgentCall): FerryError => {
     );
   }
   if (/\b(EACCES|EPERM)\b/.test(error.message)) {
-    return say(`you may not open the socket ${socket}`, 'run as root, or as a member of the group that owns the socket');
+    return say(
+      `you may not open the socket ${socket}`,
+      'run as root, or as a member of the group that owns the socket',
+    );
   }
   if (/\bECONNREFUSED\b/.test(error.message)) {
     return say(`nobody listens on the socket ${socket}`, 'is rbdferry-agent running?');

@@ -5,9 +5,10 @@ import { createProgram } from './program.js';
 /** `--version` in front of any verb is the verb `version`: commander's own can only print a fixed text. */
 const withVersionAsVerb = (args: readonly string[]): string[] => {
   const at = args.findIndex((arg) => arg === '--version' || arg === '-V');
-  const before = args.slice(0, Math.max(at, 0));
-  const onlySocket = /^(--socket(=.*| [^-].*)?)?$/s.test(before.join(' '));
-  return at >= 0 && onlySocket ? [...before, 'version', ...args.slice(at + 1)] : [...args];
+  const [first, second, ...more] = args.slice(0, Math.max(at, 0));
+  const onlySocket =
+    more.length === 0 && (second === undefined ? (first?.startsWith('--socket=') ?? true) : first === '--socket');
+  return at >= 0 && onlySocket ? [...args.slice(0, at), 'version', ...args.slice(at + 1)] : [...args];
 };
 
 const main = async (): Promise<void> => {

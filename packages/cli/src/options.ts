@@ -8,7 +8,8 @@ import { InvalidArgumentError, Option } from '@commander-js/extra-typings';
 export const defaultSocket = '/run/rbdferry/agent.sock';
 
 /** @throws INVALID_IMAGE_SPEC */
-export const imageArgument = (text: string): string => formatImageSpec(orThrow(parseImageSpec(text), 'INVALID_IMAGE_SPEC'));
+export const imageArgument = (text: string): string =>
+  formatImageSpec(orThrow(parseImageSpec(text), 'INVALID_IMAGE_SPEC'));
 
 /** @throws INVALID_BACKUP_ID */
 export const backupIdArgument = (text: string): string => {

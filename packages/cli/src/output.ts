@@ -29,7 +29,10 @@ export const printFailure = ({ code, message, hint }: JobError): void => {
 
 /** Text from elsewhere with its control characters made visible, but for line ends and tabs: a terminal would obey them. */
 export const visible = (text: string): string =>
-  text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, (control) => JSON.stringify(control).slice(1, -1));
+  text.replace(/(?![\t\n])\p{Cc}/gu, (control) => {
+    const code = control.codePointAt(0) ?? 0;
+    return `\\u${code.toString(16).padStart(4, '0')}`;
+  });
 
 /**
  * A reader that goes away (`| head`) ends the command quietly. On stderr it means only that nobody reads it.

@@ -21,8 +21,11 @@ and its own status (docs/errors.md). stdout carries the result and nothing else.
  */
 export const createProgram = () => {
   const program = new Command('rbdferry')
-    .description('Backs up Ceph RBD images to another cluster, and restores them. Talks to the rbdferry-agent of this machine.')
+    .description(
+      'Backs up Ceph RBD images to another cluster, and restores them. Talks to the rbdferry-agent of this machine.',
+    )
     .addOption(new Option('--socket <PATH>', "the agent's socket").env('RBDFERRY_SOCKET').default(defaultSocket))
+    .configureHelp({ showGlobalOptions: true })
     .exitOverride()
     .addHelpText('after', examples('backup rbd/vm1', 'list rbd/vm1', 'jobs --active', '--version'))
     .addHelpText('after', exitStatuses);

@@ -36,5 +36,5 @@ const displayFor = async (json: boolean): Promise<ProgressDisplay> => {
   const { jsonLines, phaseLines } = await import('../render/watch.js');
   if (json) return jsonLines();
   const { progressOnTerminal } = await import('../render/progress.js');
-  return process.stderr.isTTY === true ? progressOnTerminal() : phaseLines();
+  return process.stderr.isTTY ? progressOnTerminal() : phaseLines();
 };

@@ -9,7 +9,9 @@ export const addPki: AddVerb = (program) => {
   const pki = program
     .command('pki')
     .summary('make a private CA and certificates')
-    .description('Makes what agents and receivers need for mutual TLS: a private CA, and a certificate for each daemon.');
+    .description(
+      'Makes what agents and receivers need for mutual TLS: a private CA, and a certificate for each daemon.',
+    );
 
   pki
     .command('init')

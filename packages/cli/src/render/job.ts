@@ -1,8 +1,7 @@
 import { visible } from '../output.js';
 import type { JobView } from '../view/job.js';
 import { duration, time } from './human.js';
-import { paintState, stateText } from './state.js';
-import { tookText } from './tables.js';
+import { paintState, stateText, tookText } from './state.js';
 
 /** A job with all that is known of it, a fact a line. */
 export const jobText = (job: JobView, now: Date): string =>

@@ -15,13 +15,13 @@ const noProgress: ProgressDisplay = { update() {}, stop() {} };
 
 /** A bar on stderr when that is a terminal, nothing elsewhere. */
 export const progressOnTerminal = async (): Promise<ProgressDisplay> => {
-  if (process.stderr.isTTY !== true) return noProgress;
+  if (!process.stderr.isTTY) return noProgress;
   const { default: progress } = await import('cli-progress');
   return new ProgressBar(
     new progress.SingleBar({
       stream: process.stderr,
       // A terminal is left as it was found, even by a process that is killed: no hidden cursor, no changed wrapping.
-      linewrap: null,
+      linewrap: true,
       gracefulExit: false,
       clearOnComplete: true,
       format: (_options, _params, payload: { line?: string }) => payload.line ?? '',
@@ -55,10 +55,10 @@ const barCells = { least: 10, most: 40 } as const;
 /**
  * The line that shows a job, cut to the terminal's width.
  *
- * @param columns width of the terminal; 80 when left out
+ * @param columns width of the terminal; 0 when it is not known
  */
-export const progressLine = (job: JobView, columns = 80): string => {
-  const width = Math.max(20, columns - 1);
+export const progressLine = (job: JobView, columns: number): string => {
+  const width = (columns > 0 ? columns : 80) - 1;
   const [head = '', ...rest] = job.state === 'running' ? runningFacts(job) : [stateText(job)];
   const tail = rest.join('  ');
   // Phases differ in length; a fixed place for the bar is calmer.

@@ -49,3 +49,7 @@ const figures = ({ doneBytes, totalBytes, rateBytesPerSecond, etaSeconds }: Runn
     ...(etaSeconds === null ? [] : [`ETA ${duration(etaSeconds * 1000)}`]),
   ];
 };
+
+/** How long a job has run, or ran. */
+export const tookText = ({ startedAt, endedAt }: JobView, now: Date): string =>
+  startedAt === null ? '-' : duration((endedAt ?? now).getTime() - startedAt.getTime());

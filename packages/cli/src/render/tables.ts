@@ -3,8 +3,8 @@ import { visible } from '../output.js';
 import type { BackupView, ChainView } from '../view/chain.js';
 import type { JobView } from '../view/job.js';
 import { colors } from './colors.js';
-import { bytes, bytesOrDash, duration, time } from './human.js';
-import { paintState, stateText } from './state.js';
+import { bytes, bytesOrDash, time } from './human.js';
+import { paintState, stateText, tookText } from './state.js';
 
 interface Column<Row> {
   readonly title: string;
@@ -76,7 +76,3 @@ const jobColumns = (now: Date): Column<JobView>[] => [
 ];
 
 export const jobTable = (jobs: readonly JobView[], now: Date): string => table(jobColumns(now), jobs);
-
-/** How long a job has run, or ran. */
-export const tookText = ({ startedAt, endedAt }: JobView, now: Date): string =>
-  startedAt === null ? '-' : duration((endedAt ?? now).getTime() - startedAt.getTime());

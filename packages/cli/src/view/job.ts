@@ -59,6 +59,9 @@ export interface JobFacts {
 /** A job as the CLI shows it. This is the JSON shape too: dates become ISO 8601 in UTC, sizes numbers of bytes. */
 export type JobView = JobFacts & JobStateView;
 
+/** A job that did what it was asked. */
+export type CommittedJob = JobFacts & Extract<EndState, { state: 'committed' }>;
+
 /** A job that has ended. */
 export type EndedJob = JobFacts & EndState;
 

@@ -74,6 +74,11 @@ export const startChild = ({ program, args }: Command, options: ChildOptions): C
       stderr: tail.text,
     })),
     terminate: () => {
+      subprocess.once('exit', () => {
+        // A wrapper script may leave behind children of its own that hold on to these.
+        subprocess.stdout.destroy();
+        subprocess.stderr.destroy();
+      });
       subprocess.kill();
     },
   };

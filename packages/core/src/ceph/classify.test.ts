@@ -149,10 +149,10 @@ const taken: Case[] = [
   {
     name: 'image exists, the logger having printed into the line',
     exitCode: 17,
-    stderr: `rbd: create error: ${log('librbd: rbd image a already exists')}`,
+    stderr: `rbd: create error: ${log('librbd: rbd image a already exists')}(17) File exists\n`,
     meanings: image,
     code: 'IMAGE_EXISTS',
-    said: 'create error: (rbd image a already exists)',
+    said: 'create error: (17) File exists (rbd image a already exists)',
   },
   {
     name: 'name taken, on restoring from the trash',

@@ -34,12 +34,10 @@ export class ImportSink implements ByteSink {
   async write(chunk: Uint8Array): Promise<void> {
     throwIfAborted(this.#options.signal);
     const { stdin } = this.#child;
-    const problem = await new Promise<Error | null | undefined>((resolve) => {
-      if (stdin === null) resolve(new Error('the child has no input'));
-      else stdin.write(chunk, resolve);
-    });
-    // A broken pipe comes with the child's end: that tells why.
-    if (problem != null) throw await this.#failure();
+    if (stdin === null) throw await this.#failure();
+    const problem = await new Promise((resolve) => stdin.write(chunk, resolve));
+    // A broken pipe comes with the child's end, which tells why. A write cut short by our own `destroy` reports no problem.
+    if (problem != null || stdin.destroyed) throw await this.#failure();
   }
 
   async finish(): Promise<void> {

@@ -35,8 +35,8 @@ export const whatItSaid = (stderr: string): string => {
     .filter(({ text }) => text !== '' && !progress.test(text));
   const own = lines.filter(({ text, fromLog }) => !fromLog && !advice.test(text));
   const logged = lines.findLast(({ fromLog }) => fromLog)?.text.replace(origin, '');
-  const said = own.slice(-maxOwnLines).map(({ text }) => text.replace(ownPrefix, '').replace(/[.!]$/, ''));
-  if (said.length === 0) return logged ?? '';
-  const needsReason = said.length === 1 && bareReason.test(said.join());
-  return logged !== undefined && needsReason ? `${said.join()} (${logged})` : said.join('; ');
+  const last = own.slice(-maxOwnLines).map(({ text }) => text.replace(ownPrefix, '').replace(/[.!]$/, ''));
+  const said = last.join('; ').replaceAll(':; ', ': ');
+  if (said === '') return logged ?? '';
+  return logged !== undefined && !said.includes('; ') && bareReason.test(said) ? `${said} (${logged})` : said;
 };

@@ -5,12 +5,13 @@ import type { Parsed } from '../model/parsed.js';
 
 /** A schema from one of the model's parsers; the parser's words become the issue's message. */
 const fromParser = <T>(parse: (text: string) => Parsed<T>) =>
-  z.string().transform((text, context): T => {
-    const result = parse(text);
-    if (result.ok) return result.value;
-    context.addIssue({ code: 'custom', message: result.problem });
-    return z.NEVER;
-  });
+  z.string().transform((text, context) => unwrap(parse(text), context));
+
+const unwrap = <T>(result: Parsed<T>, context: z.core.$RefinementCtx): T => {
+  if (result.ok) return result.value;
+  context.addIssue({ code: 'custom', message: result.problem });
+  return z.NEVER;
+};
 
 /** A name of a store, receiver or client: legal wherever an image name is. */
 export const nameSchema = (what: string) =>
@@ -23,7 +24,24 @@ export const nameSchema = (what: string) =>
 export const durationSchema = fromParser(parseDuration);
 
 /** `64MiB`, `1GB` or a plain number of bytes. */
-export const sizeSchema = z.union([z.int().nonnegative(), fromParser(parseSize)]);
+export const sizeSchema = z
+  .union([z.string(), z.number()], 'expected a size such as 64MiB or 2GB')
+  .transform((value, context) => unwrap(parseSize(String(value)), context));
+
+/** The longest time that a timer of Node takes; it runs a longer one off at once. */
+const maxTimeoutMs = 2 ** 31 - 1;
+
+/** A duration that something waits for: from a second to 24 days. */
+export const timeoutSchema = durationSchema.refine(
+  (ms) => ms >= 1_000 && ms <= maxTimeoutMs,
+  'expected a time from 1s to 24d',
+);
+
+/** A flow-control window: HTTP/2 has no larger ones, and a smaller one than its own would only slow transfers down. */
+export const windowSchema = sizeSchema.refine(
+  (bytes) => bytes >= 65_535 && bytes <= 1024 ** 3,
+  'expected a window from 64KiB to 1GiB',
+);
 
 /** `POOL` or `POOL/NAMESPACE`. */
 export const poolSchema = fromParser(parsePoolSpec);
@@ -34,10 +52,10 @@ export const cephSchema = z.strictObject({
   user: z
     .string()
     .min(1)
-    .regex(/^(?!client\.)[A-Za-z0-9_.-]+$/, "expected a CephX id without the leading 'client.'"),
+    .regex(/^(?!client\.)[A-Za-z0-9_.][A-Za-z0-9_.-]*$/, "expected a CephX id without the leading 'client.'"),
   keyring: z.string().min(1).optional(),
   /** Deadline of quick rbd commands. */
-  command_timeout: durationSchema.default(60_000),
+  command_timeout: timeoutSchema.default(60_000),
 });
 
 export const tlsSchema = z.strictObject({
@@ -49,4 +67,7 @@ export const tlsSchema = z.strictObject({
 export const logLevelSchema = z.enum(['debug', 'info', 'warn', 'error']).default('info');
 
 /** `HOST:PORT`; an IPv6 address stands in brackets. */
-export const addressSchema = z.string().regex(/^(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9.-]+):\d{1,5}$/, 'expected HOST:PORT');
+export const addressSchema = z
+  .string()
+  .regex(/^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):\d{1,5}$/, 'expected HOST:PORT')
+  .refine((address) => Number(address.slice(address.lastIndexOf(':') + 1)) <= 65_535, 'expected a port up to 65535');

@@ -9,7 +9,7 @@ export interface Running {
 
 /**
  * Runs a daemon in the foreground until SIGTERM or SIGINT; a second signal ends it at once.
- * A start that fails prints code, message and hint on stderr and exits with the code's exit status.
+ * A start or stop that fails prints code, message and hint on stderr and exits with the code's exit status.
  */
 export const runDaemon = async (start: () => Promise<{ running: Running; log: Logger }>): Promise<void> => {
   try {
@@ -17,8 +17,10 @@ export const runDaemon = async (start: () => Promise<{ running: Running; log: Lo
     await stopOnSignal(running, log);
   } catch (thrown) {
     const error = toFerryError(thrown);
-    process.stderr.write(`${error.code}: ${error.message}\nhint: ${error.hint}\n`);
-    process.exitCode = error.entry.exit;
+    // Whatever a failed start or stop has left open must not keep the process alive.
+    process.stderr.write(`${error.code}: ${error.message}\nhint: ${error.hint}\n`, () => {
+      process.exit(error.entry.exit);
+    });
   }
 };
 

@@ -303,39 +303,42 @@ describe('a client stream', () => {
     for (const { error } of pair.failures) expect(error.code).toBe('CANCELLED');
   });
 
-  it.each(['cancels', 'dies'])('of a client that %s while much of it is unread: never a defect, never success', async (how) => {
-    const seen = gate<CallContext>();
-    const goOn = gate();
-    const ended = gate();
-    const { push, cut, pair } = await connected(({ clientStream }) => ({
-      push: clientStream(async (messages, context) => {
-        try {
-          for await (const _ of messages) {
-            seen.open(context);
-            await goOn.opened;
+  it.each(['cancels', 'dies'])(
+    'of a client that %s while much of it is unread: never a defect, never success',
+    async (how) => {
+      const seen = gate<CallContext>();
+      const goOn = gate();
+      const ended = gate();
+      const { push, cut, pair } = await connected(({ clientStream }) => ({
+        push: clientStream(async (messages, context) => {
+          try {
+            for await (const _ of messages) {
+              seen.open(context);
+              await goOn.opened;
+            }
+          } finally {
+            ended.open();
           }
-        } finally {
-          ended.open();
-        }
-        return answer;
-      }),
-    }));
-    const call = push();
-    const failed = failureOf(
-      (async () => {
-        for (;;) await call.write(data(MiB));
-      })(),
-    );
-    const { signal } = await seen.opened;
-    await settledFor(200);
-    if (how === 'dies') cut();
-    else call.cancel();
-    await aborted(signal);
-    goOn.open();
-    expect((await failed).code).toBe(how === 'dies' ? 'CONNECTION_LOST' : 'CANCELLED');
-    await ended.opened;
-    for (const { error } of pair.failures) expect(error.code).toBe('CANCELLED');
-  });
+          return answer;
+        }),
+      }));
+      const call = push();
+      const failed = failureOf(
+        (async () => {
+          for (;;) await call.write(data(MiB));
+        })(),
+      );
+      const { signal } = await seen.opened;
+      await settledFor(200);
+      if (how === 'dies') cut();
+      else call.cancel();
+      await aborted(signal);
+      goOn.open();
+      expect((await failed).code).toBe(how === 'dies' ? 'CONNECTION_LOST' : 'CANCELLED');
+      await ended.opened;
+      for (const { error } of pair.failures) expect(error.code).toBe('CANCELLED');
+    },
+  );
 
   it('a client that dies while its write waits for room gets CONNECTION_LOST', async () => {
     const { push, cut } = await connected(({ clientStream }) => ({ push: clientStream(() => never) }));
@@ -544,9 +547,10 @@ describe('a server stream', () => {
     expect(got).toBe(50);
   });
 
-  it('whose source fails at once, or cannot even be made, gives the error', async () => {
+  it('whose source fails at once gives the error', async () => {
     const { pull } = await connected(({ serverStream }) => ({
       pull: serverStream(async function* () {
+        yield* [];
         throw detailed();
       }),
     }));
@@ -578,27 +582,24 @@ describe('a server stream', () => {
     await stream.return();
   });
 
-  it.each([0, 1024 * 1024])(
-    'left early by the client ends on the server (messages of %i bytes)',
-    async (bytes) => {
-      const ended = gate<CallContext>();
-      const { pull, pair } = await connected(({ serverStream }) => ({
-        pull: serverStream(async function* (_, context) {
-          try {
-            for (;;) yield item(bytes);
-          } finally {
-            ended.open(context);
-          }
-        }),
-      }));
-      for await (const _ of pull()) break;
-      const { signal } = await ended.opened;
-      await aborted(signal);
-      await vi.waitFor(() => {
-        expect(pair.failures.map(({ error }) => error.code)).toEqual(['CANCELLED']);
-      });
-    },
-  );
+  it.each([0, 1024 * 1024])('left early by the client ends on the server (messages of %i bytes)', async (bytes) => {
+    const ended = gate<CallContext>();
+    const { pull, pair } = await connected(({ serverStream }) => ({
+      pull: serverStream(async function* (_, context) {
+        try {
+          for (;;) yield item(bytes);
+        } finally {
+          ended.open(context);
+        }
+      }),
+    }));
+    for await (const _ of pull()) break;
+    const { signal } = await ended.opened;
+    await aborted(signal);
+    await vi.waitFor(() => {
+      expect(pair.failures.map(({ error }) => error.code)).toEqual(['CANCELLED']);
+    });
+  });
 
   it('left by a client that dies ends on the server, and is a lost connection for the client', async () => {
     const ended = gate();

@@ -20,7 +20,9 @@ interface ConnectionFailure {
 export const connectionFailure = (details: string, peer: PeerCodes): ConnectionFailure => {
   const unreachable = (what: string): ConnectionFailure => ({ code: peer.unreachable, what });
   if (details.startsWith('Name resolution failed')) return unreachable(details);
-  const attempt = /^No connection established\. Last error: (?:Error(?: \[\w+\])?: )?(.*?)\.? Resolution note:/s.exec(details)?.[1];
+  const attempt = /^No connection established\. Last error: (?:Error(?: \[\w+\])?: )?(.*?)\.? Resolution note:/s.exec(
+    details,
+  )?.[1];
   if (attempt === undefined) return { code: 'CONNECTION_LOST', what: details };
   const what = attempt.trim().replace(dateSuffix, '');
   if (networkWords.test(what) && !dateSuffix.test(attempt)) return unreachable(what);

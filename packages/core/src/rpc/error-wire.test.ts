@@ -82,7 +82,9 @@ describe('an error that crosses the wire', () => {
 
   it('is cut when it is very long, between characters, and stays below 8 KiB of trailers', async () => {
     const units = ['a', 'ü', '本', '🚢', '"', ' '];
-    const sent = units.map((unit) => new FerryError('CEPH_FAILED', unit.repeat(100_000), { hint: unit.repeat(50_000) }));
+    const sent = units.map(
+      (unit) => new FerryError('CEPH_FAILED', unit.repeat(100_000), { hint: unit.repeat(50_000) }),
+    );
     const got = await overTheWire(sent);
     for (const [index, unit] of units.entries()) {
       const { code, message, hint } = got[index] ?? new FerryError('INTERNAL', 'nothing came');
@@ -123,7 +125,7 @@ describe('an error that crosses the wire', () => {
     fc.assert(
       fc.property(fc.constantFrom(...codes), fc.string({ unit: 'binary', maxLength: 300 }), (code, text) => {
         const sent = new FerryError(code, text, { hint: text });
-        const got = errorFromCall(received(errorToStatus(sent) as Required<ReturnType<typeof errorToStatus>>), peer);
+        const got = errorFromCall(received(errorToStatus(sent)), peer);
         expect(got.code).toBe(code);
         expect(got.message).toBe(Buffer.from(text).toString());
         expect(() => encodeURI(errorToStatus(sent).details)).not.toThrow();
@@ -134,7 +136,10 @@ describe('an error that crosses the wire', () => {
 
 describe('an error of another release or program', () => {
   it('with a code that this release does not know keeps its name, message and hint', () => {
-    const error = errorFromCall(withDetail(detailOf({ code: 'QUOTA_EXCEEDED', message: 'too much', hint: 'pay' })), peer);
+    const error = errorFromCall(
+      withDetail(detailOf({ code: 'QUOTA_EXCEEDED', message: 'too much', hint: 'pay' })),
+      peer,
+    );
     expect(error).toMatchObject({ code: 'INTERNAL', message: 'QUOTA_EXCEEDED: too much', hint: 'pay' });
   });
 

@@ -5,7 +5,25 @@ import { PullResponse, PushRequest, TransferServiceService } from '../gen/rbdfer
 import { transferDefinition } from './hot-data.js';
 
 const MiB = 1024 * 1024;
-const sizes = [0, 1, 2, 63, 127, 128, 129, 255, 256, 16_383, 16_384, 16_385, MiB - 1, MiB, MiB + 1, 2_097_151, 2_097_152];
+const sizes = [
+  0,
+  1,
+  2,
+  63,
+  127,
+  128,
+  129,
+  255,
+  256,
+  16_383,
+  16_384,
+  16_385,
+  MiB - 1,
+  MiB,
+  MiB + 1,
+  2_097_151,
+  2_097_152,
+];
 
 /** The two hot messages, with the codec in use and ts-proto's own. */
 const codecs = [
@@ -99,8 +117,10 @@ describe('other messages', () => {
     for (const name of names) {
       const { path, requestStream, responseStream } = TransferServiceService[name];
       expect(transferDefinition[name]).toMatchObject({ path, requestStream, responseStream });
-      if (name !== 'push') expect(transferDefinition[name].requestSerialize).toBe(TransferServiceService[name].requestSerialize);
-      if (name !== 'pull') expect(transferDefinition[name].responseSerialize).toBe(TransferServiceService[name].responseSerialize);
+      if (name !== 'push')
+        expect(transferDefinition[name].requestSerialize).toBe(TransferServiceService[name].requestSerialize);
+      if (name !== 'pull')
+        expect(transferDefinition[name].responseSerialize).toBe(TransferServiceService[name].responseSerialize);
     }
   });
 });
@@ -116,7 +136,9 @@ describe('bytes that are not such a message', () => {
   };
   const same = (bytes: Uint8Array): void => {
     for (const { decode, general } of codecs) {
-      expect(outcome(decode, Buffer.from(bytes))).toEqual(outcome((input) => general.decode(input), Buffer.from(bytes)));
+      expect(outcome(decode, Buffer.from(bytes))).toEqual(
+        outcome((input) => general.decode(input), Buffer.from(bytes)),
+      );
     }
   };
 

@@ -175,7 +175,10 @@ const toolClient = (proto: string, service: string): Client => {
 
 describe('health checks', () => {
   type Health = Client & {
-    check(request: { service: string }, done: (error: { code: number } | null, answer?: { status: string }) => void): void;
+    check(
+      request: { service: string },
+      done: (error: { code: number } | null, answer?: { status: string }) => void,
+    ): void;
   };
   const check = (service: string): Promise<string | number> =>
     new Promise((resolve, reject) => {
@@ -210,7 +213,13 @@ describe('reflection', () => {
       end(): void;
     };
   };
-  const protos = join(dirname(createRequire(import.meta.url).resolve('@grpc/reflection')), '..', 'proto', 'grpc', 'reflection');
+  const protos = join(
+    dirname(createRequire(import.meta.url).resolve('@grpc/reflection')),
+    '..',
+    'proto',
+    'grpc',
+    'reflection',
+  );
   const ask = (version: 'v1' | 'v1alpha', request: object): Promise<Answer> =>
     new Promise((resolve, reject) => {
       const client = toolClient(

@@ -24,7 +24,7 @@ export interface ServicePair {
   /** What the handlers' failure listener was told. */
   readonly failures: { readonly error: FerryError; readonly context: CallContext }[];
   /** A client over a connection of its own, which `cut` breaks like a dying process or a pulled plug. */
-  connect(): Promise<{ readonly client: TransferServiceClient; cut(): void }>;
+  connect(): Promise<{ readonly client: TransferServiceClient; readonly cut: () => void }>;
   /** Ends clients and server. @throws when a call is still open on the server */
   stop(): Promise<void>;
 }
@@ -94,8 +94,8 @@ const after = (ms: number): Promise<'late'> =>
   });
 
 interface Relay {
-  cut(): void;
-  stop(): void;
+  readonly cut: () => void;
+  readonly stop: () => void;
 }
 
 /** Passes bytes from one unix socket to another. */

@@ -1,4 +1,9 @@
-import { connect as connectHttp2, type ClientHttp2Session, type SecureClientSessionOptions, type Settings } from 'node:http2';
+import {
+  connect as connectHttp2,
+  type ClientHttp2Session,
+  type SecureClientSessionOptions,
+  type Settings,
+} from 'node:http2';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

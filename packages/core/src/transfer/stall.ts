@@ -1,5 +1,8 @@
 import { FerryError } from '../errors/ferry-error.js';
 
+/** The longest time a timer of Node takes (24 days); it runs a longer one off at once. */
+const maxTimerMs = 2 ** 31 - 1;
+
 /**
  * Fails with TRANSFER_STALLED when a step takes longer than `ms`. The step itself is not stopped: whoever catches the error
  * ends what it was waiting for.
@@ -9,9 +12,12 @@ import { FerryError } from '../errors/ferry-error.js';
 export const withinStallTime = async <T>(step: Promise<T>, ms: number, what: string): Promise<T> => {
   let timer: NodeJS.Timeout | undefined;
   const stalled = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => {
-      reject(new FerryError('TRANSFER_STALLED', `${what} for ${Math.round(ms / 1000)} s`));
-    }, ms);
+    timer = setTimeout(
+      () => {
+        reject(new FerryError('TRANSFER_STALLED', `${what} for ${Math.round(ms / 1000)} s`));
+      },
+      Math.min(ms, maxTimerMs),
+    );
   });
   try {
     return await Promise.race([step, stalled]);
@@ -42,8 +48,12 @@ export async function* watchStall<T>(
     }
   } finally {
     // A generator that hangs in `next` queues `return` behind it: waiting for that would hang as well.
-    const closed = Promise.resolve(iterator.return?.());
+    const closed = close(iterator);
     if (waiting) closed.catch(() => {});
     else await closed;
   }
 }
+
+const close = async (iterator: AsyncIterator<unknown>): Promise<void> => {
+  await iterator.return?.();
+};

@@ -1,0 +1,163 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { backupOf, chainOf, committed, failed, jobOf, queued, running } from '../../test/fake-agent.js';
+import { chainView } from '../view/chain.js';
+import { jobView } from '../view/job.js';
+import { printJsonArray, toJson } from './json.js';
+
+const parsed = (value: unknown): unknown => JSON.parse(toJson(value));
+
+describe('a job as JSON', () => {
+  const facts = {
+    id: 'k3v9x2m7qa',
+    kind: 'backup',
+    image: 'rbd/vm1',
+    receiver: 'dr',
+    store: 'rbd2',
+    backupId: 'rbd2/vm1.2026-11-24.10:40:39.458883.bkp.image@2026-11-24.22:40:43.707889.snap',
+    backupKind: 'full',
+    createdAt: '2026-11-24T22:40:43.000Z',
+    startedAt: '2026-11-24T22:40:43.500Z',
+    endedAt: null,
+  };
+  const ended = { ...facts, endedAt: '2026-11-24T22:41:45.500Z' };
+
+  it('queued', () => {
+    expect(parsed(jobView(jobOf(queued)))).toEqual({
+      ...facts,
+      backupId: null,
+      backupKind: null,
+      startedAt: null,
+      state: 'queued',
+      waitsFor: null,
+    });
+  });
+
+  it('running', () => {
+    expect(parsed(jobView(jobOf(running(5n))))).toEqual({
+      ...facts,
+      state: 'running',
+      phase: 'transfer',
+      doneBytes: 5,
+      totalBytes: null,
+      rateBytesPerSecond: 104_857_600,
+      etaSeconds: null,
+      cancelling: false,
+      waitsFor: null,
+    });
+  });
+
+  it('committed', () => {
+    expect(parsed(jobView(jobOf(committed('mind the gap'))))).toEqual({
+      ...ended,
+      state: 'committed',
+      streamBytes: 1_073_741_824,
+      warnings: ['mind the gap'],
+    });
+  });
+
+  it('failed', () => {
+    expect(parsed(jobView(jobOf(failed('NO_CHAIN', 'no chain', 'make one'))))).toEqual({
+      ...ended,
+      state: 'failed',
+      error: { code: 'NO_CHAIN', message: 'no chain', hint: 'make one' },
+    });
+  });
+
+  it('is refused in a state this release does not know', () => {
+    expect(() => jobView(jobOf(undefined))).toThrow(/state this release does not know/);
+  });
+});
+
+describe('a chain as JSON', () => {
+  it('of ours', () => {
+    expect(parsed(chainView(chainOf(backupOf())))).toEqual({
+      store: 'rbd2',
+      name: 'vm1.2026-11-24.10:40:39.458883.bkp.image',
+      image: 'rbd/vm1',
+      source: { fsid: 'f5', image: 'rbd/vm1', imageId: '10ab' },
+      active: true,
+      legacy: false,
+      partial: false,
+      backups: [
+        {
+          id: 'rbd2/vm1.2026-11-24.10:40:39.458883.bkp.image@2026-11-24.22:40:43.707889.snap',
+          kind: 'full',
+          snapshotAt: '2026-11-24T22:40:43.707Z',
+          committedAt: '2026-11-24T22:41:43.000Z',
+          sizeBytes: 1_073_741_824,
+          streamBytes: 314_572_800,
+          dataBytes: 314_560_000,
+          streamSha256: 'ab'.repeat(32),
+          baseId: null,
+          client: 'agent1',
+          presentOnSource: true,
+        },
+      ],
+    });
+  });
+
+  it('of the older tool: what it did not write down is null', () => {
+    const backup = backupOf({
+      source: undefined,
+      streamBytes: 0n,
+      dataBytes: 0n,
+      streamSha256: Buffer.alloc(0),
+      committedAtMs: 0n,
+      client: '',
+    });
+    const message = chainOf(backup);
+    const view = chainView({
+      chain: message.chain && { ...message.chain, legacy: true },
+      presentOnSource: [],
+    });
+    expect(view).toMatchObject({ image: 'vm1', source: null, legacy: true });
+    expect(view.backups[0]).toMatchObject({
+      committedAt: null,
+      streamBytes: null,
+      dataBytes: null,
+      streamSha256: null,
+      client: null,
+      presentOnSource: false,
+    });
+  });
+});
+
+it('a size beyond what a JSON number holds is a text', () => {
+  expect(toJson({ small: 2n ** 53n - 1n, large: 2n ** 53n + 1n })).toBe(
+    '{"small":9007199254740991,"large":"9007199254740993"}',
+  );
+});
+
+describe('printJsonArray', () => {
+  let stdout = '';
+  beforeEach(() => {
+    stdout = '';
+    vi.spyOn(process.stdout, 'write').mockImplementation((text) => {
+      stdout += String(text);
+      return true;
+    });
+  });
+  afterEach(() => {
+    vi.restoreAllMocks();
+  });
+
+  it('is JSON for any number of elements, one a line', async () => {
+    for (const values of [[], [1], [{ a: 1 }, { a: 2n }]]) {
+      stdout = '';
+      await printJsonArray(values);
+      expect(JSON.parse(stdout)).toEqual(JSON.parse(toJson(values)));
+      expect(stdout.split('\n').length).toBe(Math.max(1, values.length) + 1);
+    }
+  });
+
+  it('stays open when it breaks off, and empty when it never began', async () => {
+    const breaking = async function* (count: number) {
+      for (let index = 0; index < count; index += 1) yield index;
+      await Promise.reject(new Error('broken'));
+    };
+    await expect(printJsonArray(breaking(0))).rejects.toThrow('broken');
+    expect(stdout).toBe('');
+    await expect(printJsonArray(breaking(2))).rejects.toThrow('broken');
+    expect(stdout).toBe('[0,\n1');
+  });
+});

@@ -1,0 +1,163 @@
+import { describe, expect, it } from 'vitest';
+import type { z } from 'zod';
+import {
+  addressSchema,
+  cephSchema,
+  durationSchema,
+  logLevelSchema,
+  nameSchema,
+  poolSchema,
+  sizeSchema,
+  timeoutSchema,
+  tlsSchema,
+  windowSchema,
+} from './schemas.js';
+
+const takes = (schema: z.ZodType, value: unknown): boolean => schema.safeParse(value).success;
+const words = (schema: z.ZodType, value: unknown): string[] =>
+  schema.safeParse(value).error?.issues.map(({ message }) => message) ?? [];
+
+describe('sizes', () => {
+  it.each<[unknown, number]>([
+    ['64MiB', 64 * 1024 ** 2],
+    ['1.5GiB', 1.5 * 1024 ** 3],
+    ['2GB', 2e9],
+    ['64m', 64 * 1024 ** 2],
+    ['0', 0],
+    [12345, 12345],
+    [0, 0],
+  ])('%j is %i bytes', (text, bytes) => {
+    expect(sizeSchema.parse(text)).toBe(bytes);
+  });
+
+  it.each([
+    '',
+    'x',
+    '5 parsecs',
+    '-1',
+    '1e9',
+    '99999999999TB',
+    '0x10',
+    'MiB',
+    -1,
+    NaN,
+    Infinity,
+    2 ** 60,
+    true,
+    null,
+    {},
+    [],
+  ])('%j is none', (value) => {
+    expect(takes(sizeSchema, value)).toBe(false);
+    expect(words(sizeSchema, value).join()).not.toBe('Invalid input');
+  });
+});
+
+describe('durations', () => {
+  it.each([
+    ['500ms', 500],
+    ['90s', 90_000],
+    ['10m', 600_000],
+    ['36h', 129_600_000],
+    ['7d', 604_800_000],
+    ['2w', 1_209_600_000],
+    ['1.5h', 5_400_000],
+  ])('%j is %i ms', (text, ms) => {
+    expect(durationSchema.parse(text)).toBe(ms);
+  });
+
+  it.each(['', '90', 90, 's', '5 parsecs', '-5s', null])('%j is none', (value) => {
+    expect(takes(durationSchema, value)).toBe(false);
+  });
+});
+
+describe('timeouts', () => {
+  it('are what a timer of Node takes: it runs one of more than 24 days off at once', () => {
+    expect(timeoutSchema.parse('1s')).toBe(1_000);
+    expect(timeoutSchema.parse('24d')).toBe(24 * 86_400_000);
+    for (const text of ['0s', '999ms', '25d', '4w', '52w'])
+      expect(words(timeoutSchema, text)).toEqual(['expected a time from 1s to 24d']);
+  });
+});
+
+describe('windows', () => {
+  it('are what HTTP/2 takes', () => {
+    expect(windowSchema.parse('64KiB')).toBe(65_536);
+    expect(windowSchema.parse('1GiB')).toBe(1024 ** 3);
+    for (const text of [0, 1, '32KiB', '2GiB', '1TiB']) expect(takes(windowSchema, text)).toBe(false);
+  });
+});
+
+describe('addresses', () => {
+  it.each([
+    'localhost:7443',
+    '0.0.0.0:0',
+    '[::]:7443',
+    '[::1]:65535',
+    '[::ffff:10.0.0.1]:1',
+    'backup-1.example.com:7443',
+    'my_host:1',
+  ])('%s is one', (address) => {
+    expect(takes(addressSchema, address)).toBe(true);
+  });
+
+  it.each([
+    '',
+    'localhost',
+    'localhost:',
+    ':7443',
+    '::1:7443',
+    'a b:1',
+    'host:65536',
+    'host:99999',
+    'host:123456',
+    'host:-1',
+    'http://host:1',
+    'host:1/x',
+    'unix:/x',
+    'höst:1',
+    7443,
+  ])('%j is none', (address) => {
+    expect(takes(addressSchema, address)).toBe(false);
+  });
+});
+
+describe('names and pools', () => {
+  it('are legal wherever an image name is', () => {
+    expect(nameSchema('store').parse('rbd2')).toBe('rbd2');
+    for (const name of ['', '-x', 'a/b', 'a@b', 'a b', 'ä', 'x'.repeat(201), '..', 'a\n'])
+      expect(words(nameSchema('store'), name).join(), JSON.stringify(name)).toContain('store name');
+  });
+
+  it('of pools may have a namespace', () => {
+    expect(poolSchema.parse('rbd')).toEqual({ pool: 'rbd', namespace: '' });
+    expect(poolSchema.parse('rbd/ns')).toEqual({ pool: 'rbd', namespace: 'ns' });
+    for (const text of ['', '/', 'rbd/', '/ns', 'a/b/c', '-a', 'a/-b', 'a@b'])
+      expect(takes(poolSchema, text)).toBe(false);
+  });
+});
+
+describe('the way to a cluster', () => {
+  it('has defaults', () => {
+    expect(cephSchema.parse({ user: 'agent' })).toEqual({
+      conf: '/etc/ceph/ceph.conf',
+      user: 'agent',
+      command_timeout: 60_000,
+    });
+  });
+
+  it('names the user without "client."', () => {
+    expect(words(cephSchema, { user: 'client.agent' })).toEqual(["expected a CephX id without the leading 'client.'"]);
+    for (const user of ['', 'a b', '--conf', 'a/b', 'a\n']) expect(takes(cephSchema, { user })).toBe(false);
+  });
+
+  it('knows no other keys', () => {
+    expect(takes(cephSchema, { user: 'a', pool: 'x' })).toBe(false);
+    expect(takes(tlsSchema, { ca: 'a', cert: 'b', key: 'c', passphrase: 'd' })).toBe(false);
+  });
+});
+
+it('a log level has a default', () => {
+  expect(logLevelSchema.parse(undefined)).toBe('info');
+  expect(takes(logLevelSchema, 'loud')).toBe(false);
+});
