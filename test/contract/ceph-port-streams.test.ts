@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { CephPort, DiffRange } from '@rbdferry/core/ceph/port.js';
 import { createRbdCli } from '@rbdferry/core/ceph/rbd-cli.js';
 import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
+import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { randomBytes, sha256OfExport, startCluster, writeAt, type Cluster } from '../ceph/cluster.js';
 
@@ -51,8 +52,8 @@ const timed = async (work: () => Promise<unknown>): Promise<number> => {
 };
 
 /** A lock or watcher of a dead client would make this take 30 s. */
-const expectFree = async (image: typeof source): Promise<void> => {
-  expect(await timed(() => ceph.createSnapshot(image, `free-${Math.random()}`))).toBeLessThan(2_000);
+const expectFree = async (image: typeof source, snap = `free-${Math.random()}`): Promise<void> => {
+  expect(await timed(() => ceph.createSnapshot(image, snap))).toBeLessThan(2_000);
   expect(await ceph.watchers(image)).toEqual([]);
 };
 
@@ -68,7 +69,9 @@ describe('a diff', () => {
     }
     expect((await ceph.snapshots(target)).map(({ name }) => name)).toEqual(['s1', 's2']);
     for (const snap of ['s1', 's2']) {
-      expect(await sha256OfExport(cluster, `rbd/target@${snap}`)).toBe(await sha256OfExport(cluster, `rbd/source@${snap}`));
+      expect(await sha256OfExport(cluster, `rbd/target@${snap}`)).toBe(
+        await sha256OfExport(cluster, `rbd/source@${snap}`),
+      );
     }
     await expectFree(target);
   });
@@ -144,7 +147,10 @@ describe.each([
     const image = await target();
     const sink = ceph.importDiff(image);
     await sink.write((await read(full)).subarray(0, -1));
-    await expect(sink.finish()).rejects.toMatchObject({ code: 'CEPH_FAILED', message: expect.stringContaining('(74)') });
+    await expect(sink.finish()).rejects.toMatchObject({
+      code: 'CEPH_FAILED',
+      message: expect.stringContaining('(74)'),
+    });
     expect(await ceph.snapshots(image)).toEqual([]);
     await expectFree(image);
   });
@@ -187,7 +193,10 @@ describe('an import that fails', () => {
 
   it('says why, in the middle of the writing as well', async () => {
     const image = await newImage('refuses');
-    expect(await failure(spare, image)).toMatchObject({ code: 'CEPH_FAILED', message: expect.stringContaining('diff banner') });
+    expect(await failure(spare, image)).toMatchObject({
+      code: 'CEPH_FAILED',
+      message: expect.stringContaining('diff banner'),
+    });
     expect(await failure(await read(increment), image)).toEqual(failsWith('SNAPSHOT_NOT_FOUND'));
     expect(await failure(await read(full), source)).toEqual(failsWith('SNAPSHOT_EXISTS'));
     expect(await failure(await read(full), { ...source, image: 'nobody' })).toEqual(failsWith('IMAGE_NOT_FOUND'));
@@ -205,7 +214,10 @@ describe('an import that fails', () => {
 
 /** Our own children that run this verb. */
 const childPids = async (verb: string): Promise<number[]> => {
-  const pids = (await readFile(`/proc/${process.pid}/task/${process.pid}/children`, 'utf8')).trim().split(' ').map(Number);
+  const pids = (await readFile(`/proc/${process.pid}/task/${process.pid}/children`, 'utf8'))
+    .trim()
+    .split(' ')
+    .map(Number);
   const argv = await Promise.all(pids.map((pid) => readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')));
   return pids.filter((_, index) => argv[index]?.split('\0').includes(verb));
 };
@@ -229,4 +241,26 @@ describe('a child that is killed', () => {
     await expect(more).rejects.toMatchObject({ code: 'CEPH_FAILED', message: expect.stringContaining('SIGKILL') });
     await sink.abort();
   });
+});
+
+it('leaves a free image and no snapshot when the process that imports is killed', async () => {
+  const image = await newImage('orphan');
+  const options = { conf: cluster.confPath, user: 'receiver', keyring: cluster.users.receiver.keyringPath };
+  const program = `
+    import { createRbdCli } from '@rbdferry/core/ceph/rbd-cli.js';
+    const sink = createRbdCli(${JSON.stringify(options)}).importDiff(${JSON.stringify(image)});
+    for await (const chunk of process.stdin) await sink.write(chunk);
+    console.log('written');
+    setInterval(() => {}, 1000);`;
+  const importer = execa(process.execPath, ['--input-type=module', '--eval', program], {
+    reject: false,
+    input: (await read(full)).subarray(0, -1),
+    cwd: import.meta.dirname,
+  });
+  for await (const line of importer) if (line === 'written') break;
+  expect(await ceph.watchers(image)).toHaveLength(1);
+  importer.kill('SIGKILL');
+  await importer;
+  await expectFree(image, 'orphan');
+  expect((await ceph.snapshots(image)).map(({ name }) => name)).toEqual(['orphan']);
 });

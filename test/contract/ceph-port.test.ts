@@ -50,7 +50,18 @@ const failsWith = (code: string) => expect.objectContaining({ code });
 
 /** Runs while another client has the image open, as a virtual machine would. */
 const whileInUse = async (name: string, use: () => Promise<void>): Promise<void> => {
-  const args = ['bench', '--io-type', 'write', '--io-size', '4096', '--io-threads', '1', '--io-total', '1T', spec(name)];
+  const args = [
+    'bench',
+    '--io-type',
+    'write',
+    '--io-size',
+    '4096',
+    '--io-threads',
+    '1',
+    '--io-total',
+    '1T',
+    spec(name),
+  ];
   const client = execa('rbd', [...cluster.connectArgs('agent'), ...args], { reject: false, stdio: 'ignore' });
   try {
     for (let tries = 0; tries < 100 && (await ceph.watchers(image(name))).length === 0; tries += 1) await sleep(50);
@@ -153,6 +164,22 @@ describe('images', () => {
     await expect(ceph.remove(nowhere)).rejects.toEqual(failsWith('POOL_NOT_FOUND'));
   });
 
+  it('are removed in the end when a removal was interrupted', async () => {
+    const huge = await newImage({ sizeBytes: 2n ** 44n, features: ['layering'] });
+    const controller = new AbortController();
+    const removal = ceph.remove(huge, controller);
+    setTimeout(() => controller.abort(), 1_000);
+    await expect(removal).rejects.toEqual(failsWith('CANCELLED'));
+    await expect(ceph.info(huge)).rejects.toEqual(failsWith('IMAGE_NOT_FOUND'));
+    expect(await ceph.list(where)).toContain(huge.image);
+    // One such image does not hide the others.
+    const names = (await ceph.listWithSnapshots(where)).map(({ name }) => name);
+    expect(names.length).toBeGreaterThan(3);
+    expect(names).not.toContain(huge.image);
+    // rbd goes on where it was, once the watch of its dead predecessor has run out.
+    await expect(ceph.remove(huge)).rejects.toEqual(failsWith('IMAGE_IN_USE'));
+  });
+
   it('go to the trash until a moment, and come back', async () => {
     const unwanted = await newImage();
     await ceph.createSnapshot(unwanted, 's');
@@ -178,17 +205,22 @@ describe('images', () => {
       [nowhere, 'POOL_NOT_FOUND'],
       [noNamespace, 'NAMESPACE_NOT_FOUND'],
     ] as const) {
-      for (const ask of [ceph.info, ceph.snapshots, ceph.metadata, ceph.watchers]) {
-        await expect(ask.call(ceph, place)).rejects.toEqual(failsWith(code));
-      }
+      await expect(ceph.info(place)).rejects.toEqual(failsWith(code));
+      await expect(ceph.snapshots(place)).rejects.toEqual(failsWith(code));
+      await expect(ceph.metadata(place)).rejects.toEqual(failsWith(code));
+      await expect(ceph.watchers(place)).rejects.toEqual(failsWith(code));
       await expect(ceph.createSnapshot(place, 's')).rejects.toEqual(failsWith(code));
       await expect(ceph.rollback(place, 's')).rejects.toEqual(failsWith(code));
       await expect(ceph.setMetadata(place, 'k', 'v')).rejects.toEqual(failsWith(code));
       await expect(ceph.diffExtents(place, { snap: 's', fromSnap: null })).rejects.toEqual(failsWith(code));
     }
-    for (const ask of [ceph.list, ceph.listWithSnapshots, ceph.trash]) {
-      await expect(ask.call(ceph, nowhere)).rejects.toEqual(failsWith('POOL_NOT_FOUND'));
-      await expect(ask.call(ceph, noNamespace)).rejects.toEqual(failsWith('NAMESPACE_NOT_FOUND'));
+    for (const [place, code] of [
+      [nowhere, 'POOL_NOT_FOUND'],
+      [noNamespace, 'NAMESPACE_NOT_FOUND'],
+    ] as const) {
+      await expect(ceph.list(place)).rejects.toEqual(failsWith(code));
+      await expect(ceph.listWithSnapshots(place)).rejects.toEqual(failsWith(code));
+      await expect(ceph.trash(place)).rejects.toEqual(failsWith(code));
     }
     await expect(ceph.list({ pool: 'secret', namespace: '' })).rejects.toEqual(failsWith('CEPH_PERMISSION'));
   });
@@ -206,7 +238,9 @@ describe('snapshots', () => {
       { id: expect.any(Number), name: 'small', sizeBytes: BigInt(64 * MiB), protected: false },
       { id: expect.any(Number), name: 'a-large', sizeBytes: BigInt(96 * MiB), protected: false },
     ]);
-    expect((await ceph.listWithSnapshots(where)).find(({ name }) => name === grown.image)?.snapshots).toEqual(snapshots);
+    expect((await ceph.listWithSnapshots(where)).find(({ name }) => name === grown.image)?.snapshots).toEqual(
+      snapshots,
+    );
   });
 
   it('are removed unless they are protected', async () => {

@@ -1,165 +1,189 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { execa } from 'execa';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import type { Job } from '@rbdferry/core/gen/rbdferry/v1/control.js';
 import { applyWrites, randomBytes, sha256OfExport } from '../ceph/cluster.js';
+import { Control, errorCodeOf, hasEnded, phaseOf, stateOf } from '../harness/control.js';
 import { imageNames, snapNames } from '../harness/look.js';
 import { startPair, type Pair } from '../harness/pair.js';
 
 /** Daemons that really die, in each phase, and what is found afterwards on both clusters. */
 const MiB = 1024 * 1024;
 const image = 'rbd/vm';
+const data = randomBytes('noise', 48 * MiB);
 let pair: Pair;
-let full: string;
+let control: Control;
+/** Ids of the backups that must be there, oldest first. */
+const known: string[] = [];
+
+const snapOf = (id: string): string => id.slice(id.indexOf('@') + 1);
+const chainOf = (id: string): string => id.slice(id.indexOf('/') + 1, id.indexOf('@'));
 
 beforeAll(async () => {
   pair = await startPair({ name: 'crash', agentExtra: 'stall_timeout: 20s\n', receiverExtra: 'stall_timeout: 20s\n' });
-  await pair.source.rbd(['create', '--size', '256M', image]);
+  await pair.source.rbd(['create', '--size', '64M', image]);
   await applyWrites(pair.source, image, [{ offset: 0, data: randomBytes('base', 2 * MiB) }]);
-  full = await pair.ok('backup', image);
+  known.push(await pair.ok('backup', image));
 });
 
 afterAll(async () => {
   await pair?.stop();
 });
 
-const snapOf = (id: string): string => id.slice(id.indexOf('@') + 1);
-const chainOf = (id: string): string => id.slice(id.indexOf('/') + 1, id.indexOf('@'));
+beforeEach(() => {
+  control = new Control(pair.socket);
+});
 
-interface JobJson {
-  id: string;
-  image: string;
-  backupId: string | null;
-  state: string;
-  phase?: string;
-  error?: { code: string };
-}
+afterEach(() => {
+  control.close();
+});
 
-const jobs = async (): Promise<JobJson[]> => JSON.parse(await pair.ok('jobs', '--json')) as JobJson[];
-
-const jobWhere = async (is: (job: JobJson) => boolean, what: string): Promise<JobJson> => {
-  for (let tries = 0; tries < 600; tries += 1) {
-    const found = (await jobs()).find(is);
-    if (found !== undefined) return found;
-    await sleep(50);
-  }
-  throw new Error(`no job ${what}: ${JSON.stringify(await jobs())}`);
+let writes = 0;
+/** Makes the next increment last a moment. */
+const writeMuch = async (): Promise<void> => {
+  writes += 1;
+  await applyWrites(pair.source, image, [{ offset: 4 * MiB + writes * 4096, data: data.subarray(writes * 4096) }]);
 };
 
-/** Both clusters hold what they held, and the next backup is right. */
-const expectClean = async (backups: string[]): Promise<void> => {
-  expect(await snapNames(pair.source, image)).toHaveLength(1);
-  expect((await snapNames(pair.backup, `rbd2/${chainOf(full)}`)).toSorted()).toEqual(backups.map(snapOf).toSorted());
+/** Starts the agent again and waits until it says how the job ended. */
+const endAfterRestart = async (jobId: string): Promise<Job> => {
+  control.close();
+  await pair.startAgent();
+  control = new Control(pair.socket);
+  return control.until(jobId, hasEnded);
+};
+
+/** Both clusters hold what they held, every backup is what it was, and the next one works at once and is right. */
+const expectClean = async (): Promise<void> => {
+  const [full = ''] = known;
+  expect(await snapNames(pair.source, image)).toEqual([snapOf(known.at(-1) ?? '')]);
   expect(await imageNames(pair.backup, 'rbd2')).toEqual([chainOf(full)]);
+  expect((await snapNames(pair.backup, `rbd2/${chainOf(full)}`)).toSorted()).toEqual(known.map(snapOf).toSorted());
   expect(await imageNames(pair.source, 'rbd')).toEqual(['vm']);
-  await applyWrites(pair.source, image, [{ offset: 7 * MiB, data: randomBytes(`next ${backups.length}`, 10_000) }]);
+  await applyWrites(pair.source, image, [{ offset: MiB, data: randomBytes(`next ${known.length}`, 10_000) }]);
   const started = performance.now();
   const next = await pair.ok('backup', image, '--mode', 'incr');
   // No lock of a dead client in the way: that would take 30 s.
   expect(performance.now() - started).toBeLessThan(20_000);
-  expect(await sha256OfExport(pair.backup, next)).toBe(await sha256OfExport(pair.source, `${image}@${snapOf(next)}`));
   known.push(next);
+  expect(await sha256OfExport(pair.backup, next)).toBe(await sha256OfExport(pair.source, `${image}@${snapOf(next)}`));
 };
 
-const known: string[] = [];
-beforeEach(() => {
-  if (known.length === 0) known.push(full);
-});
-
-/** Makes the next backup last, and starts it without waiting for its end. */
-const startLongBackup = async (seed: string): Promise<void> => {
-  await applyWrites(pair.source, image, [{ offset: 10 * MiB, data: randomBytes(seed, 200 * MiB) }]);
-  void pair.cli('backup', image).catch(() => {});
+/** A job that ended well after all counts among the backups. */
+const note = (job: Job): void => {
+  if (stateOf(job) === 'committed') known.push(job.backupId);
 };
 
 describe('kill -9 of the agent', () => {
-  it.each(['plan', 'snapshot', 'open', 'transfer', 'commit', 'clean-up'])(
-    'in phase %s or just after it',
-    async (phase) => {
-      await startLongBackup(`agent ${phase}`);
-      const order = ['plan', 'snapshot', 'open', 'transfer', 'commit', 'clean-up'];
-      const seen = await jobWhere((job) => {
-        const { kind, phase: at } = job.state;
-        return kind === 'committed' ? false : kind === 'running' && order.indexOf(at ?? '') >= order.indexOf(phase);
-      }, `in ${phase}`).catch(() => null);
-      await pair.agent.kill();
-      await pair.startAgent();
-      if (seen === null) return;
-      const ended = await jobWhere((job) => job.id === seen.id && !['queued', 'running'].includes(job.state), 'ended');
-      if (ended.state === 'committed') known.push(ended.backupId ?? '');
-      else expect(ended.error?.code).toBe('JOB_INTERRUPTED');
-      await expectClean(known);
-    },
-  );
+  it.each(['plan', 'snapshot', 'open', 'transfer', 'commit', 'clean-up'])('in phase %s', async (phase) => {
+    await writeMuch();
+    const job = await control.startBackup(image);
+    const seen = await control.until(job.id, (each) => phaseOf(each) === phase);
+    expect(phaseOf(seen)).toBe(phase);
+    await pair.agent.kill();
+    const ended = await endAfterRestart(job.id);
+    expect(['committed', 'failed']).toContain(stateOf(ended));
+    if (stateOf(ended) === 'failed') expect(errorCodeOf(ended)).toBe('JOB_INTERRUPTED');
+    if (phase === 'clean-up') expect(stateOf(ended)).toBe('committed');
+    if (['plan', 'snapshot', 'open'].includes(phase)) expect(stateOf(ended)).toBe('failed');
+    note(ended);
+    await expectClean();
+  });
+});
+
+describe('SIGTERM of the agent', () => {
+  it('in mid-transfer cleans up before it goes', async () => {
+    await writeMuch();
+    const job = await control.startBackup(image);
+    await control.until(job.id, (each) => phaseOf(each) === 'transfer');
+    expect(await pair.agent.stop()).toBe(0);
+    expect(await snapNames(pair.source, image)).toEqual([snapOf(known.at(-1) ?? '')]);
+    const ended = await endAfterRestart(job.id);
+    expect(errorCodeOf(ended)).toBe('JOB_INTERRUPTED');
+    await expectClean();
+  });
 });
 
 describe('kill -9 of the receiver', () => {
   it('in mid-transfer: the job fails, nothing is left, the next one works', async () => {
-    await startLongBackup('receiver');
-    const job = await jobWhere(({ state, phase }) => state === 'running' && phase === 'transfer', 'in transfer');
+    await writeMuch();
+    const job = await control.startBackup(image);
+    await control.until(job.id, (each) => phaseOf(each) === 'transfer');
     await pair.receiver.kill();
-    await sleep(500);
     await pair.startReceiver();
-    const ended = await jobWhere((each) => each.id === job.id && !['queued', 'running'].includes(each.state), 'ended');
-    expect(ended.state).toBe('failed');
-    expect(['CONNECTION_LOST', 'RECEIVER_UNREACHABLE']).toContain(ended.error?.code);
+    const ended = await control.until(job.id, hasEnded);
+    expect(['CONNECTION_LOST', 'RECEIVER_UNREACHABLE']).toContain(errorCodeOf(ended));
     // The agent could not ask the receiver at first; its caretaker does within half a minute.
-    for (let tries = 0; tries < 90 && (await snapNames(pair.source, image)).length > 1; tries += 1) await sleep(500);
-    await expectClean(known);
+    for (let tries = 0; tries < 80 && (await snapNames(pair.source, image)).length > 1; tries += 1) await sleep(500);
+    await pair.receiver.waitFor('store checked');
+    await expectClean();
   });
 });
+
+/** Processes of an rbd command on a cluster; waits until there is one. */
+const pidsOf = async (command: string, dir: string): Promise<number[]> => {
+  for (let tries = 0; tries < 400; tries += 1) {
+    const { stdout } = await execa('pgrep', ['-a', '-f', `^rbd .*${dir}/`], { reject: false });
+    const found = stdout.split('\n').filter((line) => line.includes(` ${command} `));
+    if (found.length > 0) return found.map((line) => Number(line.split(' ')[0]));
+    await sleep(10);
+  }
+  throw new Error(`no ${command} in ${dir}`);
+};
 
 describe('kill -9 of rbd itself', () => {
   it.each([
     ['export-diff', 'source'],
     ['import-diff', 'backup'],
   ] as const)('%s', async (command, side) => {
-    const { execa } = await import('execa');
-    await startLongBackup(`rbd ${command}`);
-    const job = await jobWhere(({ state, phase }) => state === 'running' && phase === 'transfer', 'in transfer');
-    const conf = side === 'source' ? pair.source.confPath : pair.backup.confPath;
-    const { stdout } = await execa('pgrep', ['-f', `${command}.*${conf}|${conf}.*${command}`]);
-    for (const pid of stdout.split('\n')) process.kill(Number(pid), 'SIGKILL');
-    const ended = await jobWhere((each) => each.id === job.id && !['queued', 'running'].includes(each.state), 'ended');
-    expect(ended.state).toBe('failed');
-    if (side === 'backup') await sleep(30_000);
-    await expectClean(known);
+    await writeMuch();
+    const job = await control.startBackup(image);
+    await control.until(job.id, (each) => phaseOf(each) === 'transfer');
+    for (const pid of await pidsOf(command, pair[side].dir)) process.kill(pid, 'SIGKILL');
+    const ended = await control.until(job.id, hasEnded);
+    expect(stateOf(ended)).toBe('failed');
+    await expectClean();
   });
 });
 
 describe('cancel', () => {
-  it('in mid-transfer leaves nothing, and the next backup works at once', async () => {
-    await startLongBackup('cancel');
-    const job = await jobWhere(({ state, phase }) => state === 'running' && phase === 'transfer', 'in transfer');
-    await pair.cli('cancel', job.id);
-    const ended = await jobWhere((each) => each.id === job.id, 'there');
-    expect(ended.state).toBe('cancelled');
-    await expectClean(known);
+  it.each(['plan', 'snapshot', 'open', 'transfer', 'commit'])('in phase %s leaves nothing', async (phase) => {
+    await writeMuch();
+    const job = await control.startBackup(image);
+    await control.until(job.id, (each) => phaseOf(each) === phase);
+    const ended = await control.cancel(job.id);
+    // Once the commit was under way it may be too late, and then the job says so.
+    if (phase !== 'commit') expect(stateOf(ended)).toBe('cancelled');
+    note(ended);
+    await expectClean();
   });
 });
 
 describe('a restore', () => {
-  it.each(['transfer', 'verify'])('whose agent is killed in phase %s leaves no image behind', async (phase) => {
-    const last = known.at(-1) ?? full;
-    void pair.cli('restore', last, '--to', 'rbd/back').catch(() => {});
-    const order = ['plan', 'transfer', 'verify', 'swap'];
-    const job = await jobWhere(
-      (each) =>
-        each.backupId === last && each.state === 'running' && order.indexOf(each.phase ?? '') >= order.indexOf(phase),
-      `in ${phase}`,
-    );
+  it.each(['transfer', 'verify', 'swap'])('whose agent is killed in phase %s is whole or not there', async (phase) => {
+    const last = known.at(-1) ?? '';
+    const job = await control.startRestore(last, 'rbd/back');
+    const seen = await control.until(job.id, (each) => phaseOf(each) === phase);
+    expect(phaseOf(seen)).toBe(phase);
     await pair.agent.kill();
-    await pair.startAgent();
-    const ended = await jobWhere((each) => each.id === job.id && !['queued', 'running'].includes(each.state), 'ended');
-    if (ended.state === 'committed') {
+    const ended = await endAfterRestart(job.id);
+    if (stateOf(ended) === 'committed') {
       expect(await sha256OfExport(pair.source, 'rbd/back')).toBe(await sha256OfExport(pair.backup, last));
       await pair.source.rbd(['snap', 'purge', 'rbd/back']);
       await pair.source.rbd(['rm', 'rbd/back']);
-    }
+    } else expect(errorCodeOf(ended)).toBe('JOB_INTERRUPTED');
+    expect(await imageNames(pair.source, 'rbd')).toEqual(['vm']);
+  });
+
+  it('that is cancelled leaves no image', async () => {
+    const job = await control.startRestore(known.at(-1) ?? '', 'rbd/back');
+    await control.until(job.id, (each) => phaseOf(each) === 'transfer');
+    expect(stateOf(await control.cancel(job.id))).toBe('cancelled');
     expect(await imageNames(pair.source, 'rbd')).toEqual(['vm']);
   });
 
   it('with --replace is refused while the image is open, and the image stays as it was', async () => {
-    const { execa } = await import('execa');
-    const watcher = execa('rbd', [...pair.source.connectArgs('admin'), 'watch', image], {
+    const watcher = execa('rbd', ['watch', image, ...pair.source.connectArgs('admin')], {
       reject: false,
       buffer: false,
     });
@@ -169,7 +193,7 @@ describe('a restore', () => {
         if (stdout.includes('watcher=')) break;
         await sleep(100);
       }
-      const refused = await pair.cli('restore', full, '--replace');
+      const refused = await pair.cli('restore', known[0] ?? '', '--replace');
       expect(refused.stderr).toContain('IMAGE_IN_USE');
       expect(refused.exitCode).toBe(35);
     } finally {

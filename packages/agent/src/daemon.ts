@@ -4,7 +4,7 @@ import { toFerryError } from '@rbdferry/core/errors/ferry-error.js';
 import type { Running } from '@rbdferry/core/lifecycle/daemon.js';
 import { createLogger, type Logger } from '@rbdferry/core/log/logger.js';
 import { createServer } from '@rbdferry/core/rpc/server.js';
-import { agentConfigSchema, type AgentConfig } from './config.js';
+import { agentConfigSchema } from './config.js';
 import { JobRunner } from './jobs/job-runner.js';
 import { JobStore } from './jobs/job-store.js';
 import { LooseEnds } from './jobs/loose-ends.js';
@@ -14,8 +14,9 @@ import { controlDefinition, createControlService, receiverConfig } from './servi
 
 /** How long calls may go on after SIGTERM once the jobs have ended. */
 const stopGraceMs = 3_000;
-/** How often unsettled leftovers are looked at again, and old jobs forgotten. */
-const settleEveryMs = 30_000;
+/** How soon and how seldom unsettled leftovers are looked at again. */
+const settleSoonestMs = 1_000;
+const settleSeldomMs = 30_000;
 
 /** Starts the agent from its configuration file. @throws CONFIG_MISSING, CONFIG_INVALID */
 export const startAgent = async (configPath: string): Promise<{ running: Running; log: Logger }> => {
@@ -38,7 +39,18 @@ export const startAgent = async (configPath: string): Promise<{ running: Running
       }
     },
   });
-  const runner = new JobRunner({ store, looseEnds, ceph, config, log, connect });
+  const runner: JobRunner = new JobRunner({
+    store,
+    looseEnds,
+    ceph,
+    config,
+    log,
+    connect,
+    onBroken: () => {
+      caretaker.poke();
+    },
+  });
+  const caretaker = new Caretaker({ store, looseEnds, runner, ceph, connect, log }, config.keep_jobs);
   const server = createServer({ proto: 'rbdferry/v1/control.proto', service: 'rbdferry.v1.ControlService' });
   server.grpc.addService(
     controlDefinition,
@@ -60,7 +72,7 @@ export const startAgent = async (configPath: string): Promise<{ running: Running
       .filter((job) => job.state.kind === 'queued')
       .toReversed(),
   );
-  const caretaker = startCaretaker({ store, looseEnds, runner, ceph, connect, log }, config);
+  caretaker.start();
   return {
     log,
     running: {
@@ -73,29 +85,55 @@ export const startAgent = async (configPath: string): Promise<{ running: Running
   };
 };
 
-/** Settles leftovers now and then again and again. */
-const startCaretaker = (
-  options: Parameters<typeof settleLeftovers>[0],
-  config: AgentConfig,
-): { stop(): Promise<void> } => {
-  const ending = new AbortController();
-  const round = async () => {
-    try {
-      await settleLeftovers(options, ending.signal);
-      options.store.forget(Date.now() - config.keep_jobs);
-    } catch (thrown) {
-      options.log.error({ error: toFerryError(thrown).message }, 'the caretaker failed');
-    }
-  };
-  let current = round();
-  const timer = setInterval(() => {
-    current = current.then(round);
-  }, settleEveryMs);
-  return {
-    async stop() {
-      clearInterval(timer);
-      ending.abort();
-      await current;
-    },
-  };
-};
+/** Settles leftovers: soon after something broke, and then less and less often. */
+class Caretaker {
+  readonly #options: Parameters<typeof settleLeftovers>[0];
+  readonly #keepJobsMs: number;
+  readonly #ending = new AbortController();
+  #round: Promise<void> = Promise.resolve();
+  #timer: NodeJS.Timeout | undefined;
+  #delayMs = settleSoonestMs;
+
+  constructor(options: Parameters<typeof settleLeftovers>[0], keepJobsMs: number) {
+    this.#options = options;
+    this.#keepJobsMs = keepJobsMs;
+  }
+
+  /** Looks at once. */
+  start(): void {
+    this.#look();
+  }
+
+  /** Something may be left: look soon. */
+  poke(): void {
+    this.#delayMs = settleSoonestMs;
+    this.#again();
+  }
+
+  async stop(): Promise<void> {
+    clearTimeout(this.#timer);
+    this.#ending.abort();
+    await this.#round;
+  }
+
+  #again(): void {
+    clearTimeout(this.#timer);
+    if (this.#ending.signal.aborted) return;
+    this.#timer = setTimeout(() => {
+      this.#look();
+    }, this.#delayMs);
+  }
+
+  #look(): void {
+    this.#round = this.#round.then(async () => {
+      try {
+        const { left } = await settleLeftovers(this.#options, this.#ending.signal);
+        this.#options.store.forget(Date.now() - this.#keepJobsMs);
+        this.#delayMs = left ? Math.min(this.#delayMs * 2, settleSeldomMs) : settleSeldomMs;
+      } catch (thrown) {
+        this.#options.log.error({ error: toFerryError(thrown).message }, 'the caretaker failed');
+      }
+      this.#again();
+    });
+  }
+}

@@ -23,6 +23,8 @@ export interface JobRunnerOptions {
   readonly config: AgentConfig;
   readonly log: Logger;
   readonly connect: (receiver: string, options: { signal: AbortSignal }) => Promise<ReceiverClient>;
+  /** Told when a job has failed or was cancelled: it may have left something to settle. */
+  readonly onBroken: () => void;
 }
 
 const watchIntervalMs = 500;
@@ -163,6 +165,7 @@ export class JobRunner {
       for (const each of held) each();
       this.#running.delete(live);
       this.#live.delete(live.job.id);
+      if (live.job.state.kind !== 'committed') this.#options.onBroken();
       this.#pump();
     });
     this.#running.set(live, run);

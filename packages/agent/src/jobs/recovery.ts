@@ -28,13 +28,15 @@ const manyJobs = 100_000;
 /**
  * Settles what earlier jobs left: loose ends on the source cluster, and jobs that an earlier life of the agent was running.
  * Called at start-up and then again and again, for the sake of receivers and clusters that were not there the last time.
+ *
+ * @returns whether something could not be settled yet
  */
-export const settleLeftovers = async (options: RecoveryOptions, signal: AbortSignal): Promise<void> => {
+export const settleLeftovers = async (options: RecoveryOptions, signal: AbortSignal): Promise<{ left: boolean }> => {
   const { store, looseEnds, runner, log } = options;
   const settledJobs = new Map<string, Settled>();
   const open = new Set<string>();
   for (const { jobId, end, handle } of looseEnds.kept()) {
-    if (signal.aborted) return;
+    if (signal.aborted) break;
     if (runner.owns(jobId)) continue;
     try {
       const settled = await handle.settle();
@@ -50,7 +52,7 @@ export const settleLeftovers = async (options: RecoveryOptions, signal: AbortSig
     }
   }
   for (const job of store.list({ activeOnly: true, limit: manyJobs })) {
-    if (signal.aborted) return;
+    if (signal.aborted) break;
     if (job.state.kind !== 'running' || runner.owns(job.id) || open.has(job.id)) continue;
     try {
       await endOrphan(job, settledJobs.get(job.id), options, signal);
@@ -59,8 +61,10 @@ export const settleLeftovers = async (options: RecoveryOptions, signal: AbortSig
         { job: job.id, error: toFerryError(thrown).message },
         'could not find out how the job ended; trying again later',
       );
+      open.add(job.id);
     }
   }
+  return { left: open.size > 0 };
 };
 
 /** Writes down how a job of an earlier life ended. The receiver is the truth for backups. */

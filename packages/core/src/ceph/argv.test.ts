@@ -27,7 +27,11 @@ describe('the layout of a new image', () => {
   };
 
   it('is exact to the byte', () => {
-    expect(layoutArgs(layout)).toEqual(['--size=1000B', '--object-size=65536B', '--image-feature=deep-flatten,layering']);
+    expect(layoutArgs(layout)).toEqual([
+      '--size=1000B',
+      '--object-size=65536B',
+      '--image-feature=deep-flatten,layering',
+    ]);
   });
 
   it('leaves out the features that cannot be asked for', () => {

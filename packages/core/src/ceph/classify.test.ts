@@ -48,7 +48,8 @@ const missing: Case[] = [
   {
     name: 'pool',
     exitCode: 2,
-    stderr: "rbd: error opening pool 'nopool': (2) No such file or directory\nrbd: listing images failed: (2) No such file or directory\n",
+    stderr:
+      "rbd: error opening pool 'nopool': (2) No such file or directory\nrbd: listing images failed: (2) No such file or directory\n",
     meanings: image,
     code: 'POOL_NOT_FOUND',
     said: "error opening pool 'nopool': (2) No such file or directory; listing images failed: (2) No such file or directory",
@@ -113,15 +114,27 @@ const missing: Case[] = [
   {
     name: 'snapshot that an import builds on',
     exitCode: 22,
-    stderr: "start snapshot 's1' does not exist in the image, aborting\nrbd: import-diff failed: (22) Invalid argument\n",
+    stderr:
+      "start snapshot 's1' does not exist in the image, aborting\nrbd: import-diff failed: (22) Invalid argument\n",
     meanings: image,
     code: 'SNAPSHOT_NOT_FOUND',
     said: "start snapshot 's1' does not exist in the image, aborting; import-diff failed: (22) Invalid argument",
   },
   {
+    name: 'image in a listing: its removal was interrupted',
+    exitCode: 2,
+    stderr:
+      'rbd: error opening rk: (2) No such file or directory\nrbd: listing images failed: (2) No such file or directory\n',
+    meanings: image,
+    code: 'IMAGE_NOT_FOUND',
+    absent: true,
+    said: 'error opening rk: (2) No such file or directory; listing images failed: (2) No such file or directory',
+  },
+  {
     name: 'metadata key',
     exitCode: 2,
-    stderr: 'rbd: no existing metadata key nokey of image : (2) No such file or directory\nrbd: removing metadata failed: (2) No such file or directory\n',
+    stderr:
+      'rbd: no existing metadata key nokey of image : (2) No such file or directory\nrbd: removing metadata failed: (2) No such file or directory\n',
     code: 'CEPH_FAILED',
     absent: true,
     said: 'no existing metadata key nokey of image : (2) No such file or directory; removing metadata failed: (2) No such file or directory',
@@ -197,7 +210,8 @@ const taken: Case[] = [
   {
     name: 'image with snapshots',
     exitCode: 39,
-    stderr: "\rRemoving image: 0% complete...failed.\nrbd: image has snapshots - these must be deleted with 'rbd snap purge' before the image can be removed.\n",
+    stderr:
+      "\rRemoving image: 0% complete...failed.\nrbd: image has snapshots - these must be deleted with 'rbd snap purge' before the image can be removed.\n",
     meanings: image,
     code: 'CEPH_FAILED',
     said: "image has snapshots - these must be deleted with 'rbd snap purge' before the image can be removed",
@@ -215,9 +229,9 @@ const unreachable: Case[] = [
   {
     name: 'malformed ceph.conf',
     exitCode: 1,
-    stderr: "global_init: error reading config file. parse error: expected '\"]\"' in line 1 at position 8\n\n",
+    stderr: 'global_init: error reading config file. parse error: expected \'"]"\' in line 1 at position 8\n\n',
     code: 'CEPH_UNAVAILABLE',
-    said: "global_init: error reading config file. parse error: expected '\"]\"' in line 1 at position 8",
+    said: 'global_init: error reading config file. parse error: expected \'"]"\' in line 1 at position 8',
   },
   {
     name: 'wrong key',
@@ -238,7 +252,8 @@ const unreachable: Case[] = [
   {
     name: 'dead monitor',
     exitCode: 110,
-    stderr: "2026-11-24T02:28:45.516+0000 7fa92088f380  0 monclient(hunting): authenticate timed out after 3\n\nrbd: couldn't connect to the cluster!\nrbd: listing images failed: (110) Connection timed out\n",
+    stderr:
+      "2026-11-24T02:28:45.516+0000 7fa92088f380  0 monclient(hunting): authenticate timed out after 3\n\nrbd: couldn't connect to the cluster!\nrbd: listing images failed: (110) Connection timed out\n",
     code: 'CEPH_UNAVAILABLE',
     said: "couldn't connect to the cluster; listing images failed: (110) Connection timed out",
   },
@@ -253,7 +268,8 @@ const unreachable: Case[] = [
   {
     name: 'no ceph.conf, for ceph',
     exitCode: 1,
-    stderr: "Error initializing cluster client: ObjectNotFound('RADOS object not found (error calling conf_read_file)')\n",
+    stderr:
+      "Error initializing cluster client: ObjectNotFound('RADOS object not found (error calling conf_read_file)')\n",
     code: 'CEPH_UNAVAILABLE',
     said: "Error initializing cluster client: ObjectNotFound('RADOS object not found (error calling conf_read_file)')",
   },
@@ -300,8 +316,22 @@ const others: Case[] = [
     code: 'CEPH_FAILED',
     said: "unrecognised option '--value'",
   },
+  {
+    name: 'an image that is there and cannot be removed, because the pool is full and never had a trash',
+    exitCode: 2,
+    stderr: `${log('librbd::trash::MoveRequest: 0x7f7d700070a0 handle_trash_add: failed to add image to trash: (28) No space left on device')}${log('librbd::api::Trash: move: error setting trash image state: (2) No such file or directory')}rbd: delete error: (2) No such file or directory\n`,
+    meanings: image,
+    code: 'CEPH_NO_SPACE',
+    said: 'delete error: (2) No such file or directory (error setting trash image state: (2) No such file or directory)',
+  },
   { name: 'full', exitCode: 28, stderr: '', code: 'CEPH_NO_SPACE', said: '' },
-  { name: 'over quota', exitCode: 122, stderr: 'rbd: import-diff failed: (122) Disk quota exceeded\n', code: 'CEPH_NO_SPACE', said: 'import-diff failed: (122) Disk quota exceeded' },
+  {
+    name: 'over quota',
+    exitCode: 122,
+    stderr: 'rbd: import-diff failed: (122) Disk quota exceeded\n',
+    code: 'CEPH_NO_SPACE',
+    said: 'import-diff failed: (122) Disk quota exceeded',
+  },
 ];
 
 describe.each([
@@ -325,7 +355,12 @@ it('tells a program that is not there from one that refused its arguments', () =
 });
 
 it('takes a death by signal for a failure of the program', () => {
-  expect(classify({ exitCode: undefined, signal: 'SIGKILL', failure: undefined, stderr: '' }, { missing: 'IMAGE_NOT_FOUND' })).toEqual({
+  expect(
+    classify(
+      { exitCode: undefined, signal: 'SIGKILL', failure: undefined, stderr: '' },
+      { missing: 'IMAGE_NOT_FOUND' },
+    ),
+  ).toEqual({
     code: 'CEPH_FAILED',
     absent: false,
   });

@@ -8,6 +8,8 @@ export interface TransferOptions {
   readonly signal: AbortSignal | undefined;
 }
 
+const banner = Buffer.from('rbd diff v1\n');
+
 /**
  * A call's standard output as a {@link ByteSource}. Each iteration starts its own child. There is no deadline: how long it
  * may be silent depends on how much of the image is unchanged, so whoever reads it watches.
@@ -27,12 +29,11 @@ async function* readChild(
   };
   signal?.addEventListener('abort', stop);
   try {
-    const broken = yield* chunksOf(child);
+    const problem = yield* diffOf(child);
     const end = await child.ended;
     throwIfAborted(signal);
     if (!succeeded(end)) throw callError(call, end);
-    if (broken !== null)
-      throw new FerryError('CEPH_FAILED', `cannot ${call.what}: its output could not be read`, { cause: broken });
+    if (problem !== null) throw new FerryError('CEPH_FAILED', `cannot ${call.what}: ${problem}`);
   } finally {
     signal?.removeEventListener('abort', stop);
     endReading(child);
@@ -40,19 +41,28 @@ async function* readChild(
   }
 }
 
-/** Everything the child prints; answers what broke the reading, which is often only the child's end. */
-async function* chunksOf({ stdout }: Child): AsyncGenerator<Uint8Array, unknown, undefined> {
-  const chunks: AsyncIterator<Uint8Array> = stdout[Symbol.asyncIterator]();
-  for (;;) {
-    let next: IteratorResult<Uint8Array>;
-    try {
-      next = await chunks.next();
-    } catch (thrown) {
-      return thrown;
+/**
+ * The diff that the child prints; answers what is wrong with its output, which is often only a symptom of the child's failure.
+ * A child that cannot connect may print about it where the diff should be ("server name not found"): that is kept back, for
+ * whoever reads it would complain about the data.
+ */
+async function* diffOf(child: Child): AsyncGenerator<Uint8Array, string | null, undefined> {
+  let head = Buffer.alloc(0);
+  let isDiff = false;
+  try {
+    for await (const chunk of child.stdout as AsyncIterable<Buffer>) {
+      if (isDiff) {
+        yield chunk;
+      } else if (head.length < banner.length) {
+        head = Buffer.concat([head, chunk]);
+        isDiff = head.subarray(0, banner.length).equals(banner);
+        if (isDiff) yield head;
+      }
     }
-    if (next.done === true) return null;
-    yield next.value;
+  } catch {
+    return 'its output could not be read';
   }
+  return isDiff ? null : 'it printed no diff';
 }
 
 /** Killing `export-diff` leaves no lock behind; unread output would keep its end from being noticed. */

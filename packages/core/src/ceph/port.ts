@@ -4,8 +4,9 @@ import type { ImageSpec, PoolSpec } from '../model/image-spec.js';
  * What rbdferry needs of a Ceph cluster. One instance speaks to one cluster as one CephX user.
  *
  * Promises of every method: the names it gets are legal (the model's parsers made them); it never waits for ever
- * (a deadline for what is quick, a watch on progress for what grows with the image); it throws only FerryError, with a
- * CEPH_* code or the more precise one named below; an aborted signal ends the child and throws the signal's reason.
+ * (a deadline for what is quick, a watch on progress for what grows with the image; `exportDiff` and `importDiff` are watched by
+ * their callers); it throws only FerryError, with a CEPH_* code or the more precise one named below; an aborted signal ends the
+ * child and throws the signal's reason. A command that changes an image and is ended so may leave a lock on it for 30 s.
  */
 export interface CephPort {
   /** The cluster's fsid, asked once and remembered. */
@@ -14,10 +15,16 @@ export interface CephPort {
   /** @throws IMAGE_NOT_FOUND, POOL_NOT_FOUND, NAMESPACE_NOT_FOUND */
   info(image: ImageSpec, options?: CallOptions): Promise<ImageInfo>;
 
-  /** Names of the images in a pool or namespace (without the trash), in the cluster's order. @throws POOL_NOT_FOUND, NAMESPACE_NOT_FOUND */
+  /**
+   * Names of the images in a pool or namespace (without the trash), in the cluster's order. An image whose removal was
+   * interrupted is among them, though `info` no longer finds it: `remove` finishes that. @throws POOL_NOT_FOUND, NAMESPACE_NOT_FOUND
+   */
   list(where: PoolSpec, options?: CallOptions): Promise<string[]>;
 
-  /** Names, ids and snapshots of every image in one pass (`rbd ls -l`), one process for the whole pool. */
+  /**
+   * Names, ids and snapshots of every image in one pass (`rbd ls -l`), one process for the whole pool: about 3 ms an image.
+   * Without those that vanish meanwhile and those whose removal was interrupted.
+   */
   listWithSnapshots(where: PoolSpec, options?: CallOptions): Promise<ImageListing[]>;
 
   /** User snapshots, oldest first. @throws IMAGE_NOT_FOUND */
@@ -35,30 +42,39 @@ export interface CephPort {
   /** Makes the head equal to the snapshot, its size included. Time grows with the image. @throws SNAPSHOT_NOT_FOUND */
   rollback(image: ImageSpec, snap: string, options?: CallOptions): Promise<void>;
 
-  /** All image-meta of the image. */
+  /** All image-meta of the image. Counts as a watcher while it runs. */
   metadata(image: ImageSpec, options?: CallOptions): Promise<Map<string, string>>;
-  /** @param value at most {@link maxMetadataValueBytes} bytes of UTF-8 (it travels as one argument). */
+  /** @param value 1 to {@link maxMetadataValueBytes} bytes of UTF-8 (it travels as one argument). */
   setMetadata(image: ImageSpec, key: string, value: string, options?: CallOptions): Promise<void>;
   /** Answers false when there was no such key. */
   removeMetadata(image: ImageSpec, key: string, options?: CallOptions): Promise<boolean>;
 
-  /** Addresses of clients that have the image open (`rbd status`); ours is not among them. */
+  /**
+   * Addresses of clients that have the image open for writing (`rbd status`). This call's own is not among them; those of calls
+   * that run at the same time are, unless they only look (`info`, `snapshots`, `listWithSnapshots`, `exportDiff`, `diffExtents`).
+   */
   watchers(image: ImageSpec, options?: CallOptions): Promise<string[]>;
 
-  /** Removes an image that has no snapshots. Time grows with the image. Answers false when there was none. @throws IMAGE_IN_USE */
+  /** Removes an image that has no snapshots. Time grows with the image. Answers false when there was none. @throws IMAGE_IN_USE (see `watchers`) */
   remove(image: ImageSpec, options?: CallOptions): Promise<boolean>;
 
-  /** Moves an image, with its snapshots, to the trash; `expiresAt` is when `rbd trash purge` may take it. @throws IMAGE_NOT_FOUND, IMAGE_IN_USE */
+  /**
+   * Moves an image, with its snapshots, to the trash; `expiresAt` is when `rbd trash purge` may take it. Whether it is in use is
+   * looked at first: rbd itself would take it away from under its users. @throws IMAGE_NOT_FOUND, IMAGE_IN_USE
+   */
   moveToTrash(image: ImageSpec, expiresAt: Date, options?: CallOptions): Promise<void>;
   /** Entries of the trash. */
   trash(where: PoolSpec, options?: CallOptions): Promise<TrashEntry[]>;
-  /** Brings an image back from the trash under this name. @throws IMAGE_EXISTS */
+  /** Brings an image back from the trash under this name. @throws IMAGE_EXISTS, IMAGE_NOT_FOUND (no such id in the trash) */
   restoreFromTrash(imageId: string, to: ImageSpec, options?: CallOptions): Promise<void>;
 
-  /** Renames within one pool and namespace. @throws IMAGE_EXISTS, IMAGE_NOT_FOUND */
+  /** Renames within one pool and namespace, whether or not the image is in use. @throws IMAGE_EXISTS, IMAGE_NOT_FOUND */
   rename(from: ImageSpec, to: ImageSpec, options?: CallOptions): Promise<void>;
 
-  /** Starts `rbd export-diff`. The child is started at the first read. */
+  /**
+   * `rbd export-diff`; the child is started at the first read. It may be silent for long at the start: about 7 s for each TiB
+   * that does not differ, and more with distant OSDs.
+   */
   exportDiff(image: ImageSpec, diff: DiffRange, options?: CallOptions): ByteSource;
 
   /** Starts `rbd import-diff` on the image's head. */
@@ -66,7 +82,7 @@ export interface CephPort {
 
   /**
    * Bytes that `exportDiff` will roughly send (the lengths of the extents that differ), from `rbd diff` read as a stream.
-   * Exact as a count of extents; a stream's headers come on top.
+   * Exact as a count of extents; a stream's headers come on top. Looks at every object: 7 to 10 s for each TiB of the image.
    */
   diffExtents(image: ImageSpec, diff: DiffRange, options?: CallOptions): Promise<DiffExtents>;
 }
@@ -134,13 +150,14 @@ export interface DiffExtents {
 }
 
 /**
- * Bytes from a child. Iterating ends normally only after the child has exited with 0: an early end of its output is an
- * error, never the end of the data. Leaving the loop early, or aborting the signal, ends the child.
+ * Bytes from a child, beginning with the diff's banner. Iterating ends normally only after the child has exited with 0: an
+ * early end of its output is an error, never the end of the data. Leaving the loop early, or aborting the signal, ends the child.
  */
 export type ByteSource = AsyncIterable<Uint8Array>;
 
 /**
- * Bytes into a child. Exactly one of `finish` and `abort` must be called, in every path.
+ * Bytes into a child. `finish` or `abort` must be called, in every path; `abort` may be called at any time, also while a `write`
+ * or `finish` waits, which then fails (unless the child has committed already).
  */
 export interface ByteSink {
   /**

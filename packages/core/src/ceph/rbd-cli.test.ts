@@ -79,7 +79,10 @@ describe('patience', () => {
   });
 
   it('lets a long command go on as long as it tells of progress', async () => {
-    const ceph = await withScript('for i in 1 2 3 4 5 6; do printf "\\rRemoving image: $i%% complete..." >&2; sleep 0.15; done', quick);
+    const ceph = await withScript(
+      'for i in 1 2 3 4 5 6; do printf "\\rRemoving image: $i%% complete..." >&2; sleep 0.15; done',
+      quick,
+    );
     expect(await ceph.remove(image)).toBe(true);
   });
 
@@ -104,7 +107,9 @@ describe('patience', () => {
 
 describe('failures', () => {
   it('keeps the end of what a chatty child says', async () => {
-    const ceph = await withScript('head -c 3000000 /dev/zero | tr "\\0" x >&2; printf "\\nrbd: the last words\\n" >&2; exit 5');
+    const ceph = await withScript(
+      'head -c 3000000 /dev/zero | tr "\\0" x >&2; printf "\\nrbd: the last words\\n" >&2; exit 5',
+    );
     const error = await ceph.list(image).catch((thrown: unknown) => thrown);
     expect(error).toMatchObject({ code: 'CEPH_FAILED', message: expect.stringMatching(/the last words$/) });
     expect((error as Error).message.length).toBeLessThan(70_000);
@@ -112,7 +117,10 @@ describe('failures', () => {
 
   it('tells of a child that was killed', async () => {
     const ceph = await withScript('kill -9 $$');
-    await expect(ceph.list(image)).rejects.toMatchObject({ code: 'CEPH_FAILED', message: expect.stringContaining('SIGKILL') });
+    await expect(ceph.list(image)).rejects.toMatchObject({
+      code: 'CEPH_FAILED',
+      message: expect.stringContaining('SIGKILL'),
+    });
   });
 
   it('tells of a program that is not there, whatever was asked of it', async () => {
@@ -128,7 +136,9 @@ describe('failures', () => {
 
   it('does not remember a failed question for the fsid', async () => {
     const file = path.join(dir, 'asked');
-    const ceph = await withScript(`test -e ${file} && { echo db68cf53-3525-4204-8f1b-ea2c36610fec; echo x >> ${file}; exit; }; touch ${file}; exit 1`);
+    const ceph = await withScript(
+      `test -e ${file} && { echo db68cf53-3525-4204-8f1b-ea2c36610fec; echo x >> ${file}; exit; }; touch ${file}; exit 1`,
+    );
     await expect(ceph.fsid()).rejects.toMatchObject({ code: 'CEPH_FAILED' });
     expect(await ceph.fsid()).toBe('db68cf53-3525-4204-8f1b-ea2c36610fec');
     await rm(file);
@@ -145,20 +155,39 @@ describe('failures', () => {
 
 describe('bytes from a child', () => {
   it('come whole', async () => {
-    const ceph = await withScript('head -c 3000000 /dev/zero; printf end');
-    expect((await read(ceph.exportDiff(image, range))).length).toBe(3_000_003);
+    const ceph = await withScript(
+      `printf "rbd diff"; sleep 0.05; printf " v1\\n"; head -c 3000000 /dev/zero; printf end`,
+    );
+    const got = await read(ceph.exportDiff(image, range));
+    expect(got.length).toBe(3_000_015);
+    expect(got.slice(0, 12)).toBe('rbd diff v1\n');
+  });
+
+  it('are a diff, or an error', async () => {
+    const lost = await withScript(
+      `echo "server name not found: x"; echo "rbd: couldn't connect to the cluster!" >&2; exit 22`,
+    );
+    await expect(read(lost.exportDiff(image, range))).rejects.toMatchObject({ code: 'CEPH_UNAVAILABLE' });
+    const chatty = await withScript('echo "a line that is no diff"; head -c 100000 /dev/zero');
+    await expect(read(chatty.exportDiff(image, range))).rejects.toMatchObject({ code: 'CEPH_FAILED' });
+    const silent = await withScript('exit 0');
+    await expect(read(silent.exportDiff(image, range))).rejects.toMatchObject({ code: 'CEPH_FAILED' });
   });
 
   it('do not end well when the child does not', async () => {
-    const ceph = await withScript('printf some; echo "error setting snapshot context: (2) No such file or directory" >&2; exit 2');
+    const ceph = await withScript(
+      'echo "rbd diff v1"; printf some; echo "error setting snapshot context: (2) No such file or directory" >&2; exit 2',
+    );
     await expect(read(ceph.exportDiff(image, range))).rejects.toMatchObject({ code: 'SNAPSHOT_NOT_FOUND' });
-    const killed = await withScript('printf some; kill -9 $$');
+    const killed = await withScript('echo "rbd diff v1"; kill -9 $$');
     await expect(read(killed.exportDiff(image, range))).rejects.toMatchObject({ code: 'CEPH_FAILED' });
   });
 
   it('wait for a slow reader', async () => {
     const file = path.join(dir, 'progress');
-    const ceph = await withScript(`i=0; while [ $i -lt 64 ]; do head -c 1048576 /dev/zero; i=$((i+1)); echo $i > ${file}; done`);
+    const ceph = await withScript(
+      `echo "rbd diff v1"; i=0; while [ $i -lt 64 ]; do head -c 1048576 /dev/zero; i=$((i+1)); echo $i > ${file}; done`,
+    );
     for await (const _ of ceph.exportDiff(image, range)) {
       await sleep(300);
       expect(Number(await readFile(file, 'utf8').catch(() => '0'))).toBeLessThan(3);
@@ -167,25 +196,27 @@ describe('bytes from a child', () => {
   });
 
   it('end the child when nobody wants them any more', async () => {
-    const ceph = await withScript('echo "$$"; exec cat /dev/zero');
+    const ceph = await withScript(`printf "rbd diff v1\\n$$ "; exec cat /dev/zero`);
     let pid = 0;
     for await (const chunk of ceph.exportDiff(image, range)) {
-      pid = Number.parseInt(Buffer.from(chunk).toString(), 10);
+      pid = Number.parseInt(Buffer.from(chunk).toString('latin1').slice('rbd diff v1\n'.length), 10);
       break;
     }
     expect(await gone(pid)).toBe(true);
   });
 
   it('end with the signal while the child says nothing', async () => {
-    const ceph = await withScript('printf some; exec sleep 30');
+    const ceph = await withScript('echo "rbd diff v1"; exec sleep 30');
     const controller = new AbortController();
     setTimeout(() => controller.abort(), 100);
-    await expect(read(ceph.exportDiff(image, range, { signal: controller.signal }))).rejects.toMatchObject({ code: 'CANCELLED' });
+    await expect(read(ceph.exportDiff(image, range, { signal: controller.signal }))).rejects.toMatchObject({
+      code: 'CANCELLED',
+    });
   });
 
   it('start no child before they are read', async () => {
     const file = path.join(dir, 'started');
-    const ceph = await withScript(`echo > ${file}`);
+    const ceph = await withScript(`echo > ${file}; echo "rbd diff v1"`);
     const source = ceph.exportDiff(image, range);
     await sleep(100);
     await expect(access(file)).rejects.toThrow();
@@ -207,7 +238,9 @@ describe('bytes into a child', () => {
   });
 
   it('tell why the child died, not that the pipe broke', async () => {
-    const ceph = await withScript('head -c 100000 > /dev/null; echo "rbd: import-diff failed: (28) No space left on device" >&2; exit 28');
+    const ceph = await withScript(
+      'head -c 100000 > /dev/null; echo "rbd: import-diff failed: (28) No space left on device" >&2; exit 28',
+    );
     const sink = ceph.importDiff(image);
     const writeAll = async (): Promise<void> => {
       for (let count = 0; count < 50; count += 1) await sink.write(big);
@@ -220,7 +253,9 @@ describe('bytes into a child', () => {
 
   it('may be broken off while a write waits, and the child just sees the end of its input', async () => {
     const file = path.join(dir, 'end');
-    const ceph = await withScript(`sleep 0.3; cat > /dev/null; echo "clean end" > ${file}; exit 74`, { closeGraceMs: 5_000 });
+    const ceph = await withScript(`sleep 0.3; cat > /dev/null; echo "clean end" > ${file}; exit 74`, {
+      closeGraceMs: 5_000,
+    });
     const sink = ceph.importDiff(image);
     const write = sink.write(Buffer.alloc(10 << 20));
     const failed = expect(write).rejects.toMatchObject({ code: 'CANCELLED' });
@@ -251,4 +286,3 @@ describe('bytes into a child', () => {
     await sink.abort();
   });
 });
-

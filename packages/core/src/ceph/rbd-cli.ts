@@ -12,7 +12,9 @@ import {
 } from './argv.js';
 import { ExtentSum } from './diff-extents.js';
 import { exportSource } from './export-source.js';
+import { hedge } from './hedge.js';
 import { ImportSink } from './import-sink.js';
+import { parseOmapMetadata } from './omap-metadata.js';
 import {
   maxMetadataValueBytes,
   type ByteSink,
@@ -63,10 +65,11 @@ class RbdCli implements CephPort {
     return this.#rbd.read(schemas.namesSchema, { what, args: ['ls', ...poolArgs(where)] }, options);
   }
 
+  /** Leaves out images that vanish meanwhile, and those whose removal was interrupted, which only `list` shows. */
   listWithSnapshots(where: PoolSpec, options?: CallOptions): Promise<ImageListing[]> {
     const what = `list the images and snapshots of "${formatPoolSpec(where)}"`;
     const args = ['ls', '--long', this.#rbd.concurrencyArg, ...poolArgs(where)];
-    return this.#rbd.read(schemas.listingSchema, { what, args, long: true }, options);
+    return this.#rbd.read(schemas.listingSchema, { what, args, meanings: noImage, long: true, partial: true }, options);
   }
 
   snapshots(image: ImageSpec, options?: CallOptions): Promise<Snapshot[]> {
@@ -100,10 +103,25 @@ class RbdCli implements CephPort {
     return this.#rbd.change({ what: `roll back to ${namedSnap(image, snap)}`, args, meanings, long: true }, options);
   }
 
-  metadata(image: ImageSpec, options?: CallOptions): Promise<Map<string, string>> {
+  /**
+   * `rbd image-meta list` opens the image for writing and so waits for ever on a full pool, where one wants to see what to
+   * delete. The header object can be read then.
+   */
+  metadata(image: ImageSpec, { signal }: CallOptions = {}): Promise<Map<string, string>> {
     const what = `read the metadata of ${named(image)}`;
     const args = ['image-meta', 'list', ...imageArgs(image)];
-    return this.#rbd.read(schemas.metadataSchema, { what, args, meanings: noImage }, options);
+    return hedge(
+      (signal) => this.#rbd.read(schemas.metadataSchema, { what, args, meanings: noImage }, { signal }),
+      (signal) => this.#metadataInHeader(image, { signal }),
+      { afterMs: this.#rbd.deadlines.metadataMs, signal },
+    );
+  }
+
+  async #metadataInHeader(image: ImageSpec, options: CallOptions): Promise<Map<string, string>> {
+    const { id } = await this.info(image, options);
+    const what = `read the header of ${named(image)}`;
+    const request = { what, args: [...poolArgs(image), 'listomapvals', `rbd_header.${id}`] };
+    return parseOmapMetadata(await this.#rbd.text(this.#rbd.radosCall(request), request, options));
   }
 
   async setMetadata(image: ImageSpec, key: string, value: string, options?: CallOptions): Promise<void> {

@@ -14,6 +14,7 @@ export interface RbdCliOptions {
   readonly keyring?: string | undefined;
   readonly rbdPath?: string | undefined;
   readonly cephPath?: string | undefined;
+  readonly radosPath?: string | undefined;
   readonly deadlines?: Partial<Deadlines> | undefined;
   /** Operations in flight for what goes through whole images; default 40. */
   readonly concurrency?: number | undefined;
@@ -28,6 +29,8 @@ export interface Deadlines {
   readonly stallMs: number;
   /** To reach a monitor; default 30 s, and no more than `commandMs`. */
   readonly connectMs: number;
+  /** When to look for metadata past `rbd`, which waits for ever for it on a full pool; default 3 s. */
+  readonly metadataMs: number;
   /** How long `import-diff` may take to end after its input was closed; default 10 s. */
   readonly closeGraceMs: number;
   /** Between TERM and KILL; default 5 s. */
@@ -38,6 +41,7 @@ const defaultDeadlines: Deadlines = {
   commandMs: 60_000,
   stallMs: 600_000,
   connectMs: 30_000,
+  metadataMs: 3_000,
   closeGraceMs: 10_000,
   killGraceMs: 5_000,
 };
@@ -54,6 +58,8 @@ export interface Request {
   readonly meanings?: Meanings;
   /** Whether its time grows with the image (or the pool). */
   readonly long?: boolean;
+  /** Whether an answer counts although something it is about did not exist: `rbd ls -l` goes on after such images, and exits with 2. */
+  readonly partial?: boolean;
 }
 
 /** Runs `rbd` against one cluster as one user. */
@@ -69,9 +75,13 @@ export class RbdRunner {
   }
 
   /** The whole command line of an `rbd` request. */
-  rbdCall({ what, args, meanings = {} }: Request): Call {
-    const connect = `--client-mount-timeout=${this.#connectSeconds()}`;
-    return { what, meanings, program: this.#options.rbdPath ?? 'rbd', args: [...this.#identity(), connect, ...args] };
+  rbdCall(request: Request): Call {
+    return this.#call(this.#options.rbdPath ?? 'rbd', request);
+  }
+
+  /** The whole command line of a `rados` request. */
+  radosCall(request: Request): Call {
+    return this.#call(this.#options.radosPath ?? 'rados', request);
   }
 
   /** The whole command line of a `ceph` request. */
@@ -113,7 +123,11 @@ export class RbdRunner {
         throw new FerryError('CEPH_FAILED', `cannot ${call.what}: it answered more than ${maxAnswerBytes} bytes`);
       chunks.push(chunk);
     };
-    await this.#timed(request, run(call, { ...this.#runOptions(request, options), onStdout }));
+    const runOptions = { ...this.#runOptions(request, options), onStdout };
+    await this.#timed<unknown>(
+      request,
+      request.partial === true ? runUnlessAbsent(call, runOptions) : run(call, runOptions),
+    );
     return Buffer.concat(chunks).toString('utf8');
   }
 
@@ -121,6 +135,11 @@ export class RbdRunner {
   async stream(request: Request, onStdout: (chunk: Buffer) => void, options: CallOptions = {}): Promise<void> {
     const call = this.rbdCall({ ...request, args: [...request.args, '--format=json'] });
     await this.#timed(request, run(call, { ...this.#runOptions(request, options), onStdout }));
+  }
+
+  #call(program: string, { what, args, meanings = {} }: Request): Call {
+    const connect = `--client-mount-timeout=${this.#connectSeconds()}`;
+    return { what, meanings, program, args: [...this.#identity(), connect, ...args] };
   }
 
   #identity(): string[] {
@@ -154,6 +173,7 @@ const withDefaults = (given: Partial<Deadlines>): Deadlines => ({
   commandMs: given.commandMs ?? defaultDeadlines.commandMs,
   stallMs: given.stallMs ?? defaultDeadlines.stallMs,
   connectMs: given.connectMs ?? defaultDeadlines.connectMs,
+  metadataMs: given.metadataMs ?? defaultDeadlines.metadataMs,
   closeGraceMs: given.closeGraceMs ?? defaultDeadlines.closeGraceMs,
   killGraceMs: given.killGraceMs ?? defaultDeadlines.killGraceMs,
 });

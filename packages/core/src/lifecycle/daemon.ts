@@ -25,18 +25,29 @@ export const runDaemon = async (start: () => Promise<{ running: Running; log: Lo
 };
 
 const stopOnSignal = async (running: Running, log: Logger): Promise<void> => {
-  const signal = await new Promise<string>((resolve) => {
-    for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, resolve);
+  const signal = await firstSignal(() => {
+    log.warn('a second signal: leaving at once');
+    process.exit(1);
   });
-  for (const name of ['SIGTERM', 'SIGINT'] as const) {
-    process.once(name, () => {
-      log.warn('a second signal: leaving at once');
-      process.exit(1);
-    });
-  }
   log.info({ signal }, 'stopping');
   await running.stop();
   log.info('stopped');
   // Idle channels and child pipes must not keep a stopped daemon alive.
   process.exit(0);
 };
+
+/**
+ * The listeners stay: execa ends the process when it finds that a signal has no other listener than its own, and `once`
+ * would be gone by then.
+ */
+const firstSignal = (onSecond: () => void): Promise<string> =>
+  new Promise((resolve) => {
+    let seen = false;
+    for (const name of ['SIGTERM', 'SIGINT'] as const) {
+      process.on(name, () => {
+        if (seen) onSecond();
+        seen = true;
+        resolve(name);
+      });
+    }
+  });

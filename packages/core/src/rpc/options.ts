@@ -24,6 +24,8 @@ export const clientOptions = (windowBytes: number = defaultWindowBytes): Channel
   'grpc.max_send_message_length': maxMessageBytes,
   // A transfer is retried as a whole, by the job runner, never inside a stream.
   'grpc.enable_retries': 0,
+  // A proxy meant for the web must not carry backups.
+  'grpc.enable_http_proxy': 0,
   'grpc.initial_reconnect_backoff_ms': 200,
   'grpc.max_reconnect_backoff_ms': 5_000,
   'grpc-node.flow_control_window': windowBytes,

@@ -5,13 +5,16 @@ import { BackupKind as WireKind } from '../gen/rbdferry/v1/model.js';
 import {
   isSnapName,
   parseBackupId,
+  snapTime,
   splitChainName,
+  timestampToMs,
   type BackupId,
   type ChainName,
   type SnapName,
 } from '../model/backup-id.js';
-import type { Backup, BackupKind, Chain, ChainUsage, SourceFacts, SourceIdentity } from '../model/chain.js';
-import { formatImageSpec, parseImageSpec, type ImageSpec } from '../model/image-spec.js';
+import type { Backup, BackupKind, Chain, ChainUsage, Layout, SourceFacts, SourceIdentity } from '../model/chain.js';
+import { nameProblem, type ImageSpec } from '../model/image-spec.js';
+import { quoted } from '../model/parsed.js';
 
 /** Conversions between the wire's messages and the model; what comes from the wire is checked here, once. */
 
@@ -27,12 +30,50 @@ const requireText = (value: string, what: string): string => {
   return value;
 };
 
-export const specFromWire = (spec: wire.ImageSpec | undefined): ImageSpec =>
-  orThrow(parseImageSpec(formatImageSpec(requireField(spec, 'image'))), 'INVALID_IMAGE_SPEC');
+const invalid = (what: string): FerryError => new FerryError('INVALID_REQUEST', what);
+
+const requireName = (what: string, name: string): string => {
+  const problem = nameProblem(what, name);
+  if (problem !== undefined) throw invalid(problem);
+  return name;
+};
+
+const requireMatch = (text: string, pattern: RegExp, what: string): string => {
+  if (requireText(text, what).length <= maxTextLength && pattern.test(text)) return text;
+  throw invalid(`${quoted(text)} is not ${/^[aeiou]/.test(what) ? 'an' : 'a'} ${what}`);
+};
+
+/** Of the texts that are kept with each backup: together they must fit beside the user's image-meta. */
+const maxTextLength = 500;
+const fsidPattern = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+const imageIdPattern = /^[0-9A-Za-z]+$/;
+const featurePattern = /^[a-z][a-z0-9-]*$/;
+
+/** A number of the wire (64 bits) as one of JavaScript, which is exact to 53 bits. */
+const numberFromWire = (value: bigint, what: string): number => {
+  const number = Number(value);
+  if (Number.isSafeInteger(number)) return number;
+  throw invalid(`${what} of ${value} is too large`);
+};
+
+/** The same for sizes, which stay what they are: but nothing that counts them can count further. */
+const sizeFromWire = (value: bigint, what: string): bigint => BigInt(numberFromWire(value, what));
+
+/** Each part on its own: a pool called `a/b` is no pool with a namespace. */
+export const specFromWire = (spec: wire.ImageSpec | undefined): ImageSpec => {
+  const { pool, namespace, image } = requireField(spec, 'image');
+  const problem =
+    nameProblem('pool', pool) ??
+    (namespace === '' ? undefined : nameProblem('namespace', namespace)) ??
+    nameProblem('image', image);
+  if (problem !== undefined) throw new FerryError('INVALID_IMAGE_SPEC', problem);
+  return { pool, namespace, image };
+};
 
 export const snapFromWire = (snap: string): SnapName => {
-  if (isSnapName(snap)) return snap;
-  throw new FerryError('INVALID_REQUEST', `${JSON.stringify(snap)} is not a snapshot name like TIMESTAMP.snap`);
+  const time = snapTime(snap);
+  if (isSnapName(snap) && time !== undefined && !Number.isNaN(timestampToMs(time))) return snap;
+  throw invalid(`${quoted(snap)} is not a snapshot name like TIMESTAMP.snap`);
 };
 
 /** An id that must be one, or null for the empty text. */
@@ -42,12 +83,10 @@ export const idFromWire = (id: string): BackupId | null => {
   return id as BackupId;
 };
 
-const maxObjectSize = 64 * 1024 * 1024;
-
 export const identityFromWire = (identity: wire.SourceIdentity): SourceIdentity => ({
-  fsid: requireText(identity.fsid, 'fsid'),
+  fsid: requireMatch(identity.fsid, fsidPattern, 'fsid'),
   image: specFromWire(identity.image),
-  imageId: requireText(identity.imageId, 'image id'),
+  imageId: requireMatch(identity.imageId, imageIdPattern, 'image id'),
 });
 
 export const sourceToWire = (facts: SourceFacts): wire.SourceFacts => ({
@@ -67,25 +106,40 @@ export const sourceToWire = (facts: SourceFacts): wire.SourceFacts => ({
 });
 
 export const sourceFromWire = (facts: wire.SourceFacts): SourceFacts => {
-  const identity = requireField(facts.identity, 'source identity');
-  const layout = requireField(facts.layout, 'image layout');
-  if (layout.objectSizeBytes < 4096 || layout.objectSizeBytes > maxObjectSize) {
-    throw new FerryError('INVALID_REQUEST', `an object size of ${layout.objectSizeBytes} bytes is not RBD's`);
-  }
+  if (facts.parent.length > maxTextLength) throw invalid(`the parent ${quoted(facts.parent)} is too long`);
   return {
-    identity: identityFromWire(identity),
-    snapId: Number(facts.snapId),
-    layout: {
-      sizeBytes: layout.sizeBytes,
-      objectSizeBytes: layout.objectSizeBytes,
-      stripeUnitBytes: Number(layout.stripeUnitBytes),
-      stripeCount: layout.stripeCount,
-      features: layout.features,
-      dataPool: layout.dataPool === '' ? null : layout.dataPool,
-    },
+    identity: identityFromWire(requireField(facts.identity, 'source identity')),
+    snapId: numberFromWire(facts.snapId, 'a snapshot id'),
+    layout: layoutFromWire(requireField(facts.layout, 'image layout')),
     metadata: facts.metadata,
     metadataOmitted: facts.metadataOmitted,
     parent: facts.parent === '' ? null : facts.parent,
+  };
+};
+
+const maxObjectSize = 64 * 1024 * 1024;
+const maxStripeCount = 65_536;
+const maxFeatures = 64;
+
+/** Refuses what RBD itself would not make. */
+const layoutFromWire = (layout: wire.ImageLayout): Layout => {
+  const { objectSizeBytes, stripeCount, features, dataPool } = layout;
+  const stripeUnitBytes = numberFromWire(layout.stripeUnitBytes, 'a stripe unit');
+  if (objectSizeBytes < 4096 || objectSizeBytes > maxObjectSize || !Number.isInteger(Math.log2(objectSizeBytes))) {
+    throw invalid(`an object size of ${objectSizeBytes} bytes is not RBD's`);
+  }
+  if (stripeUnitBytes < 1 || objectSizeBytes % stripeUnitBytes !== 0) {
+    throw invalid(`a stripe unit of ${stripeUnitBytes} bytes does not divide objects of ${objectSizeBytes}`);
+  }
+  if (stripeCount < 1 || stripeCount > maxStripeCount) throw invalid(`a stripe count of ${stripeCount} is not RBD's`);
+  if (features.length > maxFeatures) throw invalid(`${features.length} features are too many`);
+  return {
+    sizeBytes: sizeFromWire(layout.sizeBytes, 'an image size'),
+    objectSizeBytes,
+    stripeUnitBytes,
+    stripeCount,
+    features: features.map((feature) => requireMatch(feature, featurePattern, 'feature')),
+    dataPool: dataPool === '' ? null : requireName('data pool', dataPool),
   };
 };
 
@@ -109,11 +163,11 @@ export const backupFromWire = (backup: wire.Backup): Backup => {
     snap: parts.snap,
     kind: kindFromWire(backup.kind),
     source: backup.source === undefined ? null : sourceFromWire(backup.source),
-    sizeBytes: backup.sizeBytes,
-    streamBytes: backup.streamBytes,
-    dataBytes: backup.dataBytes,
-    streamSha256: backup.streamSha256,
-    committedAtMs: Number(backup.committedAtMs),
+    sizeBytes: sizeFromWire(backup.sizeBytes, 'an image size'),
+    streamBytes: sizeFromWire(backup.streamBytes, 'a stream'),
+    dataBytes: sizeFromWire(backup.dataBytes, 'data'),
+    streamSha256: digestFromWire(backup.streamSha256),
+    committedAtMs: numberFromWire(backup.committedAtMs, 'a time'),
     baseId: idFromWire(backup.baseId),
     client: backup.client === '' ? null : backup.client,
   };
@@ -129,7 +183,7 @@ export const chainToWire = (chain: Chain): wire.Chain => ({
 });
 
 export const chainFromWire = (chain: wire.Chain): Chain => ({
-  store: chain.store,
+  store: requireName('store', chain.store),
   name: chainNameFromWire(chain.name),
   backups: chain.backups.map(backupFromWire),
   active: chain.active,
@@ -155,7 +209,7 @@ export const usageToWire = (usage: ChainUsage): wire.ChainUsage => ({
 });
 
 export const usageFromWire = (usage: wire.ChainUsage): ChainUsage => ({
-  store: usage.store,
+  store: requireName('store', usage.store),
   chain: chainNameFromWire(usage.chain),
   source: usage.source === undefined ? null : identityFromWire(usage.source),
   client: usage.client === '' ? null : usage.client,
@@ -163,11 +217,11 @@ export const usageFromWire = (usage: wire.ChainUsage): ChainUsage => ({
   legacy: usage.legacy,
   backups: usage.backups.map((backup) => ({
     id: requireId(backup.backupId),
-    addedBytes: backup.addedBytes,
-    sizeBytes: backup.sizeBytes,
-    committedAtMs: Number(backup.committedAtMs),
+    addedBytes: sizeFromWire(backup.addedBytes, 'added data'),
+    sizeBytes: sizeFromWire(backup.sizeBytes, 'an image size'),
+    committedAtMs: numberFromWire(backup.committedAtMs, 'a time'),
     kind: kindFromWire(backup.kind),
-    streamBytes: backup.streamBytes,
+    streamBytes: sizeFromWire(backup.streamBytes, 'a stream'),
   })),
 });
 
@@ -178,10 +232,21 @@ const requireId = (text: string): BackupId => {
 };
 
 const kindToWire = (kind: BackupKind): WireKind => (kind === 'full' ? WireKind.FULL : WireKind.INCREMENTAL);
-const kindFromWire = (kind: WireKind): BackupKind => (kind === WireKind.FULL ? 'full' : 'incremental');
+const kindFromWire = (kind: WireKind): BackupKind => {
+  if (kind === WireKind.FULL) return 'full';
+  if (kind === WireKind.INCREMENTAL) return 'incremental';
+  throw invalid(`there is no backup kind ${kind}`);
+};
+
+/** Empty when it is unknown. */
+const digestFromWire = (digest: Uint8Array): Uint8Array => {
+  if (digest.length === 0 || digest.length === 32) return digest;
+  throw invalid(`a SHA-256 has 32 bytes, not ${digest.length}`);
+};
 
 export const chainNameFromWire = (name: string): ChainName => {
   const parts = splitChainName(name);
-  if (parts === undefined) throw new FerryError('INVALID_REQUEST', `${JSON.stringify(name)} is not a chain's name`);
+  if (parts === undefined) throw invalid(`${quoted(name)} is not a chain's name`);
+  requireName('image', parts.image);
   return parts.chain;
 };

@@ -66,6 +66,8 @@ export const createTransferService = (options: TransferServiceOptions): Transfer
       const client = access.client(name);
       const store = access.store(client, request.store);
       const intent = intentOf(request, client);
+      const { base } = intent;
+      if (base !== null) await options.open.discardOf(client, (other) => other.intent.base?.chain === base.chain);
       const push = await store.open(intent, { signal });
       if (signal.aborted) {
         await push.discard();
@@ -99,6 +101,7 @@ export const createTransferService = (options: TransferServiceOptions): Transfer
     getBackup: unary(async (request, { client: name, signal }) => {
       const client = access.client(name);
       const { id, store } = idFor(request.backupId, client);
+      await options.open.discardOf(client, ({ push }) => push.backupId === request.backupId);
       const backup = await store.backup(id, { signal });
       if (!isVisible(client, backup.client)) throw hidden(id);
       return { backup: backupToWire(backup) };

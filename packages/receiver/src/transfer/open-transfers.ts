@@ -44,15 +44,23 @@ export class OpenTransfers {
     return transfer;
   }
 
+  /**
+   * Discards those of the client that match: what it asks now shows that it will not come for them any more. Without this
+   * an agent that died between open and push would find its own chain busy for the rest of the waiting time.
+   */
+  async discardOf(client: string, matches: (transfer: OpenTransfer) => boolean): Promise<void> {
+    const abandoned = [...this.#waiting].filter(([, transfer]) => transfer.client === client && matches(transfer));
+    await Promise.all(abandoned.map(([id, transfer]) => this.#discard(id, transfer)));
+  }
+
   /** Discards all of them. */
   async close(): Promise<void> {
-    const all = [...this.#waiting.values()];
-    this.#waiting.clear();
-    await Promise.all(
-      all.map((transfer) => {
-        clearTimeout(transfer.timer);
-        return transfer.push.discard();
-      }),
-    );
+    await Promise.all([...this.#waiting].map(([id, transfer]) => this.#discard(id, transfer)));
+  }
+
+  #discard(id: string, transfer: OpenTransfer & { timer: NodeJS.Timeout }): Promise<void> {
+    clearTimeout(transfer.timer);
+    this.#waiting.delete(id);
+    return transfer.push.discard();
   }
 }

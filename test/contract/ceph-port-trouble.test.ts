@@ -1,0 +1,197 @@
+import { chmod, readFile, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { CephPort, ImageLayout } from '@rbdferry/core/ceph/port.js';
+import { createRbdCli, type RbdCliOptions } from '@rbdferry/core/ceph/rbd-cli.js';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { startCluster, type Cluster } from '../ceph/cluster.js';
+
+/** A cluster that cannot be reached, refuses, hangs or is full. */
+const MiB = 1024 * 1024;
+const where = { pool: 'rbd', namespace: '' };
+const image = { ...where, image: 'vm' };
+const layout: ImageLayout = {
+  sizeBytes: BigInt(64 * MiB),
+  objectSizeBytes: 4 * MiB,
+  stripeUnitBytes: 4 * MiB,
+  stripeCount: 1,
+  features: ['layering', 'exclusive-lock', 'object-map'],
+  dataPool: null,
+};
+
+let cluster: Cluster;
+let ceph: CephPort;
+
+beforeAll(async () => {
+  cluster = await startCluster({ name: 'trouble', pools: ['rbd'] });
+  ceph = as({});
+  // A pool's first removal makes its trash, for which there is no room on a full cluster.
+  await ceph.create(image, layout);
+  await ceph.remove(image);
+  await ceph.create(image, layout);
+  await ceph.createSnapshot(image, 's1');
+  await ceph.createSnapshot(image, 's2');
+  await ceph.setMetadata(image, 'facts', '{"text":"ü"}');
+  await ceph.setMetadata(image, 'large', 'x'.repeat(100_000));
+});
+
+afterAll(() => cluster?.stop());
+
+const as = (options: Partial<RbdCliOptions>): CephPort => {
+  const { name, keyringPath } = cluster.users.agent;
+  return createRbdCli({ conf: cluster.confPath, user: name, keyring: keyringPath, ...options });
+};
+
+const inCluster = async (name: string, text: string): Promise<string> => {
+  const file = path.join(cluster.dir, name);
+  await writeFile(file, text);
+  return file;
+};
+
+const failsWith = (code: string) => expect.objectContaining({ code });
+
+const timed = async (work: () => Promise<unknown>): Promise<number> => {
+  const begin = performance.now();
+  await work();
+  return performance.now() - begin;
+};
+
+describe('a cluster that cannot be reached', () => {
+  const unreachable = async (options: Partial<RbdCliOptions>): Promise<void> => {
+    const port = as({ ...options, deadlines: { connectMs: 1_000 } });
+    await expect(port.list(where)).rejects.toEqual(failsWith('CEPH_UNAVAILABLE'));
+    await expect(port.info(image)).rejects.toEqual(failsWith('CEPH_UNAVAILABLE'));
+    await expect(port.remove(image)).rejects.toEqual(failsWith('CEPH_UNAVAILABLE'));
+    await expect(port.fsid()).rejects.toEqual(failsWith('CEPH_UNAVAILABLE'));
+    const sink = port.importDiff(image);
+    await expect(sink.finish()).rejects.toEqual(failsWith('CEPH_UNAVAILABLE'));
+    const source = port.exportDiff(image, { snap: 's1', fromSnap: null });
+    await expect(source[Symbol.asyncIterator]().next()).rejects.toEqual(failsWith('CEPH_UNAVAILABLE'));
+  };
+
+  it('has no ceph.conf', () => unreachable({ conf: '/nope/ceph.conf' }));
+  it('has a malformed ceph.conf', async () => unreachable({ conf: await inCluster('bad.conf', '[global') }));
+  it('has no monitor in it', async () => unreachable({ conf: await inCluster('empty.conf', '[global]\n') }));
+  it('has a monitor without an address', async () =>
+    unreachable({ conf: await inCluster('name.conf', '[global]\nmon_host = nowhere.invalid\n') }));
+  it('has a dead monitor', async () =>
+    unreachable({ conf: await inCluster('dead.conf', '[global]\nmon_host = 127.0.0.1:1\n') }));
+  it('has a keyring that is not there', () => unreachable({ keyring: '/nope/keyring' }));
+  it('has a malformed keyring', async () => unreachable({ keyring: await inCluster('bad.keyring', 'garbage') }));
+  it('does not know the user', () => unreachable({ user: 'nobody' }));
+  it('does not know the key', async () => {
+    const text = await readFile(cluster.users.agent.keyringPath, 'utf8');
+    const wrong = text.replace(/key = .*/, 'key = AQBPaMpnAAAAABAAZGVhZGJlZWZkZWFkYmVlZg==');
+    await unreachable({ keyring: await inCluster('wrong.keyring', wrong) });
+  });
+});
+
+it('refuses what a user may not do', async () => {
+  const { name, keyringPath } = await cluster.addUser('reader', {
+    mon: 'profile rbd',
+    osd: 'profile rbd-read-only pool=rbd',
+  });
+  await chmod(keyringPath, 0o600);
+  const reader = as({ user: name, keyring: keyringPath });
+  expect((await reader.info(image)).sizeBytes).toBe(layout.sizeBytes);
+  const changes = [
+    reader.create({ ...image, image: 'new' }, layout),
+    reader.createSnapshot(image, 's3'),
+    reader.removeSnapshot(image, 's1'),
+    reader.rollback(image, 's1'),
+    reader.setMetadata(image, 'k', 'v'),
+    reader.remove(image),
+    reader.moveToTrash(image, new Date()),
+    reader.rename(image, { ...image, image: 'new' }),
+    reader.importDiff(image).finish(),
+  ];
+  await Promise.all(changes.map((change) => expect(change).rejects.toEqual(failsWith('CEPH_PERMISSION'))));
+});
+
+describe('a cluster that hangs', () => {
+  const frozen = async (daemon: string, use: () => Promise<void>): Promise<void> => {
+    const pid = cluster.daemonPids().get(daemon);
+    if (pid === undefined) throw new Error(`no ${daemon}`);
+    process.kill(pid, 'SIGSTOP');
+    try {
+      await use();
+    } finally {
+      process.kill(pid, 'SIGCONT');
+    }
+  };
+
+  it('in its monitor is unreachable', () =>
+    frozen('mon.a', async () => {
+      const port = as({ deadlines: { connectMs: 1_000 } });
+      expect(await timed(() => expect(port.list(where)).rejects.toEqual(failsWith('CEPH_UNAVAILABLE')))).toBeLessThan(
+        3_000,
+      );
+    }));
+
+  it('in its OSD does not make us hang', () =>
+    frozen('osd.0', async () => {
+      const port = as({ deadlines: { commandMs: 1_500, stallMs: 1_500 } });
+      const asked = [
+        port.list(where),
+        port.info(image),
+        port.metadata(image),
+        port.remove(image),
+        port.rollback(image, 's1'),
+      ];
+      await Promise.all(asked.map((ask) => expect(ask).rejects.toEqual(failsWith('CEPH_TIMEOUT'))));
+    }));
+
+  it('in its OSD does not keep a transfer from being broken off', () =>
+    frozen('osd.0', async () => {
+      const port = as({ deadlines: { closeGraceMs: 500, killGraceMs: 500 } });
+      const sink = port.importDiff(image);
+      const written = expect(sink.write(Buffer.alloc(10 * MiB))).rejects.toEqual(failsWith('CANCELLED'));
+      await sleep(300);
+      expect(await timed(() => sink.abort())).toBeLessThan(2_000);
+      await written;
+      const controller = new AbortController();
+      setTimeout(() => controller.abort(), 300);
+      const next = port.exportDiff(image, { snap: 's1', fromSnap: null }, controller)[Symbol.asyncIterator]().next();
+      await expect(next).rejects.toEqual(failsWith('CANCELLED'));
+    }));
+});
+
+/** The last test of this file: the cluster stays as it is. */
+describe('a full cluster', () => {
+  beforeAll(async () => {
+    const fillUp = ['nearfull', 'backfillfull', 'full'].map((ratio) => `set-${ratio}-ratio`);
+    for (const command of fillUp) await cluster.ceph(['osd', command, '0.0000001']);
+    for (let tries = 0; tries < 100; tries += 1) {
+      if ((await cluster.ceph(['health'])).stdout.includes('full osd')) return;
+      await sleep(100);
+    }
+    throw new Error('the cluster did not get full');
+  });
+
+  it('takes nothing, and says so in time', async () => {
+    const port = as({ deadlines: { commandMs: 1_500, stallMs: 1_500 } });
+    await expect(port.create({ ...image, image: 'new' }, layout)).rejects.toEqual(failsWith('CEPH_TIMEOUT'));
+    await expect(port.setMetadata(image, 'k', 'v')).rejects.toEqual(failsWith('CEPH_TIMEOUT'));
+    await expect(port.rollback(image, 's1')).rejects.toEqual(failsWith('CEPH_TIMEOUT'));
+  });
+
+  it('still tells what is in it', async () => {
+    expect((await ceph.info(image)).sizeBytes).toBe(layout.sizeBytes);
+    expect(await ceph.list(where)).toEqual(['vm']);
+    expect((await ceph.listWithSnapshots(where))[0]?.snapshots).toHaveLength(2);
+    expect(await ceph.watchers(image)).toEqual([]);
+    const metadata = await as({ deadlines: { metadataMs: 500 } }).metadata(image);
+    expect(metadata).toEqual(
+      new Map([
+        ['facts', '{"text":"ü"}'],
+        ['large', 'x'.repeat(100_000)],
+      ]),
+    );
+  });
+
+  it('still lets go of snapshots and images', async () => {
+    expect(await ceph.removeSnapshot(image, 's1')).toBe(true);
+    expect(await ceph.removeSnapshot(image, 's2')).toBe(true);
+    expect(await ceph.remove(image)).toBe(true);
+  });
+});
