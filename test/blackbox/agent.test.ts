@@ -198,14 +198,15 @@ describe('the control service', () => {
 
 type Callback = (error: unknown, answer?: Message) => void;
 
-/** What a receiver of somebody else says; a test changes what it needs. */
+/** What a receiver of somebody else says, or throws as a Refusal; a test changes what it needs. */
 interface Behaviour {
   handshake: (request: { protocolMin: number; protocolMax: number }) => Message;
   backup: () => Message | null;
   pull: () => Message[];
   openPush: () => Message;
-  /** Answers a push when it has got this many messages; an error is thrown. */
-  push: (received: Message[]) => Message | undefined;
+  /** Whether it answers a push now that it has received these messages. */
+  answersPush: (received: readonly Message[]) => boolean;
+  push: () => Message;
 }
 
 const size = 2 * MiB;
@@ -258,11 +259,41 @@ const honest = (): Behaviour => ({
   backup: () => ghostBackup(),
   pull: () => pullOf(stream),
   openPush: () => ({ transferId: 't', backupId: ghost }),
-  push: () => undefined,
+  answersPush: (received) => received.at(-1)?.['commit'] !== undefined,
+  push: () => ({ backup: ghostBackup() }),
 });
 
-/** An error as any gRPC server might send it, with no details of ours. */
-const plainError = (code: number, details: string) => ({ code, details });
+/** A status as any gRPC server might send it. */
+class Refusal extends Error {
+  constructor(
+    readonly code: number,
+    readonly details: string,
+    readonly metadata = new Metadata(),
+  ) {
+    super(details);
+  }
+}
+
+/** A status with an ErrorDetail, put together by hand. */
+const ferryRefusal = (code: string, grpcCode: number): Refusal => {
+  const field = (number: number, bytes: Buffer): Buffer =>
+    Buffer.concat([Buffer.of(number * 8 + 2, bytes.length), bytes]);
+  const text = (number: number, value: string): Buffer => field(number, Buffer.from(value));
+  const detail = Buffer.concat([text(1, code), text(2, `${code} of the fake`), text(3, 'the hint')]);
+  const any = Buffer.concat([text(1, 'type.googleapis.com/rbdferry.v1.ErrorDetail'), field(2, detail)]);
+  const metadata = new Metadata();
+  metadata.set('grpc-status-details-bin', field(3, any));
+  return new Refusal(grpcCode, `${code} of the fake`, metadata);
+};
+
+/** Gives the answer, or the refusal that was thrown instead. */
+const reply = (done: Callback, answer: () => Message): void => {
+  try {
+    done(null, answer());
+  } catch (refusal) {
+    done(refusal);
+  }
+};
 
 describe('receivers that are not ours', () => {
   let behaviour = honest();
@@ -271,43 +302,31 @@ describe('receivers that are not ours', () => {
   let other: Caller;
   let socket: string;
 
-  const handlers: UntypedServiceImplementation = {
+  const handlers = {
     handshake: (call: { request: { protocolMin: number; protocolMax: number } }, done: Callback) => {
-      try {
-        done(null, behaviour.handshake(call.request));
-      } catch (error) {
-        done(error);
-      }
+      reply(done, () => behaviour.handshake(call.request));
     },
     listChains: (call: { end(): void }) => {
       call.end();
     },
     getBackup: (_: unknown, done: Callback) => {
-      const backup = behaviour.backup();
-      if (backup === null) done(ferryStatus('BACKUP_NOT_FOUND', status.NOT_FOUND));
-      else done(null, { backup });
+      reply(done, () => {
+        const backup = behaviour.backup();
+        if (backup === null) throw ferryRefusal('BACKUP_NOT_FOUND', status.NOT_FOUND);
+        return { backup };
+      });
     },
     openPush: (_: unknown, done: Callback) => {
-      try {
-        done(null, behaviour.openPush());
-      } catch (error) {
-        done(error);
-      }
+      reply(done, () => behaviour.openPush());
     },
     push: (call: NodeJS.ReadableStream, done: Callback) => {
       const received: Message[] = [];
       let answered = false;
       call.on('data', (message: Message) => {
         received.push(message);
-        if (answered) return;
-        try {
-          const answer = behaviour.push(received);
-          answered = answer !== undefined;
-          if (answered) done(null, answer);
-        } catch (error) {
-          answered = true;
-          done(error);
-        }
+        if (answered || !behaviour.answersPush(received)) return;
+        answered = true;
+        reply(done, () => behaviour.push());
       });
     },
     pull: (call: { write(message: Message): void; end(): void }) => {
@@ -317,7 +336,10 @@ describe('receivers that are not ours', () => {
   };
 
   beforeAll(async () => {
-    fake = await serve('TransferService', handlers, { dir: pair.pki, name: 'receiver' });
+    fake = await serve('TransferService', handlers as unknown as UntypedServiceImplementation, {
+      dir: pair.pki,
+      name: 'receiver',
+    });
     const config = join(pair.dir, 'other.yaml');
     socket = join(pair.dir, 'other.sock');
     const text = (await readFile(pair.agentConfig, 'utf8'))
@@ -358,13 +380,13 @@ describe('receivers that are not ours', () => {
       [
         'that lacks the method',
         () => {
-          throw plainError(status.UNIMPLEMENTED, 'The server does not implement the method');
+          throw new Refusal(status.UNIMPLEMENTED, 'The server does not implement the method');
         },
       ],
       [
         'that refuses our versions',
         () => {
-          throw ferryStatus('PROTOCOL_MISMATCH', status.FAILED_PRECONDITION);
+          throw ferryRefusal('PROTOCOL_MISMATCH', status.FAILED_PRECONDITION);
         },
       ],
     ])('%s is refused, and the command line exits with 44', async (_, handshake) => {
@@ -460,52 +482,38 @@ describe('receivers that are not ours', () => {
     it('may refuse to open with any error; the snapshot is removed', async () => {
       behaviour.backup = () => null;
       behaviour.openPush = () => {
-        throw ferryStatus('CEPH_NO_SPACE', status.RESOURCE_EXHAUSTED);
+        throw ferryRefusal('CEPH_NO_SPACE', status.RESOURCE_EXHAUSTED);
       };
       expectFailed(await backUp(), 'CEPH_NO_SPACE', /CEPH_NO_SPACE of the fake/);
       behaviour.openPush = () => {
-        throw ferryStatus('QUOTA_OF_THE_FUTURE', status.RESOURCE_EXHAUSTED);
+        throw ferryRefusal('QUOTA_OF_THE_FUTURE', status.RESOURCE_EXHAUSTED);
       };
       expectFailed(await backUp(), 'INTERNAL', /QUOTA_OF_THE_FUTURE/);
       behaviour.openPush = () => {
-        throw plainError(status.PERMISSION_DENIED, 'by a gateway');
+        throw new Refusal(status.PERMISSION_DENIED, 'by a gateway');
       };
       expectFailed(await backUp(), 'ACCESS_DENIED', /by a gateway/);
     });
 
     it('may answer in the middle of the stream with an error; the snapshot is removed', async () => {
       behaviour.backup = () => null;
-      behaviour.push = (received) => {
-        if (received.length < 2) return undefined;
-        throw ferryStatus('CEPH_NO_SPACE', status.RESOURCE_EXHAUSTED);
+      behaviour.answersPush = (received) => received.length === 2;
+      behaviour.push = () => {
+        throw ferryRefusal('CEPH_NO_SPACE', status.RESOURCE_EXHAUSTED);
       };
       expectFailed(await backUp(), 'CEPH_NO_SPACE', /CEPH_NO_SPACE of the fake/);
     });
 
     it('is not believed when it answers before the commit', async () => {
       behaviour.backup = () => null;
-      behaviour.push = (received) => (received.length < 2 ? undefined : { backup: ghostBackup() });
+      behaviour.answersPush = (received) => received.length === 2;
       expect((await backUp()).state).toBe('failed');
     });
 
     it('is not believed when what it committed is something else', async () => {
       // It tells the same lie when it is asked again.
       behaviour.backup = () => ghostBackup();
-      behaviour.push = (received) =>
-        received.at(-1)?.['commit'] === undefined ? undefined : { backup: ghostBackup() };
       expectFailed(await backUp(), 'DIGEST_MISMATCH');
     });
   });
 });
-
-/** A status with an ErrorDetail, put together by hand. */
-function ferryStatus(code: string, grpcCode: number): { code: number; details: string; metadata: Metadata } {
-  const field = (number: number, bytes: Buffer): Buffer =>
-    Buffer.concat([Buffer.of(number * 8 + 2, bytes.length), bytes]);
-  const text = (number: number, value: string): Buffer => field(number, Buffer.from(value));
-  const detail = Buffer.concat([text(1, code), text(2, `${code} of the fake`), text(3, 'the hint')]);
-  const any = Buffer.concat([text(1, 'type.googleapis.com/rbdferry.v1.ErrorDetail'), field(2, detail)]);
-  const metadata = new Metadata();
-  metadata.set('grpc-status-details-bin', field(3, any));
-  return { code: grpcCode, details: `${code} of the fake`, metadata };
-}

@@ -53,4 +53,3 @@ export const receiverConfigSchema = z
   });
 
 export type ReceiverConfig = z.infer<typeof receiverConfigSchema>;
-export type RbdStoreConfig = z.infer<typeof rbdStoreSchema>;
