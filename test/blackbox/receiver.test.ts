@@ -531,9 +531,9 @@ const forFulls = badStreams.filter(({ name }) =>
 );
 
 describe.each([
-  { kind: 'a full', streams: forFulls },
-  { kind: 'an increment', streams: badStreams },
-])('a bad push of $kind', ({ kind, streams }) => {
+  ['a full', forFulls],
+  ['an increment', badStreams],
+])('a bad push of %s', (kind, streams) => {
   const isFull = kind === 'a full';
   const image = isFull ? 'bad-full' : 'bad-increment';
   let base: Backup;
@@ -565,7 +565,8 @@ describe.each([
     expect(await look()).toEqual(before);
   };
 
-  it.each(streams)('that $name is refused, and leaves nothing behind', async ({ code, status, messages, ending }) => {
+  it.each(streams.map((bad) => [bad.name, bad] as const))('that %s is refused', async (_, bad) => {
+    const { code, status, messages, ending } = bad;
     const { opened, snaps } = await open();
     const step = agent1.upload('push', messages(snaps, opened), ending);
     if (code === '') expect((await failureOf(step)).status).toBe(status);

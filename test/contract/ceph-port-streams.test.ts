@@ -257,7 +257,7 @@ it('leaves a free image and no snapshot when the process that imports is killed'
     input: (await read(full)).subarray(0, -1),
     cwd: import.meta.dirname,
   });
-  for await (const line of importer) if (line === 'written') break;
+  await once(importer.stdout, 'data');
   expect(await ceph.watchers(image)).toHaveLength(1);
   importer.kill('SIGKILL');
   await importer;

@@ -162,7 +162,8 @@ describe('a full cluster', () => {
     const fillUp = ['nearfull', 'backfillfull', 'full'].map((ratio) => `set-${ratio}-ratio`);
     for (const command of fillUp) await cluster.ceph(['osd', command, '0.0000001']);
     for (let tries = 0; tries < 100; tries += 1) {
-      if ((await cluster.ceph(['health'])).stdout.includes('full osd')) return;
+      // The flag of the pool, which clients obey, comes after the state of the OSD.
+      if ((await cluster.ceph(['health'])).stdout.includes('pool(s) full')) return;
       await sleep(100);
     }
     throw new Error('the cluster did not get full');

@@ -3,7 +3,11 @@ import { credentials } from '@grpc/grpc-js';
 import {
   BackupMode as WireMode,
   ControlServiceClient,
+  type DeleteBackupsRequest,
+  type DeleteBackupsResponse,
   type GetAgentInfoResponse,
+  type GetUsageResponse,
+  type ListBackupsResponse,
   type StartRestoreRequest,
 } from '@rbdferry/core/gen/rbdferry/v1/control.js';
 import type { BackupMode } from '@rbdferry/core/model/planner.js';
@@ -11,12 +15,16 @@ import { callServerStream, callUnary, type CallSettings } from '@rbdferry/core/r
 import { clientOptions } from '@rbdferry/core/rpc/options.js';
 import { describeFailure } from './agent-failure.js';
 import { chainView, type ChainView } from './view/chain.js';
+import { deletionView, type DeletionEvent } from './view/deletion.js';
 import { jobView, type JobView } from './view/job.js';
+import { usageView, type ChainUsageView } from './view/usage.js';
 
 /** An agent that answers at all answers a question about itself in no time. */
 const unaryTimeoutMs = 30_000;
 /** A job that is cancelled closes two `rbd` processes and cleans up on both clusters first. */
 const cancelTimeoutMs = 120_000;
+/** Each snapshot costs an `rbd` process on the source cluster, which has a deadline of its own. */
+const sourceSnapshotsTimeoutMs = 300_000;
 
 export interface BackupRequest {
   readonly image: string;
@@ -24,6 +32,8 @@ export interface BackupRequest {
   /** Undefined for the agent's default. */
   readonly receiver?: string | undefined;
   readonly store?: string | undefined;
+  /** The same key again is the same job. */
+  readonly idempotencyKey?: string | undefined;
 }
 
 export interface RestoreRequest {
@@ -31,6 +41,26 @@ export interface RestoreRequest {
   readonly to?: string | undefined;
   readonly replace: boolean;
   readonly receiver?: string | undefined;
+  /** The same key again is the same job. */
+  readonly idempotencyKey?: string | undefined;
+}
+
+/** A store, or the agent's default one. */
+export interface Place {
+  readonly receiver?: string | undefined;
+  readonly store?: string | undefined;
+}
+
+export interface DeleteRequest extends Place {
+  /** What to delete, in the words of the control API. */
+  readonly selection: NonNullable<DeleteBackupsRequest['selection']>;
+  readonly dryRun: boolean;
+}
+
+export interface UsageRequest extends Place {
+  readonly allStores?: boolean;
+  readonly image?: string | undefined;
+  readonly backupId?: string | undefined;
 }
 
 const wireModes: Record<BackupMode, WireMode> = {
@@ -58,16 +88,17 @@ export class AgentClient {
   }
 
   async startBackup(request: BackupRequest): Promise<JobView> {
-    const { image, mode, receiver = '', store = '' } = request;
-    const message = { image, mode: wireModes[mode], receiver, store, idempotencyKey: '' };
+    const { image, mode, receiver = '', store = '', idempotencyKey = '' } = request;
+    const message = { image, mode: wireModes[mode], receiver, store, idempotencyKey };
     const { job } = await this.#unary('startBackup', (settings) =>
       callUnary(this.#client.startBackup.bind(this.#client), message, settings),
     );
     return jobView(job);
   }
 
-  async startRestore({ backupId, to = '', replace, receiver = '' }: RestoreRequest): Promise<JobView> {
-    const message: StartRestoreRequest = { backupId, to, replace, receiver, idempotencyKey: '' };
+  async startRestore(request: RestoreRequest): Promise<JobView> {
+    const { backupId, to = '', replace, receiver = '', idempotencyKey = '' } = request;
+    const message: StartRestoreRequest = { backupId, to, replace, receiver, idempotencyKey };
     const { job } = await this.#unary('startRestore', (settings) =>
       callUnary(this.#client.startRestore.bind(this.#client), message, settings),
     );
@@ -123,23 +154,52 @@ export class AgentClient {
   }
 
   /** Chains of an image, or of the whole store, as they arrive. */
-  async *listBackups(request: {
-    image?: string | undefined;
-    receiver?: string | undefined;
-    store?: string | undefined;
-  }): AsyncGenerator<ChainView, void, undefined> {
-    // A stream has no deadline, so first make sure that somebody answers.
-    await this.agentInfo();
+  async *listBackups(
+    request: Place & { image?: string | undefined },
+    signal?: AbortSignal,
+  ): AsyncGenerator<ChainView, void, undefined> {
     const { image = '', receiver = '', store = '' } = request;
     const start = this.#client.listBackups.bind(this.#client);
-    try {
-      const stream = callServerStream((metadata, options) => start({ image, receiver, store }, metadata, options), {
-        peer: this.#peer,
-      });
-      for await (const message of stream) yield chainView(message);
-    } catch (thrown) {
-      throw describeFailure(thrown, { socket: this.#socket, method: 'listBackups' });
-    }
+    const chains = this.#stream<ListBackupsResponse>('listBackups', signal, (metadata, options) =>
+      start({ image, receiver, store }, metadata, options),
+    );
+    for await (const message of chains) yield chainView(message);
+  }
+
+  /** Removes backups, and tells of each as it goes. */
+  async *deleteBackups(request: DeleteRequest, signal?: AbortSignal): AsyncGenerator<DeletionEvent, void, undefined> {
+    const { selection, dryRun, receiver = '', store = '' } = request;
+    const start = this.#client.deleteBackups.bind(this.#client);
+    const events = this.#stream<DeleteBackupsResponse>('deleteBackups', signal, (metadata, options) =>
+      start({ selection, dryRun, receiver, store }, metadata, options),
+    );
+    for await (const message of events) yield deletionView(message);
+  }
+
+  /** Removes our snapshots on a source image. Answers their names. */
+  async deleteSourceSnapshots(request: Place & { image: string; dryRun: boolean }): Promise<string[]> {
+    const { image, dryRun, receiver = '', store = '' } = request;
+    const { snapshots } = await this.#unary(
+      'deleteSourceSnapshots',
+      (settings) =>
+        callUnary(
+          this.#client.deleteSourceSnapshots.bind(this.#client),
+          { image, dryRun, receiver, store },
+          settings,
+        ),
+      { timeoutMs: sourceSnapshotsTimeoutMs },
+    );
+    return snapshots;
+  }
+
+  /** What chains take up, as they arrive. */
+  async *usage(request: UsageRequest, signal?: AbortSignal): AsyncGenerator<ChainUsageView, void, undefined> {
+    const { image = '', backupId = '', allStores = false, receiver = '', store = '' } = request;
+    const start = this.#client.getUsage.bind(this.#client);
+    const chains = this.#stream<GetUsageResponse>('getUsage', signal, (metadata, options) =>
+      start({ image, backupId, allStores, receiver, store }, metadata, options),
+    );
+    for await (const message of chains) yield usageView(message);
   }
 
   agentInfo(options: { timeoutMs?: number } = {}): Promise<GetAgentInfoResponse> {
@@ -152,6 +212,20 @@ export class AgentClient {
 
   get #peer() {
     return { unreachable: 'AGENT_UNREACHABLE', peer: `agent at ${JSON.stringify(this.#socket)}` } as const;
+  }
+
+  /** A stream has no deadline, so this first makes sure that somebody answers. */
+  async *#stream<Res>(
+    method: string,
+    signal: AbortSignal | undefined,
+    start: Parameters<typeof callServerStream<Res>>[0],
+  ): AsyncGenerator<Res, void, undefined> {
+    await this.agentInfo();
+    try {
+      yield* callServerStream(start, { peer: this.#peer, signal });
+    } catch (thrown) {
+      throw signal?.aborted === true ? thrown : describeFailure(thrown, { socket: this.#socket, method });
+    }
   }
 
   async #unary<Res>(

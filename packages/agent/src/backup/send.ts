@@ -1,8 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { ByteSource } from '@rbdferry/core/ceph/port.js';
 import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
-import { dataMessageBytes } from '@rbdferry/core/rpc/options.js';
-import { gather } from '@rbdferry/core/transfer/gather.js';
 import { watchStall, withinStallTime } from '@rbdferry/core/transfer/stall.js';
 import type { Backup } from '@rbdferry/core/model/chain.js';
 import type { Push } from '../receiver-client/receiver-client.js';
@@ -23,7 +21,7 @@ export const sendDiff = async (source: ByteSource, push: Push, options: SendOpti
   let streamBytes = 0n;
   try {
     const chunks = watchStall(source, options.stallMs, 'rbd export-diff sent no data');
-    for await (const data of gather(chunks, dataMessageBytes)) {
+    for await (const data of chunks) {
       const sent = push.send(data);
       hash.update(data);
       streamBytes += BigInt(data.length);

@@ -1,10 +1,10 @@
 import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
 import type { ListBackupsResponse } from '@rbdferry/core/gen/rbdferry/v1/control.js';
-import type { Backup as WireBackup, Chain as WireChain } from '@rbdferry/core/gen/rbdferry/v1/model.js';
+import type { Backup as WireBackup, SourceIdentity } from '@rbdferry/core/gen/rbdferry/v1/model.js';
 import { parseBackupId, snapTime, splitChainName, timestampToMs } from '@rbdferry/core/model/backup-id.js';
 import type { BackupKind } from '@rbdferry/core/model/chain.js';
 import { formatImageSpec } from '@rbdferry/core/model/image-spec.js';
-import { backupKindView, orNull } from './job.js';
+import { backupKindView, dateOrNull, orNull } from './job.js';
 
 /** Which image on which cluster the backups are of. */
 export interface SourceView {
@@ -60,7 +60,7 @@ export interface ChainView {
 export const chainView = ({ chain, presentOnSource }: ListBackupsResponse): ChainView => {
   if (chain === undefined) throw new FerryError('PROTOCOL_MISMATCH', 'the agent answered without a chain');
   const present = new Set(presentOnSource);
-  const source = sourceView(chain);
+  const source = sourceOf(chain.backups[0]?.source?.identity);
   return {
     store: chain.store,
     name: chain.name,
@@ -73,8 +73,8 @@ export const chainView = ({ chain, presentOnSource }: ListBackupsResponse): Chai
   };
 };
 
-const sourceView = (chain: WireChain): SourceView | null => {
-  const identity = chain.backups[0]?.source?.identity;
+/** Null where nothing is known of the source: in a chain of the older tool. */
+export const sourceOf = (identity: SourceIdentity | undefined): SourceView | null => {
   if (identity?.image === undefined) return null;
   return { fsid: identity.fsid, image: formatImageSpec(identity.image), imageId: identity.imageId };
 };
@@ -85,7 +85,7 @@ const backupView = (backup: WireBackup, presentOnSource: boolean): BackupView =>
     id: backup.id,
     kind: backupKindView(backup.kind),
     snapshotAt: snapshotAt(backup.id),
-    committedAt: backup.committedAtMs === 0n ? null : new Date(Number(backup.committedAtMs)),
+    committedAt: dateOrNull(backup.committedAtMs),
     sizeBytes: backup.sizeBytes,
     streamBytes: known ? backup.streamBytes : null,
     dataBytes: known ? backup.dataBytes : null,
@@ -96,7 +96,8 @@ const backupView = (backup: WireBackup, presentOnSource: boolean): BackupView =>
   };
 };
 
-const snapshotAt = (id: string): Date | null => {
+/** The moment in a backup's id. */
+export const snapshotAt = (id: string): Date | null => {
   const parsed = parseBackupId(id);
   const time = parsed.ok ? snapTime(parsed.value.snap) : undefined;
   const ms = time === undefined ? Number.NaN : timestampToMs(time);

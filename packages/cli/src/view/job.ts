@@ -93,7 +93,8 @@ export const backupKindView = (kind: WireKind): BackupKind | null => {
 
 export const orNull = (text: string): string | null => (text === '' ? null : text);
 
-const dateOrNull = (ms: bigint): Date | null => (ms === 0n ? null : new Date(Number(ms)));
+/** A time of the wire; 0 when it is not known. */
+export const dateOrNull = (ms: bigint): Date | null => (ms === 0n ? null : new Date(Number(ms)));
 
 const kindView = ({ id, kind }: WireJob): 'backup' | 'restore' => {
   if (kind === JobKind.BACKUP) return 'backup';

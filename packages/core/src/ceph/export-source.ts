@@ -1,6 +1,7 @@
 import { FerryError, throwIfAborted } from '../errors/ferry-error.js';
 import { startChild, type Child } from './child.js';
-import type { ByteSource } from './port.js';
+import { GatheredOutput } from './gathered-output.js';
+import { sourceChunkBytes, type ByteSource } from './port.js';
 import { callError, succeeded, type Call } from './run-rbd.js';
 
 export interface TransferOptions {
@@ -50,8 +51,9 @@ async function* diffOf(child: Child): AsyncGenerator<Uint8Array, string | null, 
   let head = Buffer.alloc(0);
   let isDiff = false;
   try {
-    for await (const chunk of child.stdout as AsyncIterable<Buffer>) {
-      if (isDiff) {
+    for await (const chunk of new GatheredOutput(child.stdout, sourceChunkBytes)) {
+      if (isDiff || chunk.subarray(0, banner.length).equals(banner)) {
+        isDiff = true;
         yield chunk;
       } else if (head.length < banner.length) {
         head = Buffer.concat([head, chunk]);

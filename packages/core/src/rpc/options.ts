@@ -1,8 +1,6 @@
 import type { ChannelOptions } from '@grpc/grpc-js';
 import { defaultWindowBytes } from './wide-window-server.js';
 
-/** Data messages carry this much of the diff stream: the best of the sizes measured (64 KiB and 4 MiB were slower). */
-export const dataMessageBytes = 1024 * 1024;
 /** Above the largest message we send (data plus framing, or a chain with many backups). */
 export const maxMessageBytes = 16 * 1024 * 1024;
 

@@ -1,7 +1,5 @@
 import { createHash } from 'node:crypto';
 import type { PullResponse } from '@rbdferry/core/gen/rbdferry/v1/transfer.js';
-import { dataMessageBytes } from '@rbdferry/core/rpc/options.js';
-import { gather } from '@rbdferry/core/transfer/gather.js';
 import { watchStall } from '@rbdferry/core/transfer/stall.js';
 import { backupToWire } from '@rbdferry/core/wire/convert.js';
 import type { OpenedPull } from '../store/port.js';
@@ -13,7 +11,7 @@ export async function* sendPull(pull: OpenedPull, stallMs: number): AsyncGenerat
     const hash = createHash('sha256');
     let bytes = 0n;
     const chunks = watchStall(pull.stream, stallMs, 'rbd export-diff sent no data');
-    for await (const data of gather(chunks, dataMessageBytes)) {
+    for await (const data of chunks) {
       hash.update(data);
       bytes += BigInt(data.length);
       yield { part: { $case: 'data', value: Buffer.from(data.buffer, data.byteOffset, data.length) } };

@@ -1,0 +1,18 @@
+import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
+import type { DeleteBackupsResponse } from '@rbdferry/core/gen/rbdferry/v1/control.js';
+
+/** What a deletion tells while it goes on. */
+export type DeletionEvent =
+  { readonly kind: 'deleted'; readonly id: string } | { readonly kind: 'note'; readonly text: string };
+
+/** @throws PROTOCOL_MISMATCH when the agent speaks of something this release does not know */
+export const deletionView = ({ event }: DeleteBackupsResponse): DeletionEvent => {
+  switch (event?.$case) {
+    case 'deleted':
+      return { kind: 'deleted', id: event.value };
+    case 'note':
+      return { kind: 'note', text: event.value };
+    case undefined:
+      throw new FerryError('PROTOCOL_MISMATCH', 'the agent tells something of a deletion that this release does not know');
+  }
+};
