@@ -202,6 +202,21 @@ describe('every kind of image comes back as it was', () => {
     await roundTrip('rbd/tenant/vm');
   });
 
+  it('an image whose data lies in another pool, and a stated refusal when that pool is gone', async () => {
+    await pair.source.createPool('fast');
+    await create('rbd/split', '--size', '16M', '--data-pool', 'fast');
+    await applyWrites(pair.source, 'rbd/split', [{ offset: 0, data: randomBytes('split', MiB) }]);
+    await roundTrip('rbd/split');
+    const [chain] = JSON.parse(await pair.ok('list', 'rbd/split', '--json')) as { backups: { id: string }[] }[];
+    await remove('rbd/split');
+    await pair.source.ceph(['osd', 'pool', 'rm', 'fast', 'fast', '--yes-i-really-really-mean-it']);
+    const refused = await pair.cli('restore', chain?.backups[0]?.id ?? '');
+    expect(refused.stderr).toContain('CANNOT_RECREATE');
+    expect(refused.stderr).toContain('"fast"');
+    expect(refused.exitCode).toBe(36);
+    expect(await imageNames(pair.source, 'rbd')).not.toContain('split');
+  });
+
   it('the user’s own image-meta and snapshots', async () => {
     await create('rbd/meta', '--size', '16M');
     await pair.source.rbd(['image-meta', 'set', 'rbd/meta', 'owner', 'Zoë & "co"']);

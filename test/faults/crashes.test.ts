@@ -120,6 +120,27 @@ describe('kill -9 of the receiver', () => {
   });
 });
 
+describe('kill -9 of the receiver during a full', () => {
+  it('leaves no image of it once it has started again', async () => {
+    await pair.source.rbd(['create', '--size', '64M', 'rbd/young']);
+    await applyWrites(pair.source, 'rbd/young', [{ offset: 0, data }]);
+    const job = await control.startBackup('rbd/young');
+    await control.until(job.id, (each) => phaseOf(each) === 'transfer');
+    await pidsOf('import-diff', pair.backup.dir);
+    await pair.receiver.kill();
+    expect((await imageNames(pair.backup, 'rbd2')).filter((name) => name.startsWith('young.'))).toHaveLength(1);
+    await pair.startReceiver();
+    await pair.receiver.waitFor('store checked');
+    expect((await imageNames(pair.backup, 'rbd2')).filter((name) => name.startsWith('young.'))).toEqual([]);
+    expect(stateOf(await control.until(job.id, hasEnded))).toBe('failed');
+    for (let tries = 0; tries < 40 && (await snapNames(pair.source, 'rbd/young')).length > 0; tries += 1)
+      await sleep(250);
+    expect(await snapNames(pair.source, 'rbd/young')).toEqual([]);
+    await pair.source.rbd(['rm', 'rbd/young']);
+    await expectClean();
+  });
+});
+
 /** Processes of an rbd command on a cluster; waits until there is one. */
 const pidsOf = async (command: string, dir: string): Promise<number[]> => {
   for (let tries = 0; tries < 400; tries += 1) {

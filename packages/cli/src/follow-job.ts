@@ -59,10 +59,14 @@ export const watchToEnd = async (
     if (hasEnded(job)) return job;
     display.update(job);
   }
-  throw new FerryError('CONNECTION_LOST', `the agent stopped telling about job ${id}`, {
+  throw agentWentSilent(id);
+};
+
+/** A watch that ends before the job has ended is no answer. */
+export const agentWentSilent = (id: string): FerryError =>
+  new FerryError('CONNECTION_LOST', `the agent stopped telling about job ${id}`, {
     hint: `the job goes on in the agent; rbdferry job watch ${id}`,
   });
-};
 
 const cancelToEnd = async (agent: Pick<AgentClient, 'cancelJob'>, id: string): Promise<EndedJob> => {
   try {

@@ -1,6 +1,7 @@
 import { orThrow } from '@rbdferry/core/errors/parsed.js';
 import { parseBackupId } from '@rbdferry/core/model/backup-id.js';
 import { formatImageSpec, parseImageSpec } from '@rbdferry/core/model/image-spec.js';
+import { parseDuration } from '@rbdferry/core/model/quantity.js';
 import { InvalidArgumentError, Option } from '@commander-js/extra-typings';
 
 /** Parsers and options that several verbs share. */
@@ -17,6 +18,29 @@ export const backupIdArgument = (text: string): string => {
   return text;
 };
 
+/** What takes an image or a backup: no image has an @ in its name. */
+export const imageOrIdArgument = (text: string): { readonly image: string } | { readonly backupId: string } =>
+  text.includes('@') ? { backupId: backupIdArgument(text) } : { image: imageArgument(text) };
+
+/** Milliseconds. */
+export const durationArgument = (text: string): number => {
+  const duration = parseDuration(text);
+  if (!duration.ok) throw new InvalidArgumentError('Expected a duration such as 36h, 30d or 2w.');
+  return duration.value;
+};
+
+const localTime = /^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?$/;
+const dayOrTime = /^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)?)?$/;
+
+/** A day or a time of ISO 8601; UTC unless it says otherwise. */
+export const timeArgument = (text: string): Date => {
+  const at = new Date(dayOrTime.test(text) ? (localTime.test(text) ? `${text}Z` : text) : Number.NaN);
+  if (Number.isNaN(at.getTime())) {
+    throw new InvalidArgumentError('Expected a day or a time such as 2026-11-24 or 2026-11-24T12:00 (UTC).');
+  }
+  return at;
+};
+
 /** A whole number from 1. */
 export const countArgument = (text: string): number => {
   const count = /^\d{1,9}$/.test(text) ? Number(text) : 0;
@@ -31,6 +55,13 @@ export const receiverOption = () =>
   new Option('--receiver <NAME>', "a receiver of the agent's configuration (default: the agent's)");
 
 export const storeOption = () => new Option('--store <NAME>', "a store of the receiver (default: the agent's for it)");
+
+/** @param until when the command leaves the job to the agent */
+export const asyncOption = (until: string) =>
+  new Option('--async', `return as soon as ${until}; the job goes on in the agent`);
+
+export const idempotencyKeyOption = () =>
+  new Option('--idempotency-key <KEY>', 'a job that was started with this key before is followed, not started again');
 
 export const examples = (...lines: string[]): string =>
   ['', lines.length === 1 ? 'Example:' : 'Examples:', ...lines.map((line) => `  $ rbdferry ${line}`)].join('\n');

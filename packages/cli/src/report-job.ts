@@ -3,7 +3,7 @@ import type { Outcome } from './follow-job.js';
 import { exitStatusOfJob } from './exit.js';
 import { note, printFailure, printLine, printWarnings } from './output.js';
 import { toJson } from './render/json.js';
-import type { CommittedJob, EndedJob } from './view/job.js';
+import type { CommittedJob, JobView } from './view/job.js';
 
 /**
  * Tells a job's end: on stdout what it made and nothing else (with `json` the whole job), on stderr the rest.
@@ -33,8 +33,8 @@ export const reportJob = async (
   return exitStatusOfJob(job);
 };
 
-/** A backup's id; a restored image's spec. */
-const productOf = (job: EndedJob): string => (job.kind === 'backup' ? job.backupId : job.image) ?? '';
+/** A backup's id; a restored image's spec. Empty while it is not known. */
+export const productOf = (job: JobView): string => (job.kind === 'backup' ? job.backupId : job.image) ?? '';
 
 /** For somebody who watched: with `--mode auto`, what it came to. */
 const summaryOf = async (job: CommittedJob): Promise<string> => {

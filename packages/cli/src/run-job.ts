@@ -2,18 +2,20 @@ import type { AgentClient } from './client.js';
 import { followJob } from './follow-job.js';
 import { progressOnTerminal } from './render/progress.js';
 import { reportJob } from './report-job.js';
+import { startAndReport } from './start-job.js';
 import type { JobView } from './view/job.js';
 
 /**
- * Starts a job, shows its progress, and tells its end.
+ * Starts a job, shows its progress, and tells its end; or, asynchronously, tells what it will make.
  *
  * @returns the exit status
  */
-export const followAndReport = async (
+export const runJob = async (
   agent: AgentClient,
   start: () => Promise<JobView>,
-  options: { readonly json: boolean },
+  options: { readonly json: boolean; readonly async: boolean },
 ): Promise<number> => {
+  if (options.async) return startAndReport(agent, start, options);
   const display = await progressOnTerminal();
   return reportJob(await followJob({ agent, start, display }), options);
 };

@@ -1,6 +1,6 @@
 import { Option } from '@commander-js/extra-typings';
 import { withAgent } from '../agent.js';
-import { examples, imageArgument, receiverOption, storeOption } from '../options.js';
+import { asyncOption, examples, idempotencyKeyOption, imageArgument, receiverOption, storeOption } from '../options.js';
 import type { AddVerb } from '../verb.js';
 
 export const addBackup: AddVerb = (program) => {
@@ -21,19 +21,23 @@ export const addBackup: AddVerb = (program) => {
     )
     .addOption(receiverOption())
     .addOption(storeOption())
-    .option('--json', 'print the ended job as JSON instead of the id')
+    .addOption(asyncOption('the id of the backup is known'))
+    .addOption(idempotencyKeyOption())
+    .option('--json', 'print the job as JSON instead of the id')
     .addHelpText(
       'after',
       examples(
         'backup rbd/vm1',
         'backup rbd/vm1 --mode full',
         'backup rbd/tenant/vm1 --receiver dr --store rbd2 --json',
+        'backup rbd/vm1 --async',
+        'backup rbd/vm1 --idempotency-key vm1-2026-11-24',
       ),
     )
-    .action(async (image, { mode, receiver, store, json = false }) => {
+    .action(async (image, { json = false, async = false, ...request }) => {
       process.exitCode = await withAgent(program, async (agent) => {
-        const { followAndReport } = await import('../run-job.js');
-        return followAndReport(agent, () => agent.startBackup({ image, mode, receiver, store }), { json });
+        const { runJob } = await import('../run-job.js');
+        return runJob(agent, () => agent.startBackup({ image, ...request }), { json, async });
       });
     });
 };

@@ -1,5 +1,5 @@
 import { withAgent } from '../agent.js';
-import { backupIdArgument, examples, imageArgument, receiverOption } from '../options.js';
+import { asyncOption, backupIdArgument, examples, idempotencyKeyOption, imageArgument, receiverOption } from '../options.js';
 import type { AddVerb } from '../verb.js';
 
 const id = 'rbd2/vm1.2026-11-24.10:40:39.458883.bkp.image@2026-11-24.22:40:43.707889.snap';
@@ -15,12 +15,14 @@ export const addRestore: AddVerb = (program) => {
     .option('--to <IMAGE>', 'POOL/IMAGE or POOL/NAMESPACE/IMAGE (default: the name it had)', imageArgument)
     .option('--replace', 'put an existing image of that name into the trash')
     .addOption(receiverOption())
-    .option('--json', 'print the ended job as JSON instead of the name')
+    .addOption(asyncOption('it is known that the restore can be made'))
+    .addOption(idempotencyKeyOption())
+    .option('--json', 'print the job as JSON instead of the name')
     .addHelpText('after', examples(`restore ${id}`, `restore ${id} --to rbd/vm1-yesterday`, `restore ${id} --replace`))
-    .action(async (backupId, { to, replace = false, receiver, json = false }) => {
+    .action(async (backupId, { replace = false, json = false, async = false, ...request }) => {
       process.exitCode = await withAgent(program, async (agent) => {
-        const { followAndReport } = await import('../run-job.js');
-        return followAndReport(agent, () => agent.startRestore({ backupId, to, replace, receiver }), { json });
+        const { runJob } = await import('../run-job.js');
+        return runJob(agent, () => agent.startRestore({ backupId, replace, ...request }), { json, async });
       });
     });
 };
