@@ -608,7 +608,7 @@ describe('a transfer id', () => {
     expect(await storeList()).toEqual(before);
   });
 
-  it.each(['', 'x', randomUUID(), '../../etc/passwd', 'ü'.repeat(5000)])(
+  it.each(['', 'x', randomUUID(), '../../etc/passwd', 'ü'.repeat(5000), '🚢'.repeat(5000), `x${'🚢'.repeat(5000)}`])(
     'that nobody gave is refused: %.20j',
     async (id) => {
       const step = agent1.upload('push', [header(id), ...cut(stream), commitOf(stream)]);

@@ -35,7 +35,7 @@ export const startDaemon = async (
   options: { env?: Record<string, string>; nodeArgs?: readonly string[] } = {},
 ): Promise<Daemon> => {
   const child = execa(
-    'setpriv',
+    '/usr/bin/setpriv',
     ['--pdeathsig', 'KILL', process.execPath, ...(options.nodeArgs ?? []), programPath(program), '--config', config],
     { stdin: 'ignore', buffer: { stdout: false, stderr: true }, reject: false, env: options.env ?? {} },
   );

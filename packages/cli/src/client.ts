@@ -182,11 +182,7 @@ export class AgentClient {
     const { snapshots } = await this.#unary(
       'deleteSourceSnapshots',
       (settings) =>
-        callUnary(
-          this.#client.deleteSourceSnapshots.bind(this.#client),
-          { image, dryRun, receiver, store },
-          settings,
-        ),
+        callUnary(this.#client.deleteSourceSnapshots.bind(this.#client), { image, dryRun, receiver, store }, settings),
       { timeoutMs: sourceSnapshotsTimeoutMs },
     );
     return snapshots;

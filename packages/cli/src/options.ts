@@ -1,5 +1,5 @@
 import { orThrow } from '@rbdferry/core/errors/parsed.js';
-import { parseBackupId } from '@rbdferry/core/model/backup-id.js';
+import { parseBackupId, splitChainName } from '@rbdferry/core/model/backup-id.js';
 import { formatImageSpec, parseImageSpec } from '@rbdferry/core/model/image-spec.js';
 import { parseDuration } from '@rbdferry/core/model/quantity.js';
 import { InvalidArgumentError, Option } from '@commander-js/extra-typings';
@@ -16,6 +16,12 @@ export const imageArgument = (text: string): string =>
 export const backupIdArgument = (text: string): string => {
   orThrow(parseBackupId(text), 'INVALID_BACKUP_ID');
   return text;
+};
+
+/** [STORE/]IMAGE.TIMESTAMP.bkp.image */
+export const chainArgument = (text: string): string => {
+  if (splitChainName(text.slice(text.indexOf('/') + 1)) !== undefined) return text;
+  throw new InvalidArgumentError('Expected [STORE/]IMAGE.TIMESTAMP.bkp.image, as `list` prints it.');
 };
 
 /** What takes an image or a backup: no image has an @ in its name. */
@@ -55,6 +61,8 @@ export const receiverOption = () =>
   new Option('--receiver <NAME>', "a receiver of the agent's configuration (default: the agent's)");
 
 export const storeOption = () => new Option('--store <NAME>', "a store of the receiver (default: the agent's for it)");
+
+export const allStoresOption = () => new Option('--all-stores', 'every store of the receiver that this agent may see');
 
 /** @param until when the command leaves the job to the agent */
 export const asyncOption = (until: string) =>

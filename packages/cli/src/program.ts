@@ -1,10 +1,14 @@
 import { Command, Option } from '@commander-js/extra-typings';
 import { addBackup } from './commands/backup.js';
 import { addCancel } from './commands/cancel.js';
+import { addDelete } from './commands/delete.js';
+import { addDu } from './commands/du.js';
+import { addDump } from './commands/dump.js';
 import { addJob } from './commands/job.js';
 import { addJobs } from './commands/jobs.js';
 import { addList } from './commands/list.js';
 import { addPki } from './commands/pki.js';
+import { addReport } from './commands/report.js';
 import { addRestore } from './commands/restore.js';
 import { addVersion } from './commands/version.js';
 import { defaultSocket, examples } from './options.js';
@@ -33,4 +37,17 @@ export const createProgram = () => {
   return program;
 };
 
-const verbs: AddVerb[] = [addBackup, addRestore, addList, addJobs, addJob, addCancel, addPki, addVersion];
+const verbs: AddVerb[] = [
+  addBackup,
+  addRestore,
+  addList,
+  addDump,
+  addDelete,
+  addDu,
+  addReport,
+  addJobs,
+  addJob,
+  addCancel,
+  addPki,
+  addVersion,
+];

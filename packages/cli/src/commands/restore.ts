@@ -1,5 +1,12 @@
 import { withAgent } from '../agent.js';
-import { asyncOption, backupIdArgument, examples, idempotencyKeyOption, imageArgument, receiverOption } from '../options.js';
+import {
+  asyncOption,
+  backupIdArgument,
+  examples,
+  idempotencyKeyOption,
+  imageArgument,
+  receiverOption,
+} from '../options.js';
 import type { AddVerb } from '../verb.js';
 
 const id = 'rbd2/vm1.2026-11-24.10:40:39.458883.bkp.image@2026-11-24.22:40:43.707889.snap';

@@ -1,7 +1,9 @@
 import Table from 'cli-table3';
 import { visible } from '../output.js';
 import type { BackupView, ChainView } from '../view/chain.js';
+import type { DumpedBackup, DumpedChain } from '../view/dump.js';
 import type { JobView } from '../view/job.js';
+import { totalsOf, type ChainUsageView } from '../view/usage.js';
 import { colors } from './colors.js';
 import { bytes, bytesOrDash, time } from './human.js';
 import { paintState, stateText, tookText } from './state.js';
@@ -42,22 +44,39 @@ const table = <Row>(columns: readonly Column<Row>[], rows: readonly Row[]): stri
 };
 
 /** Of fixed widths, so that the tables of several chains line up; the id is last because it is long. */
-const backupColumns: Column<BackupView>[] = [
-  { title: 'SNAPSHOT', width: 22, cell: ({ snapshotAt }) => time(snapshotAt) },
-  { title: 'KIND', width: 13, cell: ({ kind }) => kind ?? '-' },
-  { title: 'SIZE', width: 12, right: true, cell: ({ sizeBytes }) => bytes(sizeBytes) },
-  { title: 'STREAM', width: 12, right: true, cell: ({ streamBytes }) => bytesOrDash(streamBytes) },
-  { title: 'ON SOURCE', width: 11, cell: ({ presentOnSource }) => (presentOnSource ? 'yes' : '-') },
-  { title: 'ID', cell: ({ id }) => id },
-];
+const backupColumns = {
+  snapshot: { title: 'SNAPSHOT', width: 22, cell: ({ snapshotAt }) => time(snapshotAt) },
+  kind: { title: 'KIND', width: 13, cell: ({ kind }) => kind ?? '-' },
+  size: { title: 'SIZE', width: 12, right: true, cell: ({ sizeBytes }) => bytes(sizeBytes) },
+  stream: { title: 'STREAM', width: 12, right: true, cell: ({ streamBytes }) => bytesOrDash(streamBytes) },
+  onSource: { title: 'ON SOURCE', width: 11, cell: ({ presentOnSource }) => (presentOnSource ? 'yes' : '-') },
+  id: { title: 'ID', cell: ({ id }) => id },
+} satisfies Record<string, Column<BackupView>>;
+
+const { snapshot, kind, size, stream, onSource, id } = backupColumns;
+const listColumns: Column<BackupView>[] = [snapshot, kind, size, stream, onSource, id];
+const added: Column<DumpedBackup> = {
+  title: 'ADDED',
+  width: 12,
+  right: true,
+  cell: ({ addedBytes }) => bytesOrDash(addedBytes),
+};
+const dumpColumns: Column<DumpedBackup>[] = [snapshot, kind, size, stream, added, onSource, id];
 
 /** A chain: a heading, and a line for each backup. */
-export const chainTable = (chain: ChainView): string => {
+export const chainTable = (chain: ChainView): string => `${chainHeading(chain)}\n${rowsOf(listColumns, chain.backups)}`;
+
+/** The same, with what the backups take up. */
+export const dumpTable = (chain: DumpedChain): string =>
+  `${chainHeading(chain)}  ${bytes(chain.usedBytes)} used\n${rowsOf(dumpColumns, chain.backups)}`;
+
+const chainHeading = (chain: ChainView): string => {
   const name = colors.bold(visible(chain.image ?? '(no image)'));
-  const heading = `${name}  ${chainState(chain)}  ${colors.dim(visible(`${chain.store}/${chain.name}`))}`;
-  const rows = chain.backups.length === 0 ? 'no backups' : table(backupColumns, chain.backups);
-  return `${heading}\n${rows.replace(/^/gm, '  ')}`;
+  return `${name}  ${chainState(chain)}  ${colors.dim(visible(`${chain.store}/${chain.name}`))}`;
 };
+
+const rowsOf = <Row>(columns: readonly Column<Row>[], rows: readonly Row[]): string =>
+  (rows.length === 0 ? 'no backups' : table(columns, rows)).replace(/^/gm, '  ');
 
 const chainState = ({ active, legacy, partial }: ChainView): string =>
   [
@@ -65,6 +84,35 @@ const chainState = ({ active, legacy, partial }: ChainView): string =>
     ...(legacy ? ['legacy'] : []),
     ...(partial ? [colors.yellow('partial')] : []),
   ].join(', ');
+
+interface UsageRow {
+  readonly image: string;
+  readonly chain: string;
+  readonly backups: number;
+  /** Null in the line of totals: the sizes of two chains of one image do not add up to anything. */
+  readonly sizeBytes: bigint | null;
+  readonly usedBytes: bigint;
+}
+
+const usageColumns: Column<UsageRow>[] = [
+  { title: 'IMAGE', cell: ({ image }) => image },
+  { title: 'BACKUPS', right: true, cell: ({ backups }) => String(backups) },
+  { title: 'SIZE', right: true, cell: ({ sizeBytes }) => (sizeBytes === null ? '' : bytes(sizeBytes)) },
+  { title: 'USED', right: true, cell: ({ usedBytes }) => bytes(usedBytes) },
+  { title: 'CHAIN', cell: ({ chain }) => chain },
+];
+
+/** What chains take up, a chain a line, and a line of totals. */
+export const usageTable = (chains: readonly ChainUsageView[]): string => {
+  const rows = chains.map(({ image, store, name, backups, sizeBytes, usedBytes }) => ({
+    image,
+    chain: `${store}/${name}`,
+    backups: backups.length,
+    sizeBytes,
+    usedBytes,
+  }));
+  return table(usageColumns, [...rows, { ...totalsOf(chains), image: 'total', chain: '', sizeBytes: null }]);
+};
 
 const jobColumns = (now: Date): Column<JobView>[] => [
   { title: 'JOB', cell: ({ id }) => id },

@@ -13,6 +13,9 @@ export const deletionView = ({ event }: DeleteBackupsResponse): DeletionEvent =>
     case 'note':
       return { kind: 'note', text: event.value };
     case undefined:
-      throw new FerryError('PROTOCOL_MISMATCH', 'the agent tells something of a deletion that this release does not know');
+      throw new FerryError(
+        'PROTOCOL_MISMATCH',
+        'the agent tells something of a deletion that this release does not know',
+      );
   }
 };

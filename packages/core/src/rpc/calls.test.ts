@@ -455,6 +455,21 @@ describe('a client stream', () => {
     expect(() => push({ signal: AbortSignal.abort() })).toThrow(FerryError);
   });
 
+  it('may have messages above the 4 MiB that grpc-js takes by itself, in both directions', async () => {
+    const { push, greet } = await connected(({ clientStream, unary }) => ({
+      push: clientStream(async (messages) => {
+        for await (const { part } of messages)
+          if (part?.$case === 'data') throw new FerryError('INVALID_REQUEST', `got ${part.value.length}`);
+        return answer;
+      }),
+      handshake: unary(() => Promise.resolve({ ...greeting, software: 'x'.repeat(12 * MiB) })),
+    }));
+    const call = push();
+    await call.write(data(12 * MiB));
+    expect((await failureOf(call.finish())).message).toBe(`got ${12 * MiB}`);
+    expect((await greet()).software).toHaveLength(12 * MiB);
+  });
+
   it('with a message above the limit fails, and does not hang', async () => {
     const { push } = await connected(({ clientStream }) => ({
       push: clientStream(async (messages) => {

@@ -133,7 +133,7 @@ export const callClientStream = <Req, Res>(
       answer(response);
     } else {
       if (state.failure === undefined) fail(explain(error, settings));
-      // Without this a writer that waits for `drain` never hears of an early answer.
+      // Nobody wants what is still queued. (A writer that waits for `drain` would never hear of an early answer: `wake`.)
       call.destroy();
     }
     state.wake();

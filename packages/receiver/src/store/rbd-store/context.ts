@@ -1,5 +1,6 @@
 import type { CephPort } from '@rbdferry/core/ceph/port.js';
-import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
+import { setTimeout } from 'node:timers/promises';
+import { FerryError, toFerryError } from '@rbdferry/core/errors/ferry-error.js';
 import type { KeyedLock, Release } from '@rbdferry/core/lifecycle/keyed-lock.js';
 import type { Logger } from '@rbdferry/core/log/logger.js';
 import { formatBackupId, type BackupIdParts, type ChainName } from '@rbdferry/core/model/backup-id.js';
@@ -44,6 +45,22 @@ export const lockWithin = async (
   } catch (thrown) {
     if (!waited.aborted) throw thrown;
     throw new FerryError('IMAGE_BUSY', `another transfer with ${chain} is under way`, { cause: thrown });
+  }
+};
+
+const busyTries = 5;
+const busyWaitMs = 1_000;
+
+/** Removes an image. A listing of ours that looks at it just now counts as a user of it for a moment. @throws IMAGE_IN_USE */
+export const removeImage = async ({ ceph, reader }: StoreContext, name: string, options: Options): Promise<boolean> => {
+  reader.forget(name);
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await ceph.remove(reader.image(name), options);
+    } catch (thrown) {
+      if (tries === busyTries || toFerryError(thrown).code !== 'IMAGE_IN_USE') throw thrown;
+      await setTimeout(busyWaitMs, undefined, { signal: options.signal });
+    }
   }
 };
 

@@ -16,7 +16,7 @@ import { formatPoolSpec, type PoolSpec } from '@rbdferry/core/model/image-spec.j
 import type { OpenedPull, OpenedPush, PushIntent, Removed, RemoveOptions, Store } from '../port.js';
 import { encodeState, stateKey, type KnownHeadState } from './backup-meta.js';
 import { ChainReader } from './chain-reader.js';
-import { findBackup, lockWithin, noBackup, readersOf, type Options } from './context.js';
+import { findBackup, lockWithin, noBackup, readersOf, removeImage, type Options } from './context.js';
 import { RbdOpenedPush } from './opened-push.js';
 import { recoverChain } from './recover-chain.js';
 import { removeBackup, removeChain, type RemoveContext } from './remove.js';
@@ -134,24 +134,20 @@ export class RbdStore implements Store {
   }
 
   async recover(options: Options): Promise<string[]> {
-    const { ceph, pool, locks, reader, log } = this.#context;
+    const { ceph, pool, reader } = this.#context;
+    const names = await ceph.list(pool, options);
+    const views = await reader.many(null, options);
+    const listed = new Set<string>(views.map((view) => view.chain.name));
     const changed: string[] = [];
-    for (const name of await ceph.list(pool, options)) {
-      if (!isNewImage(name)) continue;
-      if (await ceph.remove(reader.image(name), options)) changed.push(name);
+    for (const name of names) {
+      const chain = chainOfAbandoned(name, listed);
+      if (chain !== undefined && (await this.#alone(chain, () => this.#removeAbandoned(name, options))))
+        changed.push(name);
     }
-    for (const { chain, state } of await reader.many(null, options)) {
+    for (const { chain, state } of views) {
       if (state?.kind !== 'receiving') continue;
-      const release = locks.tryAcquire(chain.name);
-      // Whoever holds it has found it clean or cleans it up.
-      if (release === undefined) continue;
-      try {
-        if (await recoverChain(this.#context, chain.name, options)) changed.push(chain.name);
-      } catch (thrown) {
-        log.warn({ chain: chain.name, error: toFerryError(thrown).message }, 'could not clean up a chain');
-      } finally {
-        release();
-      }
+      if (await this.#alone(chain.name, () => recoverChain(this.#context, chain.name, options)))
+        changed.push(chain.name);
     }
     return changed;
   }
@@ -214,6 +210,27 @@ export class RbdStore implements Store {
     if (!headIsBase) await ceph.rollback(reader.image(base.chain), base.snap, options);
   }
 
+  /** Runs a step of the recovery unless somebody holds the chain, who then found it clean or cleans it up. */
+  async #alone(chain: string, step: () => Promise<boolean>): Promise<boolean> {
+    const release = this.#context.locks.tryAcquire(chain);
+    if (release === undefined) return false;
+    try {
+      return await step();
+    } catch (thrown) {
+      this.#context.log.warn({ chain, error: toFerryError(thrown).message }, 'could not clean up a chain');
+      return false;
+    } finally {
+      release();
+    }
+  }
+
+  /** `rbd rm` that was broken off leaves a name without an image; doing it again finishes it. An image that is there stays. */
+  async #removeAbandoned(name: string, options: Options): Promise<boolean> {
+    const { ceph, reader } = this.#context;
+    if (!isNewImage(name) && (await isThere(ceph.info(reader.image(name), options)))) return false;
+    return removeImage(this.#context, name, options);
+  }
+
   #receivingState({ snap, base, client }: PushIntent): KnownHeadState {
     const since = new Date(this.#options.now()).toISOString();
     return { kind: 'receiving', v: 1, snap, base: base?.snap ?? null, client, since };
@@ -240,6 +257,22 @@ const newChainName = ({ source, snap }: PushIntent): ChainName => {
   const time = snapTime(snap);
   if (time === undefined) throw new FerryError('INVALID_REQUEST', `${snap} is not TIMESTAMP.snap`);
   return chainNameOf(source.identity.image.image, time);
+};
+
+/** The chain whose lock guards a name that stands for nothing whole: a new image, or one that the listing did not find. */
+const chainOfAbandoned = (name: string, listed: ReadonlySet<string>): string | undefined => {
+  if (isNewImage(name)) return name.slice(0, -newImageSuffix.length);
+  return splitChainName(name) !== undefined && !listed.has(name) ? name : undefined;
+};
+
+const isThere = async (step: Promise<unknown>): Promise<boolean> => {
+  try {
+    await step;
+    return true;
+  } catch (thrown) {
+    if (toFerryError(thrown).code === 'IMAGE_NOT_FOUND') return false;
+    throw thrown;
+  }
 };
 
 const isNewImage = (name: string): boolean =>

@@ -2,7 +2,7 @@ import { toFerryError } from '@rbdferry/core/errors/ferry-error.js';
 import { isSnapName, type ChainName } from '@rbdferry/core/model/backup-id.js';
 import { backupKey, encodeState, snapOfBackupKey, stateKey } from './backup-meta.js';
 import type { ChainView } from './chain-reader.js';
-import type { Options, StoreContext } from './context.js';
+import { removeImage, type Options, type StoreContext } from './context.js';
 
 /**
  * Puts a chain of ours right after an interrupted import; the caller holds its lock. Answers whether it changed anything.
@@ -47,8 +47,7 @@ const removeUncommitted = async (
   await removeUncommittedSnapshot(context, chain, view, options);
   const [left] = await ceph.snapshots(image, options);
   if (left === undefined) {
-    reader.forget(chain);
-    return ceph.remove(image, options);
+    return removeImage(context, chain, options);
   }
   log.warn({ chain, snapshot: left.name }, 'an uncommitted image has a snapshot: left alone');
   return false;

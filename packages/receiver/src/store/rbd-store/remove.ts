@@ -1,9 +1,9 @@
-import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
+import { FerryError, toFerryError } from '@rbdferry/core/errors/ferry-error.js';
 import type { BackupIdParts, ChainName } from '@rbdferry/core/model/backup-id.js';
 import type { Removed, RemoveOptions } from '../port.js';
 import { backupKey, usageKey } from './backup-meta.js';
 import type { ChainView } from './chain-reader.js';
-import { findBackup, lockWithin, noBackup, readersOf, type StoreContext } from './context.js';
+import { findBackup, lockWithin, noBackup, readersOf, removeImage, type StoreContext } from './context.js';
 
 export interface RemoveContext extends StoreContext {
   /** How long a removed chain's image stays in the trash; null to remove it for good. */
@@ -40,7 +40,7 @@ export const removeBackup = (context: RemoveContext, id: BackupIdParts, options:
   alone(context, id.chain, options, async (view) => {
     const backup = findBackup(view, id);
     if (!options.mayRemove(backup.client)) throw noBackup(id);
-    if (view.chain.backups.length === 1) return removeImage(context, id.chain, view, options);
+    if (view.chain.backups.length === 1) return removeWhole(context, id.chain, view, options);
     if (!options.dryRun) {
       await context.ceph.removeSnapshot(context.reader.image(id.chain), id.snap, options);
       await dropFacts(context, id.chain, view, id.snap);
@@ -55,14 +55,14 @@ export const removeChain = (context: RemoveContext, chain: ChainName, options: R
     if (first === undefined || !view.chain.backups.every((backup) => options.mayRemove(backup.client))) {
       throw new FerryError('BACKUP_NOT_FOUND', `there is no chain ${chain} in store ${context.name}`);
     }
-    return removeImage(context, chain, view, options);
+    return removeWhole(context, chain, view, options);
   });
 
 /**
  * If we die here: with the trash it is one step. Without it backups go one by one, newest last, and what is left is a
  * shorter chain.
  */
-const removeImage = async (
+const removeWhole = async (
   context: RemoveContext,
   chain: ChainName,
   view: ChainView,
@@ -87,18 +87,24 @@ const removeImage = async (
     context.log.warn({ chain }, 'the image of a removed chain has snapshots that are not ours: left alone');
     return { backupIds, chainRemoved: false, trashedUntil: null };
   }
-  await ceph.remove(image, options);
-  reader.forget(chain);
+  await removeImage(context, chain, options);
   return { backupIds, chainRemoved: true, trashedUntil: null };
 };
 
+/** Best effort: facts without a snapshot count for nothing, and a full pool takes no change of image-meta. */
 const dropFacts = async (
-  { reader }: RemoveContext,
+  { reader, log }: RemoveContext,
   chain: ChainName,
   view: ChainView,
   snap: BackupIdParts['snap'],
 ): Promise<void> => {
   for (const key of [backupKey(snap), usageKey(snap)]) {
-    if (view.metadata.has(key)) await reader.removeMetadata(chain, key);
+    if (!view.metadata.has(key)) continue;
+    try {
+      await reader.removeMetadata(chain, key);
+    } catch (thrown) {
+      log.warn({ chain, key, error: toFerryError(thrown).message }, 'could not remove the facts of a removed backup');
+      return;
+    }
   }
 };

@@ -1,0 +1,114 @@
+import { credentials } from '@grpc/grpc-js';
+import { ControlServiceClient, type BackupMode, type Job } from '@rbdferry/core/gen/rbdferry/v1/control.js';
+import { callServerStream, callUnary, type CallSettings } from '@rbdferry/core/rpc/calls.js';
+
+const settings: CallSettings = { peer: { unreachable: 'AGENT_UNREACHABLE', peer: 'the agent' } };
+const jobTimeoutMs = 900_000;
+
+/** A job from the request to its end, and when each of its phases began. */
+export interface JobRun {
+  readonly job: Job;
+  readonly backupId: string;
+  readonly seconds: number;
+  /** Seconds by phase: queued, plan, snapshot, open, transfer, commit, clean-up... */
+  readonly phases: Readonly<Record<string, number>>;
+  readonly streamBytes: number;
+}
+
+/** The agent's control API as the command line uses it. */
+export class Control {
+  readonly #client: ControlServiceClient;
+
+  constructor(socket: string) {
+    this.#client = new ControlServiceClient(`unix:${socket}`, credentials.createInsecure());
+  }
+
+  close(): void {
+    this.#client.close();
+  }
+
+  /** @throws when the job does not commit */
+  async backup(image: string, mode: BackupMode): Promise<JobRun> {
+    const begin = performance.now();
+    const request = { image, mode, receiver: '', store: '', idempotencyKey: '' };
+    const { job } = await callUnary(this.#client.startBackup.bind(this.#client), asRequest(request), settings);
+    return this.#follow(job?.id ?? '', begin);
+  }
+
+  /** @throws when the job does not commit */
+  async restore(backupId: string, to: string): Promise<JobRun> {
+    const begin = performance.now();
+    const request = { backupId, to, receiver: '', replace: false, idempotencyKey: '' };
+    const { job } = await callUnary(this.#client.startRestore.bind(this.#client), asRequest(request), settings);
+    return this.#follow(job?.id ?? '', begin);
+  }
+
+  /** Removes the chain that a backup belongs to. */
+  async deleteChain(backupId: string): Promise<void> {
+    const chain = backupId.slice(0, backupId.lastIndexOf('@'));
+    const request = { receiver: '', store: '', selection: { $case: 'chain' as const, value: chain }, dryRun: false };
+    const stream = callServerStream(
+      (metadata, options) => this.#client.deleteBackups(request, metadata, options),
+      settings,
+    );
+    for await (const _event of stream);
+  }
+
+  async #follow(jobId: string, begin: number): Promise<JobRun> {
+    const stream = callServerStream(
+      (metadata, options) => this.#client.watchJob({ jobId }, metadata, options),
+      { ...settings, timeoutMs: jobTimeoutMs },
+    );
+    const phases = new PhaseClock(begin);
+    let last: Job | undefined;
+    for await (const { job } of stream) {
+      last = job;
+      phases.enter(job === undefined ? 'unknown' : phaseOf(job));
+    }
+    const end = performance.now();
+    if (last?.state?.$case !== 'committed') throw new Error(`the job did not commit: ${describe(last)}`);
+    return {
+      job: last,
+      backupId: last.backupId,
+      seconds: (end - begin) / 1000,
+      phases: phases.secondsUntil(end),
+      streamBytes: Number(last.state.value.streamBytes),
+    };
+  }
+}
+
+/** Requests get fields as the product grows; unset ones mean its defaults. */
+const asRequest = <T>(request: T): T => request;
+
+const phaseOf = (job: Job): string =>
+  job.state?.$case === 'running' ? job.state.value.phase || 'start' : (job.state?.$case ?? 'unknown');
+
+const describe = (job: Job | undefined): string =>
+  job?.state?.$case === 'failed' ? JSON.stringify(job.state.value.error) : (job?.state?.$case ?? 'no answer');
+
+/** Adds up the time in each phase. */
+class PhaseClock {
+  readonly #seconds: Record<string, number> = {};
+  #phase = 'queued';
+  #since: number;
+
+  constructor(begin: number) {
+    this.#since = begin;
+  }
+
+  enter(phase: string): void {
+    if (phase === this.#phase) return;
+    this.#leave(performance.now());
+    this.#phase = phase;
+  }
+
+  secondsUntil(end: number): Record<string, number> {
+    this.#leave(end);
+    return this.#seconds;
+  }
+
+  #leave(now: number): void {
+    this.#seconds[this.#phase] = (this.#seconds[this.#phase] ?? 0) + (now - this.#since) / 1000;
+    this.#since = now;
+  }
+}

@@ -1,0 +1,93 @@
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { runCli, startDaemon, type Daemon } from '@rbdferry/test/dist/harness/daemon.js';
+import { Control } from './control.js';
+import { backupPool, type Site } from './site.js';
+
+export interface FerryOptions {
+  /** An existing directory that the daemons' files go to. */
+  readonly dir: string;
+  readonly source: Site;
+  readonly backup: Site;
+  /** Top-level YAML lines for the daemons' configuration. */
+  readonly agentExtra?: string;
+  readonly receiverExtra?: string;
+  /** For `node`: `--cpu-prof` and the like. */
+  readonly agentNodeArgs?: readonly string[];
+  readonly receiverNodeArgs?: readonly string[];
+}
+
+/** Agent and receiver as two processes, as a user runs them, and the way to give them jobs. */
+export interface Ferry {
+  readonly agent: Daemon;
+  readonly receiver: Daemon;
+  readonly control: Control;
+  stop(): Promise<void>;
+}
+
+/** Certificates of a CA of its own below `dir`: receiver.crt for localhost, agent1.crt. */
+export const makePki = async (dir: string): Promise<string> => {
+  const pki = join(dir, 'pki');
+  await pkiCommand('init', '--dir', pki);
+  await pkiCommand('issue', 'receiver', '--dir', pki, '--host', 'localhost', '--host', '127.0.0.1');
+  await pkiCommand('issue', 'agent1', '--dir', pki);
+  return pki;
+};
+
+const pkiCommand = async (...args: string[]): Promise<void> => {
+  const { exitCode, stderr } = await runCli(['pki', ...args]);
+  if (exitCode !== 0) throw new Error(`rbdferry pki ${args.join(' ')} exited with ${exitCode}: ${stderr}`);
+};
+
+let count = 0;
+
+export const startFerry = async (options: FerryOptions): Promise<Ferry> => {
+  const dir = join(options.dir, `ferry-${(count += 1)}`);
+  await mkdir(dir);
+  const pki = await makePki(dir);
+  const receiverConfig = join(dir, 'receiver.yaml');
+  await writeFile(receiverConfig, receiverYaml(pki, options.backup) + (options.receiverExtra ?? ''));
+  const receiver = await startDaemon('rbdferry-receiver', receiverConfig, { nodeArgs: options.receiverNodeArgs ?? [] });
+  const socket = join(dir, 'agent.sock');
+  const agentConfig = join(dir, 'agent.yaml');
+  const where = { socket, state: join(dir, 'state'), port: receiver.port };
+  await writeFile(agentConfig, agentYaml(pki, options.source, where) + (options.agentExtra ?? ''));
+  const agent = await startDaemon('rbdferry-agent', agentConfig, { nodeArgs: options.agentNodeArgs ?? [] });
+  const control = new Control(socket);
+  return {
+    agent,
+    receiver,
+    control,
+    async stop() {
+      control.close();
+      await Promise.all([agent.stop(), receiver.stop()]);
+    },
+  };
+};
+
+const tlsYaml = (pki: string, name: string): string =>
+  `tls: { ca: ${pki}/ca.crt, cert: ${pki}/${name}.crt, key: ${pki}/${name}.key }`;
+
+const cephYaml = ({ confPath, users }: Site, user: 'agent' | 'receiver'): string =>
+  `ceph: { conf: ${confPath}, user: ${users[user].name}, keyring: ${users[user].keyringPath} }`;
+
+const receiverYaml = (pki: string, site: Site): string => `
+listen: 127.0.0.1:0
+${tlsYaml(pki, 'receiver')}
+${cephYaml(site, 'receiver')}
+stores:
+  main: { pool: ${backupPool} }
+clients:
+  agent1: { stores: [main] }
+`;
+
+const agentYaml = (pki: string, site: Site, where: { socket: string; state: string; port: number }): string => `
+socket: ${where.socket}
+state: ${where.state}
+${cephYaml(site, 'agent')}
+receivers:
+  dr:
+    address: localhost:${where.port}
+    ${tlsYaml(pki, 'agent1')}
+    store: main
+`;

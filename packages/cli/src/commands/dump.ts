@@ -1,0 +1,32 @@
+import { withAgent } from '../agent.js';
+import { examples, imageArgument, receiverOption, storeOption } from '../options.js';
+import type { AddVerb } from '../verb.js';
+
+export const addDump: AddVerb = (program) => {
+  program
+    .command('dump')
+    .summary('show chains with everything known of their backups')
+    .description(
+      'Shows the chains of an image, or of the whole store, with all that is known of their backups, also what each added to the store. What was not measured yet is measured now; `list` is the cheap one.',
+    )
+    .argument('[IMAGE]', 'POOL/IMAGE or POOL/NAMESPACE/IMAGE', imageArgument)
+    .addOption(receiverOption())
+    .addOption(storeOption())
+    .option('--json', 'print a JSON array of chains, a chain a line')
+    .addHelpText('after', examples('dump rbd/vm1', "dump rbd/vm1 --json | jq '.[].backups[].addedBytes'"))
+    .action(async (image, { json = false, ...place }) => {
+      const { dumpOf } = await import('../view/dump.js');
+      const chains = await withAgent(program, (agent) => dumpOf(agent, { image, ...place }));
+      const { note, print, printLine } = await import('../output.js');
+      if (json) {
+        await (await import('../render/json.js')).printJsonArray(chains);
+        return;
+      }
+      if (chains.length === 0) note(image === undefined ? 'no backups' : `no backups of ${image}`);
+      const { dumpTable } = await import('../render/tables.js');
+      for (const [index, chain] of chains.entries()) {
+        if (index > 0) await print('\n');
+        await printLine(dumpTable(chain));
+      }
+    });
+};

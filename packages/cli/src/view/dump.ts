@@ -1,0 +1,35 @@
+import type { AgentClient, Place } from '../client.js';
+import type { BackupView, ChainView } from './chain.js';
+
+/** What is known of a backup, and what it takes up. */
+export interface DumpedBackup extends BackupView {
+  /** Null when it was not there any more when it was to be measured. */
+  readonly addedBytes: bigint | null;
+}
+
+/** A chain with everything that is known of it. This is the JSON shape too. */
+export interface DumpedChain extends ChainView {
+  /** Sum of what its backups added. */
+  readonly usedBytes: bigint;
+  readonly backups: readonly DumpedBackup[];
+}
+
+/** The chains of an image, or of a store, with what their backups take up. */
+export const dumpOf = async (
+  agent: Pick<AgentClient, 'listBackups' | 'usage'>,
+  request: Place & { readonly image?: string | undefined },
+): Promise<DumpedChain[]> => {
+  const chains: ChainView[] = [];
+  for await (const chain of agent.listBackups(request)) chains.push(chain);
+  const added = new Map<string, bigint>();
+  if (chains.length > 0) {
+    for await (const { backups } of agent.usage(request)) {
+      for (const { id, addedBytes } of backups) added.set(id, addedBytes);
+    }
+  }
+  return chains.map((chain) => ({
+    ...chain,
+    usedBytes: chain.backups.reduce((sum, { id }) => sum + (added.get(id) ?? 0n), 0n),
+    backups: chain.backups.map((backup) => ({ ...backup, addedBytes: added.get(backup.id) ?? null })),
+  }));
+};

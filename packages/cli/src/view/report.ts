@@ -1,0 +1,94 @@
+import { parseImageSpec } from '@rbdferry/core/model/image-spec.js';
+import type { BackupUsageView, ChainUsageView } from './usage.js';
+
+/** What the backups of one image by one client come to, of those committed in the time range. This is the JSON shape too. */
+export interface ReportLine {
+  readonly store: string;
+  /** Common name of the certificate that sent them; null for backups of the older tool. */
+  readonly client: string | null;
+  /** Null for backups of the older tool, which did not write it down. */
+  readonly pool: string | null;
+  readonly namespace: string | null;
+  readonly image: string;
+  /** Of the source cluster; null for backups of the older tool. */
+  readonly fsid: string | null;
+  readonly fullBackups: number;
+  readonly incrementalBackups: number;
+  /** What they added to the store. */
+  readonly addedBytes: bigint;
+  /** What went over the wire for them; of the older tool's backups nothing is known and nothing is counted. */
+  readonly streamBytes: bigint;
+  /** Size of the image at the newest of them. */
+  readonly sizeBytes: bigint;
+  readonly firstCommittedAt: Date;
+  readonly lastCommittedAt: Date;
+}
+
+interface TimeRange {
+  /** Inclusive. */
+  readonly from?: Date | undefined;
+  /** Exclusive. */
+  readonly until?: Date | undefined;
+}
+
+/** Sums usage up per store, client and image. */
+export class UsageReport {
+  readonly #range: TimeRange;
+  readonly #lines = new Map<string, ReportLine>();
+
+  constructor(range: TimeRange) {
+    this.#range = range;
+  }
+
+  add(chain: ChainUsageView): void {
+    for (const backup of chain.backups) {
+      if (!isWithin(backup, this.#range)) continue;
+      const line = lineOf(chain, backup);
+      const key = keyOf(line);
+      const known = this.#lines.get(key);
+      this.#lines.set(key, known === undefined ? line : sumOf(known, line));
+    }
+  }
+
+  /** Ordered by store, client, pool, namespace and image. */
+  lines(): ReportLine[] {
+    return [...this.#lines].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([, line]) => line);
+  }
+}
+
+const isWithin = ({ committedAt }: BackupUsageView, { from, until }: TimeRange): boolean =>
+  committedAt !== null && (from === undefined || committedAt >= from) && (until === undefined || committedAt < until);
+
+/** Two clusters may have images of one name. */
+const keyOf = ({ store, client, pool, namespace, image, fsid }: ReportLine): string =>
+  JSON.stringify([store, client ?? '', pool ?? '', namespace ?? '', image, fsid ?? '']);
+
+/** The report of one backup. */
+const lineOf = ({ store, client, source, image }: ChainUsageView, backup: BackupUsageView): ReportLine => {
+  const spec = source === null ? undefined : parseImageSpec(source.image);
+  const at = backup.committedAt ?? new Date(0);
+  return {
+    store,
+    client,
+    ...(spec?.ok === true ? spec.value : { pool: null, namespace: null, image }),
+    fsid: source?.fsid ?? null,
+    fullBackups: backup.kind === 'full' ? 1 : 0,
+    incrementalBackups: backup.kind === 'full' ? 0 : 1,
+    addedBytes: backup.addedBytes,
+    streamBytes: backup.streamBytes ?? 0n,
+    sizeBytes: backup.sizeBytes,
+    firstCommittedAt: at,
+    lastCommittedAt: at,
+  };
+};
+
+const sumOf = (a: ReportLine, b: ReportLine): ReportLine => ({
+  ...a,
+  fullBackups: a.fullBackups + b.fullBackups,
+  incrementalBackups: a.incrementalBackups + b.incrementalBackups,
+  addedBytes: a.addedBytes + b.addedBytes,
+  streamBytes: a.streamBytes + b.streamBytes,
+  sizeBytes: b.lastCommittedAt >= a.lastCommittedAt ? b.sizeBytes : a.sizeBytes,
+  firstCommittedAt: b.firstCommittedAt < a.firstCommittedAt ? b.firstCommittedAt : a.firstCommittedAt,
+  lastCommittedAt: b.lastCommittedAt > a.lastCommittedAt ? b.lastCommittedAt : a.lastCommittedAt,
+});

@@ -1,0 +1,182 @@
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { execa } from 'execa';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { applyWrites, randomBytes, sha256OfExport } from '../ceph/cluster.js';
+import { Control, hasEnded, phaseOf } from '../harness/control.js';
+import { programPath, runCli, startDaemon, type CliResult } from '../harness/daemon.js';
+import { imageNames, snapNames } from '../harness/look.js';
+import { startPair, type Pair } from '../harness/pair.js';
+
+/** Codes that need a cluster or a connection in a bad state; through the command line, with text, hint and exit status. */
+const MiB = 1024 * 1024;
+let pair: Pair;
+
+beforeAll(async () => {
+  pair = await startPair({
+    name: 'codes',
+    sourcePools: ['rbd', 'secret'],
+    agentExtra: 'stall_timeout: 4s\n',
+    receiverExtra: 'stall_timeout: 4s\n',
+  });
+  await pair.source.rbd(['create', '--size', '64M', 'rbd/vm']);
+  await applyWrites(pair.source, 'rbd/vm', [{ offset: 0, data: randomBytes('codes', 40 * MiB) }]);
+});
+
+afterAll(async () => {
+  await pair?.stop();
+});
+
+const expectError = (result: CliResult, code: string, exit: number, words: string): void => {
+  expect(result.stdout).toBe('');
+  expect(result.stderr).toContain(`rbdferry: ${code}: `);
+  expect(result.stderr).toContain(words);
+  expect(result.stderr).toMatch(/hint: \S/);
+  expect(result.exitCode).toBe(exit);
+};
+
+/** An agent of its own with a changed configuration; answers what `backup rbd/vm` said. */
+const backupWith = async (
+  name: string,
+  change: (config: string) => string,
+  options: { env?: Record<string, string>; image?: string } = {},
+): Promise<CliResult> => {
+  const config = join(pair.dir, `${name}.yaml`);
+  const socket = join(pair.dir, `${name}.sock`);
+  const text = (await readFile(pair.agentConfig, 'utf8'))
+    .replace(/^socket:.*$/m, `socket: ${socket}`)
+    .replace(/^state:.*$/m, `state: ${join(pair.dir, `${name}-state`)}`);
+  await writeFile(config, change(text));
+  const daemon = await startDaemon('rbdferry-agent', config, { env: options.env ?? {} });
+  try {
+    return await runCli(['--socket', socket, 'backup', options.image ?? 'rbd/vm']);
+  } finally {
+    await daemon.stop();
+  }
+};
+
+describe('Ceph', () => {
+  it('CEPH_UNAVAILABLE: a keyring that is none', async () => {
+    const keyring = join(pair.dir, 'wrong.keyring');
+    await writeFile(keyring, '[client.agent]\n\tkey = AQBOMzNiAAAAABAAZGVmaW5pdGVseSBub3QgaXQ=\n');
+    const result = await backupWith('keyring', (text) => text.replace(/keyring: [^ }]+/, `keyring: ${keyring}`));
+    expectError(result, 'CEPH_UNAVAILABLE', 60, 'rbd/vm');
+  });
+
+  it('CEPH_PERMISSION: a pool the user has no rights on', async () => {
+    await pair.source.addUser('narrow', { mon: 'profile rbd', osd: 'profile rbd pool=rbd' });
+    const { keyringPath } = await pair.source.addUser('narrow', { mon: 'profile rbd', osd: 'profile rbd pool=rbd' });
+    await pair.source.rbd(['create', '--size', '8M', 'secret/vm']);
+    const result = await backupWith(
+      'narrow',
+      (text) => text.replace('user: agent', 'user: narrow').replace(/keyring: [^ }]+/, `keyring: ${keyringPath}`),
+      { image: 'secret/vm' },
+    );
+    expectError(result, 'CEPH_PERMISSION', 62, 'secret/vm');
+  });
+
+  it('CEPH_NOT_INSTALLED: no rbd in the path', async () => {
+    const result = await backupWith('path', (text) => text, { env: { PATH: pair.dir } });
+    expectError(result, 'CEPH_NOT_INSTALLED', 65, 'rbd');
+  });
+
+  it('CEPH_TIMEOUT: a cluster that does not answer', async () => {
+    const osd = pair.source.daemonPids().get('osd.0') ?? 0;
+    process.kill(osd, 'SIGSTOP');
+    try {
+      const result = await backupWith('timeout', (text) =>
+        text.replace('user: agent', 'user: agent, command_timeout: 3s'),
+      );
+      expectError(result, 'CEPH_TIMEOUT', 61, 'rbd/vm');
+    } finally {
+      process.kill(osd, 'SIGCONT');
+    }
+  });
+});
+
+describe('chains', () => {
+  it('NO_COMMON_SNAPSHOT: the snapshots were purged', async () => {
+    const first = await pair.ok('backup', 'rbd/vm');
+    await pair.source.rbd(['snap', 'purge', 'rbd/vm']);
+    expectError(await pair.cli('backup', 'rbd/vm', '--mode', 'incr'), 'NO_COMMON_SNAPSHOT', 31, first);
+    expect(await snapNames(pair.source, 'rbd/vm')).toEqual([]);
+    // auto makes a full of it, and says why.
+    const { stdout, stderr, exitCode } = await pair.cli('backup', 'rbd/vm');
+    expect(exitCode).toBe(0);
+    expect(stderr).toContain('no snapshot of an earlier backup');
+    expect(stdout).not.toContain(first.slice(0, first.indexOf('@')));
+  });
+});
+
+describe('transfers', () => {
+  it('TRANSFER_STALLED: a backup cluster that takes nothing any more', async () => {
+    const { execa: run } = await import('execa');
+    await applyWrites(pair.source, 'rbd/vm', [{ offset: 0, data: randomBytes('stall', 60 * MiB) }]);
+    const before = await imageNames(pair.backup, 'rbd2');
+    const osd = pair.backup.daemonPids().get('osd.0') ?? 0;
+    const control = new Control(pair.socket);
+    const cli = run(process.execPath, [programPath('rbdferry'), '--socket', pair.socket, 'backup', 'rbd/vm'], {
+      reject: false,
+      stdin: 'ignore',
+    });
+    let result: CliResult;
+    try {
+      const jobId = await runningJob();
+      await control.until(jobId, (job) => phaseOf(job) === 'transfer' || hasEnded(job));
+      process.kill(osd, 'SIGSTOP');
+      const { exitCode, stdout, stderr } = await cli;
+      result = { exitCode: exitCode ?? -1, stdout, stderr };
+    } finally {
+      process.kill(osd, 'SIGCONT');
+      control.close();
+    }
+    expectError(result, 'TRANSFER_STALLED', 70, 'for 4 s');
+    // The cluster is back, and so is the chain: the next backup is right.
+    for (let tries = 0; tries < 60 && (await snapNames(pair.source, 'rbd/vm')).length > 1; tries += 1)
+      await sleep(1000);
+    const next = await pair.ok('backup', 'rbd/vm');
+    expect(await imageNames(pair.backup, 'rbd2')).toEqual(before);
+    const snap = next.slice(next.indexOf('@') + 1);
+    expect(await sha256OfExport(pair.backup, next)).toBe(await sha256OfExport(pair.source, `rbd/vm@${snap}`));
+  });
+
+  const runningJob = async (): Promise<string> => {
+    for (let tries = 0; tries < 100; tries += 1) {
+      const [job] = JSON.parse(await pair.ok('jobs', '--active', '--json')) as { id: string }[];
+      if (job !== undefined) return job.id;
+    }
+    throw new Error('no job');
+  };
+
+  it('CANCELLED: Ctrl-C', async () => {
+    await applyWrites(pair.source, 'rbd/vm', [{ offset: 0, data: randomBytes('cancel', 60 * MiB) }]);
+    const before = await snapNames(pair.source, 'rbd/vm');
+    const cli = execa(process.execPath, [programPath('rbdferry'), '--socket', pair.socket, 'backup', 'rbd/vm'], {
+      reject: false,
+      stdin: 'ignore',
+    });
+    await runningJob();
+    cli.kill('SIGINT');
+    const { exitCode, stdout } = await cli;
+    expect(exitCode).toBe(130);
+    expect(stdout).toBe('');
+    expect(await snapNames(pair.source, 'rbd/vm')).toEqual(before);
+  });
+
+  it('CONNECTION_LOST: the agent dies while the command waits', async () => {
+    const cli = execa(process.execPath, [programPath('rbdferry'), '--socket', pair.socket, 'backup', 'rbd/vm'], {
+      reject: false,
+      stdin: 'ignore',
+    });
+    const jobId = await runningJob();
+    await pair.agent.kill();
+    const { exitCode, stderr } = await cli;
+    expect(exitCode).toBe(72);
+    expect(stderr).toContain('CONNECTION_LOST');
+    expect(stderr).toContain(jobId);
+    await pair.startAgent();
+    const ended = await pair.cli('job', 'wait', jobId);
+    expect([0, 71]).toContain(ended.exitCode);
+  });
+});
