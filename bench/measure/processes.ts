@@ -47,7 +47,7 @@ const hasChildren = async (pid: number): Promise<boolean> => {
 /** Waits (at most 30 s) until none of the processes has had a child for a moment: work after the end of a job. */
 export const untilChildless = async (pids: readonly number[]): Promise<void> => {
   const deadline = Date.now() + 30_000;
-  for (let calm = 0; calm < 3 && Date.now() < deadline; ) {
+  for (let calm = 0; calm < 3 && Date.now() < deadline;) {
     const busy = (await Promise.all(pids.map(hasChildren))).some(Boolean);
     calm = busy ? 0 : calm + 1;
     await sleep(50);

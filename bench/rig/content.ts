@@ -12,7 +12,9 @@ export interface Extent {
   readonly length: number;
 }
 
-const words = 'accept backup cluster daemon error flush image journal kernel lock mount node object pool queue'.split(' ');
+const words = 'accept backup cluster daemon error flush image journal kernel lock mount node object pool queue'.split(
+  ' ',
+);
 
 /** Log lines of some variety: zstd makes about a fifth of it. */
 const makeText = (length: number): Buffer => {
@@ -46,7 +48,10 @@ export const contentOf = (filling: Filling, seed: string, length: number): Buffe
 
 /** Whole blocks of `blockBytes` that cover `length` from `offset` on. */
 export const blocks = (offset: number, length: number, blockBytes = 4 * MiB): Extent[] =>
-  Array.from({ length: length / blockBytes }, (_, index) => ({ offset: offset + index * blockBytes, length: blockBytes }));
+  Array.from({ length: length / blockBytes }, (_, index) => ({
+    offset: offset + index * blockBytes,
+    length: blockBytes,
+  }));
 
 /** `count` extents of the same length at random places of an image, in order and apart from each other. */
 export const scattered = (seed: string, of: { count: number; length: number; imageBytes: number }): Extent[] => {

@@ -1,5 +1,12 @@
 import { credentials } from '@grpc/grpc-js';
-import { ControlServiceClient, type BackupMode, type Job } from '@rbdferry/core/gen/rbdferry/v1/control.js';
+import {
+  ControlServiceClient,
+  DeleteBackupsRequest,
+  StartBackupRequest,
+  StartRestoreRequest,
+  type BackupMode,
+  type Job,
+} from '@rbdferry/core/gen/rbdferry/v1/control.js';
 import { callServerStream, callUnary, type CallSettings } from '@rbdferry/core/rpc/calls.js';
 
 const settings: CallSettings = { peer: { unreachable: 'AGENT_UNREACHABLE', peer: 'the agent' } };
@@ -30,23 +37,23 @@ export class Control {
   /** @throws when the job does not commit */
   async backup(image: string, mode: BackupMode): Promise<JobRun> {
     const begin = performance.now();
-    const request = { image, mode, receiver: '', store: '', idempotencyKey: '' };
-    const { job } = await callUnary(this.#client.startBackup.bind(this.#client), asRequest(request), settings);
+    const request = StartBackupRequest.fromPartial({ image, mode });
+    const { job } = await callUnary(this.#client.startBackup.bind(this.#client), request, settings);
     return this.#follow(job?.id ?? '', begin);
   }
 
   /** @throws when the job does not commit */
   async restore(backupId: string, to: string): Promise<JobRun> {
     const begin = performance.now();
-    const request = { backupId, to, receiver: '', replace: false, idempotencyKey: '' };
-    const { job } = await callUnary(this.#client.startRestore.bind(this.#client), asRequest(request), settings);
+    const request = StartRestoreRequest.fromPartial({ backupId, to });
+    const { job } = await callUnary(this.#client.startRestore.bind(this.#client), request, settings);
     return this.#follow(job?.id ?? '', begin);
   }
 
   /** Removes the chain that a backup belongs to. */
   async deleteChain(backupId: string): Promise<void> {
     const chain = backupId.slice(0, backupId.lastIndexOf('@'));
-    const request = { receiver: '', store: '', selection: { $case: 'chain' as const, value: chain }, dryRun: false };
+    const request = DeleteBackupsRequest.fromPartial({ selection: { $case: 'chain', value: chain } });
     const stream = callServerStream(
       (metadata, options) => this.#client.deleteBackups(request, metadata, options),
       settings,
@@ -55,10 +62,10 @@ export class Control {
   }
 
   async #follow(jobId: string, begin: number): Promise<JobRun> {
-    const stream = callServerStream(
-      (metadata, options) => this.#client.watchJob({ jobId }, metadata, options),
-      { ...settings, timeoutMs: jobTimeoutMs },
-    );
+    const stream = callServerStream((metadata, options) => this.#client.watchJob({ jobId }, metadata, options), {
+      ...settings,
+      timeoutMs: jobTimeoutMs,
+    });
     const phases = new PhaseClock(begin);
     let last: Job | undefined;
     for await (const { job } of stream) {
@@ -76,9 +83,6 @@ export class Control {
     };
   }
 }
-
-/** Requests get fields as the product grows; unset ones mean its defaults. */
-const asRequest = <T>(request: T): T => request;
 
 const phaseOf = (job: Job): string =>
   job.state?.$case === 'running' ? job.state.value.phase || 'start' : (job.state?.$case ?? 'unknown');

@@ -15,7 +15,8 @@ const dense = (name: string, filling: Filling, sizeBytes: number): Pattern => ({
   imageBytes: sizeBytes,
   base: blocks(0, sizeBytes),
   // A quarter of the image, in other places each time.
-  change: (round) => scattered(`change ${round}`, { count: sizeBytes / (16 * MiB), length: 4 * MiB, imageBytes: sizeBytes }),
+  change: (round) =>
+    scattered(`change ${round}`, { count: sizeBytes / (16 * MiB), length: 4 * MiB, imageBytes: sizeBytes }),
 });
 
 const small = (): Pattern => {

@@ -3,7 +3,9 @@ import { execa } from 'execa';
 /** A Ceph cluster as its clients know it. What `startCluster` answers is one. */
 export interface Site {
   readonly confPath: string;
-  readonly users: Readonly<Record<'admin' | 'agent' | 'receiver', { readonly name: string; readonly keyringPath: string }>>;
+  readonly users: Readonly<
+    Record<'admin' | 'agent' | 'receiver', { readonly name: string; readonly keyringPath: string }>
+  >;
 }
 
 export type SiteUser = keyof Site['users'];

@@ -1,9 +1,13 @@
 import type { AgentClient } from './client.js';
 import { defaultSocket } from './options.js';
-import type { Program } from './verb.js';
+
+/** A command with the option `--socket`. */
+interface WithSocket {
+  opts(): { readonly socket: string };
+}
 
 /** Path of the agent's socket, once the command line is parsed. An empty one in the environment means the default. */
-export const socketOf = (program: Program): string => {
+export const socketOf = (program: WithSocket): string => {
   const { socket } = program.opts();
   return socket === '' ? defaultSocket : socket;
 };
@@ -13,7 +17,7 @@ export const socketOf = (program: Program): string => {
  *
  * @returns what it returns
  */
-export const withAgent = async <T>(program: Program, use: (agent: AgentClient) => Promise<T>): Promise<T> => {
+export const withAgent = async <T>(program: WithSocket, use: (agent: AgentClient) => Promise<T>): Promise<T> => {
   const { AgentClient } = await import('./client.js');
   const agent = new AgentClient(socketOf(program));
   try {

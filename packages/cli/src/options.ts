@@ -24,8 +24,14 @@ export const chainArgument = (text: string): string => {
   throw new InvalidArgumentError('Expected [STORE/]IMAGE.TIMESTAMP.bkp.image, as `list` prints it.');
 };
 
-/** What takes an image or a backup: no image has an @ in its name. */
-export const imageOrIdArgument = (text: string): { readonly image: string } | { readonly backupId: string } =>
+/** What may be an image or a backup. */
+export interface ImageOrId {
+  readonly image?: string;
+  readonly backupId?: string;
+}
+
+/** No image has an @ in its name. @throws INVALID_IMAGE_SPEC, INVALID_BACKUP_ID */
+export const imageOrIdArgument = (text: string): ImageOrId =>
   text.includes('@') ? { backupId: backupIdArgument(text) } : { image: imageArgument(text) };
 
 /** Milliseconds. */

@@ -3,27 +3,33 @@ import type { Outcome } from './follow-job.js';
 import { exitStatusOfJob } from './exit.js';
 import { note, printFailure, printLine, printWarnings } from './output.js';
 import { toJson } from './render/json.js';
-import type { CommittedJob, JobView } from './view/job.js';
+import type { CommittedJob, JobError, JobView } from './view/job.js';
+
+export interface ReportOptions {
+  readonly json: boolean;
+  /** Whether what the job made is told on stdout; it is when left out. */
+  readonly product?: 'printed' | 'untold';
+  /** Puts an error into the words of the command at hand. */
+  readonly reword?: (error: JobError) => JobError;
+}
 
 /**
  * Tells a job's end: on stdout what it made and nothing else (with `json` the whole job), on stderr the rest.
  *
  * @returns the exit status
  */
-export const reportJob = async (
-  { job, interrupted }: Outcome,
-  options: { readonly json: boolean },
-): Promise<number> => {
+export const reportJob = async ({ job, interrupted }: Outcome, options: ReportOptions): Promise<number> => {
+  const { reword = (error) => error } = options;
   if (options.json) await printLine(toJson(job));
   switch (job.state) {
     case 'committed':
       if (interrupted) note('the job had committed before it could be cancelled');
       printWarnings(job.warnings);
       if (process.stderr.isTTY && !options.json) note(await summaryOf(job));
-      if (!options.json) await printLine(productOf(job));
+      if (!options.json) await printProduct(job, options);
       break;
     case 'failed':
-      printFailure(job.error);
+      printFailure(reword(job.error));
       break;
     case 'cancelled':
       if (interrupted) note('cancelled');
@@ -33,8 +39,11 @@ export const reportJob = async (
   return exitStatusOfJob(job);
 };
 
-/** A backup's id; a restored image's spec. Empty while it is not known. */
-export const productOf = (job: JobView): string => (job.kind === 'backup' ? job.backupId : job.image) ?? '';
+/** A backup's id; a restored image's spec. Nothing while it is not known. */
+export const printProduct = async (job: JobView, { product = 'printed' }: ReportOptions): Promise<void> => {
+  const made = job.kind === 'backup' ? job.backupId : job.image;
+  if (made !== null && product === 'printed') await printLine(made);
+};
 
 /** For somebody who watched: with `--mode auto`, what it came to. */
 const summaryOf = async (job: CommittedJob): Promise<string> => {

@@ -1,7 +1,7 @@
 import type { AgentClient } from './client.js';
 import { followJob } from './follow-job.js';
 import { progressOnTerminal } from './render/progress.js';
-import { reportJob } from './report-job.js';
+import { reportJob, type ReportOptions } from './report-job.js';
 import { startAndReport } from './start-job.js';
 import type { JobView } from './view/job.js';
 
@@ -13,7 +13,7 @@ import type { JobView } from './view/job.js';
 export const runJob = async (
   agent: AgentClient,
   start: () => Promise<JobView>,
-  options: { readonly json: boolean; readonly async: boolean },
+  options: ReportOptions & { readonly async: boolean },
 ): Promise<number> => {
   if (options.async) return startAndReport(agent, start, options);
   const display = await progressOnTerminal();

@@ -3,12 +3,8 @@ import { agentWentSilent } from './follow-job.js';
 import { note, printLine } from './output.js';
 import { toJson } from './render/json.js';
 import { stateText } from './render/state.js';
-import { productOf, reportJob } from './report-job.js';
+import { printProduct, reportJob, type ReportOptions } from './report-job.js';
 import { hasEnded, type JobView } from './view/job.js';
-
-interface StartOptions {
-  readonly json: boolean;
-}
 
 /**
  * Starts a job and stays only until it is planned, so that a refusal (no such image, nothing to build on) still fails the
@@ -19,15 +15,14 @@ interface StartOptions {
 export const startAndReport = async (
   agent: Pick<AgentClient, 'watchJob'>,
   start: () => Promise<JobView>,
-  options: StartOptions,
+  options: ReportOptions,
 ): Promise<number> => {
   const started = await start();
   if (!options.json) note(`job ${started.id}`);
   const job = await plannedJob(agent, started, options);
   if (hasEnded(job)) return reportJob({ job, interrupted: false }, options);
-  const product = productOf(job);
   if (options.json) await printLine(toJson(job));
-  else if (product !== '') await printLine(product);
+  else await printProduct(job, options);
   return 0;
 };
 
@@ -35,7 +30,7 @@ export const startAndReport = async (
 const plannedJob = async (
   agent: Pick<AgentClient, 'watchJob'>,
   started: JobView,
-  options: StartOptions,
+  options: ReportOptions,
 ): Promise<JobView> => {
   if (isPlanned(started, options)) return started;
   let waiting = '';
@@ -48,7 +43,7 @@ const plannedJob = async (
   throw agentWentSilent(started.id);
 };
 
-const isPlanned = (job: JobView, { json }: StartOptions): boolean => {
+const isPlanned = (job: JobView, { json }: ReportOptions): boolean => {
   if (hasEnded(job)) return true;
   if (job.kind === 'backup') return job.backupId !== null || (json && job.waitsFor !== null);
   // A restore knows its backup from the start; what it refuses, it refuses before it leaves the plan.

@@ -1,8 +1,17 @@
 import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
+import { parseImageSpec } from '@rbdferry/core/model/image-spec.js';
 import { withAgent } from '../agent.js';
 import type { AgentClient, Place } from '../client.js';
-import { chainArgument, countArgument, durationArgument, examples, receiverOption, storeOption } from '../options.js';
-import { imageArgument, imageOrIdArgument } from '../options.js';
+import {
+  backupIdArgument,
+  chainArgument,
+  countArgument,
+  durationArgument,
+  examples,
+  imageArgument,
+  receiverOption,
+  storeOption,
+} from '../options.js';
 import type { AddVerb } from '../verb.js';
 
 const chain = 'vm1.2026-11-24.10:40:39.458883.bkp.image';
@@ -100,9 +109,8 @@ const imageNotId = (text: string): string => {
 };
 
 const idNotImage = (text: string): string => {
-  const parsed = text.includes('/') && !text.includes('@') ? { image: text } : imageOrIdArgument(text);
-  if ('backupId' in parsed) return parsed.backupId;
-  throw usage(`${JSON.stringify(text)} is an image: say which of its backups may go, with a rule`);
+  if (text.includes('@') || !parseImageSpec(text).ok) return backupIdArgument(text);
+  throw usage(`${JSON.stringify(text)} is an image or a chain: say which of its backups may go`);
 };
 
 interface RunOptions {

@@ -1,7 +1,13 @@
 import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
 import { withAgent } from '../agent.js';
-import type { UsageRequest } from '../client.js';
-import { allStoresOption, examples, imageOrIdArgument, receiverOption, storeOption } from '../options.js';
+import {
+  allStoresOption,
+  examples,
+  imageOrIdArgument,
+  receiverOption,
+  storeOption,
+  type ImageOrId,
+} from '../options.js';
 import type { AddVerb } from '../verb.js';
 import { totalsOf, wholeMegabytes, type ChainUsageView } from '../view/usage.js';
 
@@ -38,10 +44,7 @@ const collect = async (usage: AsyncIterable<ChainUsageView>): Promise<ChainUsage
   return chains;
 };
 
-const printTable = async (
-  chains: readonly ChainUsageView[],
-  { image }: Pick<UsageRequest, 'image'> = {},
-): Promise<void> => {
+const printTable = async (chains: readonly ChainUsageView[], { image }: ImageOrId = {}): Promise<void> => {
   const { note, printLine } = await import('../output.js');
   if (chains.length === 0) note(image === undefined ? 'no backups' : `no backups of ${image}`);
   else await printLine((await import('../render/tables.js')).usageTable(chains));

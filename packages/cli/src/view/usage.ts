@@ -48,7 +48,6 @@ export interface ChainUsageView {
 export interface UsageTotals {
   readonly usedBytes: bigint;
   readonly backups: number;
-  readonly chains: number;
 }
 
 /** @throws PROTOCOL_MISMATCH */
@@ -82,7 +81,6 @@ const backupUsage = (backup: WireUsage, legacy: boolean): BackupUsageView => ({
 export const totalsOf = (chains: readonly ChainUsageView[]): UsageTotals => ({
   usedBytes: chains.reduce((sum, chain) => sum + chain.usedBytes, 0n),
   backups: chains.reduce((sum, chain) => sum + chain.backups.length, 0),
-  chains: chains.length,
 });
 
 /**

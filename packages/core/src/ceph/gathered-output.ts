@@ -1,68 +1,120 @@
+import { Socket, type SocketConstructorOpts } from 'node:net';
 import type { Readable } from 'node:stream';
 import { allocateRoomy } from '../transfer/roomy-buffer.js';
 
-/** How long a buffer that is not full waits for more before a waiting reader gets it. Milliseconds. */
+/** How long bytes wait for more before a waiting reader gets them. Milliseconds. */
 const lingerMs = 100;
+/** A read into less room than this is not worth its system call. */
+const smallestReadBytes = 64 * 1024;
 
 /**
- * A child's output in large buffers. It comes in chunks of about 20 KB, and a step of an async iterator for each of them costs
- * several times what one copy into a buffer of a MiB does. Holds at most two buffers: then the child waits.
+ * A child's output in large buffers, read straight into them. Node's own way gives chunks of at most 64 KB, each in an allocation
+ * of its own: the copies, and above all the garbage collections that the allocations force, cost as much as everything
+ * else that a transfer does.
  *
- * Iterate once. Ends when the output ends; throws what broke it.
+ * Holds at most two buffers: then the child waits. Iterate once. Ends when the output ends; throws what broke it.
  */
 export class GatheredOutput {
-  readonly #output: Readable;
   readonly #sizeBytes: number;
+  readonly #flow: { pause(): unknown; resume(): unknown };
   #buffer: Buffer;
+  /** Of the buffer, what the reader has had already and what is filled. */
+  #handed = 0;
   #filled = 0;
-  #full: Buffer[] = [];
+  #ready: Buffer[] = [];
+  #paused = false;
   #end: 'open' | 'ended' | Error = 'open';
   #wake: (() => void) | null = null;
 
   constructor(output: Readable, sizeBytes: number) {
-    this.#output = output;
     this.#sizeBytes = sizeBytes;
     this.#buffer = allocateRoomy(sizeBytes);
-    output.on('data', (chunk: Buffer) => {
-      this.#add(chunk);
-    });
-    output.once('end', () => {
-      this.#finish('ended');
-    });
     output.once('error', (error: Error) => {
       this.#finish(error);
     });
     output.once('close', () => {
       this.#finish(new Error('the output was closed before its end'));
     });
+    this.#flow = this.#readDirectly(output) ?? this.#readChunks(output);
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Buffer, void, undefined> {
     for (;;) {
-      const next = this.#full.shift() ?? (await this.#wait());
+      const next = this.#ready.shift() ?? (await this.#wait());
       if (next === undefined) return;
-      if (this.#full.length === 0 && this.#output.isPaused()) this.#output.resume();
+      if (this.#paused && this.#ready.length === 0) {
+        this.#paused = false;
+        this.#flow.resume();
+      }
       yield next;
     }
   }
 
-  #add(chunk: Buffer): void {
-    let rest = chunk;
-    while (rest.length > 0) {
-      const taken = Math.min(rest.length, this.#sizeBytes - this.#filled);
-      rest.copy(this.#buffer, this.#filled, 0, taken);
-      this.#filled += taken;
-      rest = rest.subarray(taken);
-      if (this.#filled === this.#sizeBytes) this.#hand();
-    }
+  /** Undefined when this stream has no handle to read from, as in a Node to come. */
+  #readDirectly(output: Readable): Socket | undefined {
+    const handle: unknown = Reflect.get(output, '_handle');
+    if (typeof handle !== 'object' || handle === null || !('useUserBuffer' in handle)) return undefined;
+    // Known to Node, not to its types: the new socket takes the place of the old one on the same pipe.
+    const options = {
+      handle,
+      onread: {
+        buffer: () => this.#buffer.subarray(this.#filled),
+        callback: (bytes: number) => {
+          this.#filled += bytes;
+          if (this.#sizeBytes - this.#filled < smallestReadBytes) this.#handBuffer();
+          return !this.#paused;
+        },
+      },
+    };
+    const socket = new Socket(options as SocketConstructorOpts);
+    socket.once('end', () => {
+      this.#finish('ended');
+      // The old stream does not see the end itself, and the child counts as running until it is closed.
+      output.destroy();
+    });
+    socket.once('error', (error) => {
+      this.#finish(error);
+    });
+    socket.resume();
+    return socket;
   }
 
-  /** Puts what was gathered where the reader finds it. */
-  #hand(): void {
-    this.#full.push(this.#buffer.subarray(0, this.#filled));
+  #readChunks(output: Readable): Readable {
+    output.once('end', () => {
+      this.#finish('ended');
+    });
+    output.on('data', (chunk: Buffer) => {
+      for (let rest = chunk; rest.length > 0;) {
+        const taken = rest.copy(this.#buffer, this.#filled);
+        this.#filled += taken;
+        rest = rest.subarray(taken);
+        if (this.#filled === this.#sizeBytes) this.#handBuffer();
+      }
+      if (this.#paused) output.pause();
+    });
+    return output;
+  }
+
+  /** Gives the reader what the buffer holds, and begins a new one. */
+  #handBuffer(): void {
+    this.#handPart();
     this.#buffer = allocateRoomy(this.#sizeBytes);
+    this.#handed = 0;
     this.#filled = 0;
-    this.#output.pause();
+    this.#paused = true;
+  }
+
+  /** Gives the reader what it has not had. The rest of the buffer goes on being filled, so a part of it is copied. */
+  #handPart(): void {
+    const part = this.#buffer.subarray(this.#handed, this.#filled);
+    const isWhole = this.#handed === 0 && this.#sizeBytes - this.#filled < smallestReadBytes;
+    this.#handed = this.#filled;
+    if (isWhole) this.#ready.push(part);
+    else {
+      const copy = allocateRoomy(part.length);
+      part.copy(copy);
+      this.#ready.push(copy);
+    }
     this.#wake?.();
   }
 
@@ -75,16 +127,16 @@ export class GatheredOutput {
   async #wait(): Promise<Buffer | undefined> {
     while (this.#end === 'open') {
       const woken = await this.#nextEvent();
-      if (this.#full.length > 0) return this.#full.shift();
-      if (!woken && this.#filled > 0) break;
+      if (this.#ready.length > 0) return this.#ready.shift();
+      if (!woken && this.#filled > this.#handed) break;
     }
-    if (this.#filled > 0) this.#hand();
-    const last = this.#full.shift();
+    if (this.#filled > this.#handed) this.#handPart();
+    const last = this.#ready.shift();
     if (last === undefined && this.#end instanceof Error) throw this.#end;
     return last;
   }
 
-  /** Waits for a full buffer, the end, or (then false) the end of the linger time. */
+  /** Waits for a buffer, the end, or (then false) the end of the linger time. */
   #nextEvent(): Promise<boolean> {
     return new Promise((resolve) => {
       const done = (woken: boolean) => {

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import * as fc from 'fast-check';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { PullResponse, PushRequest, TransferServiceService } from '../gen/rbdferry/v1/transfer.js';
+import { allocateRoomy } from '../transfer/roomy-buffer.js';
 import { transferDefinition } from './hot-data.js';
 
 const MiB = 1024 * 1024;
@@ -75,6 +76,38 @@ describe.each(codecs)('a data message of $name', ({ encode, decode, general }) =
   it('that is a view into a larger buffer is encoded as the view only', () => {
     const data = randomBytes(1000).subarray(100, 300);
     expect(encode(dataOf(data)).equals(theirs(Buffer.from(data)))).toBe(true);
+  });
+
+  it.each(sizes)('of %i bytes with room before them is encoded in place, to the same bytes', (size) => {
+    const data = allocateRoomy(size);
+    randomBytes(size).copy(data);
+    const expected = theirs(Buffer.from(data));
+    const bytes = encode(dataOf(data));
+    expect(bytes.equals(expected)).toBe(true);
+    expect(bytes.buffer).toBe(data.buffer);
+    // Twice is the same as once.
+    expect(encode(dataOf(data)).equals(expected)).toBe(true);
+  });
+
+  it('that fills only a part of its room is encoded as that part', () => {
+    const data = allocateRoomy(1000);
+    randomBytes(1000).copy(data);
+    const part = data.subarray(0, 300);
+    const expected = theirs(Buffer.from(part));
+    expect(encode(dataOf(part)).equals(expected)).toBe(true);
+  });
+
+  it("never writes before a view that only looks as if it had room: that is somebody's data", () => {
+    const content = randomBytes(1000);
+    const whole = Buffer.alloc(content.length);
+    content.copy(whole);
+    const roomy = allocateRoomy(1000);
+    content.copy(roomy);
+    for (const view of [whole.subarray(6), whole.subarray(6, 300), roomy.subarray(6), roomy.subarray(500)]) {
+      expect(encode(dataOf(view)).equals(theirs(Buffer.from(view)))).toBe(true);
+    }
+    expect(whole.equals(content)).toBe(true);
+    expect(roomy.equals(content)).toBe(true);
   });
 
   it('does not go the slow way', () => {

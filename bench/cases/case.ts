@@ -1,0 +1,16 @@
+import type { Report } from '../report/report.js';
+import type { PatternName } from '../rig/patterns.js';
+
+/** What every case gets. */
+export interface CaseContext {
+  readonly report: Report;
+  readonly rounds: number;
+  /** Smaller images, fewer settings. */
+  readonly quick: boolean;
+  readonly patterns: readonly PatternName[];
+  /** A directory of the case's own; removed after it. */
+  readonly dir: string;
+  readonly log: (line: string) => void;
+}
+
+export type Case = (context: CaseContext) => Promise<void>;

@@ -1,0 +1,14 @@
+import type { Case } from './case.js';
+import { transferCase } from './transfer.js';
+
+const cases = {
+  transfer: transferCase,
+} as const satisfies Record<string, Case>;
+
+export type CaseName = keyof typeof cases;
+
+export const caseNames = Object.keys(cases) as CaseName[];
+
+export const isCaseName = (name: string): name is CaseName => Object.hasOwn(cases, name);
+
+export const caseOf = (name: CaseName): Case => cases[name];

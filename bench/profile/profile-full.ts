@@ -1,0 +1,53 @@
+import { mkdir, readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { BackupMode } from '@rbdferry/core/gen/rbdferry/v1/control.js';
+import { measureJob } from '../cases/transfer.js';
+import { GiB, MiB } from '../rig/content.js';
+import { startFerry } from '../rig/ferry.js';
+import { fill } from '../rig/fill.js';
+import { patternOf } from '../rig/patterns.js';
+import { rbd, sourcePool } from '../rig/site.js';
+import { startClusters } from '../rig/stage.js';
+import { formatSelfTimes, selfTimes } from './cpu-profile.js';
+
+// From bench/dist/profile.
+const results = fileURLToPath(new URL('../../results', import.meta.url));
+const image = `${sourcePool}/vm`;
+
+/** Where agent and receiver spend their time during a full backup of incompressible data. */
+export const profileFull = async (options: {
+  readonly dir: string;
+  readonly quick: boolean;
+  readonly log: (line: string) => void;
+}): Promise<void> => {
+  const folder = join(results, `profile-${Date.now()}`);
+  const nodeArgs = (who: string) => ['--cpu-prof', '--cpu-prof-interval=500', `--cpu-prof-dir=${join(folder, who)}`];
+  await mkdir(folder, { recursive: true });
+  const [source, backup] = await startClusters(options.log);
+  try {
+    const pattern = patternOf('incompressible', options.quick ? 256 * MiB : GiB);
+    await rbd(source, 'agent', ['create', `--size=${pattern.imageBytes}B`, image]);
+    await fill(source, image, { extents: pattern.base, filling: pattern.filling, seed: 'profile' });
+    const ferry = await startFerry({
+      dir: options.dir,
+      source,
+      backup,
+      agentNodeArgs: nodeArgs('agent'),
+      receiverNodeArgs: nodeArgs('receiver'),
+    });
+    const sample = await measureJob(ferry, () => ferry.control.backup(image, BackupMode.FULL));
+    await ferry.stop();
+    console.log(JSON.stringify(sample, undefined, 2));
+  } finally {
+    await Promise.all([source.stop(), backup.stop()]);
+  }
+  for (const who of ['agent', 'receiver']) await print(join(folder, who), who);
+};
+
+const print = async (folder: string, who: string): Promise<void> => {
+  for (const file of await readdir(folder)) {
+    console.log(`${who}: ${join(folder, file)}`);
+    console.log(formatSelfTimes(await selfTimes(join(folder, file)), 25).join('\n'));
+  }
+};

@@ -1,0 +1,41 @@
+import Table from 'cli-table3';
+import type { Spread } from '../measure/spread.js';
+import { holds, type Row } from './row.js';
+
+const digits = (value: number): string => {
+  if (value >= 100) return value.toFixed(0);
+  return value >= 10 ? value.toFixed(1) : value.toFixed(2);
+};
+
+const ratioText = ({ median, min, max }: Spread): string => `${digits(median)} (${digits(min)}-${digits(max)})`;
+
+const goalText = (row: Row): string => {
+  if (row.goal === undefined) return '';
+  return `${row.goal.bound} ${row.goal.value}: ${holds(row) === true ? 'holds' : 'DOES NOT HOLD'}`;
+};
+
+const head = ['case', 'what', 'peer', 'ours', "peer's", '', 'ours / peer (min-max)', 'goal'];
+
+const cellsOf = (row: Row): string[] => [
+  row.case,
+  row.what,
+  row.peer,
+  digits(row.ours.median),
+  digits(row.peers.median),
+  row.unit,
+  ratioText(row.ratio),
+  goalText(row),
+];
+
+/** The table for a terminal. */
+export const terminalTable = (rows: readonly Row[]): string => {
+  const table = new Table({ head, style: { head: [], border: [], compact: true } });
+  for (const row of rows) table.push(cellsOf(row));
+  return table.toString();
+};
+
+/** The same for a document. */
+export const markdownTable = (rows: readonly Row[]): string => {
+  const line = (cells: readonly string[]) => `| ${cells.join(' | ')} |`;
+  return [line(head), line(head.map(() => '---')), ...rows.map((row) => line(cellsOf(row)))].join('\n');
+};

@@ -1,0 +1,24 @@
+import { toFerryError, FerryError } from '@rbdferry/core/errors/ferry-error.js';
+import { CommanderError } from 'commander';
+import { reportFailure } from '../exit.js';
+import { leaveQuietlyOnBrokenPipe } from '../output.js';
+import { createOldProgram } from './program.js';
+import { reword } from './reword.js';
+
+/** Our own errors in the old tool's words; a defect keeps what it was. */
+const reworded = (thrown: unknown): unknown => {
+  if (thrown instanceof CommanderError || !(thrown instanceof FerryError)) return thrown;
+  const { code, message, hint } = toFerryError(thrown);
+  return new FerryError(code, message, { hint: reword({ code, message, hint }).hint, cause: thrown });
+};
+
+const main = async (): Promise<void> => {
+  leaveQuietlyOnBrokenPipe();
+  try {
+    await createOldProgram().parseAsync(process.argv.slice(2), { from: 'user' });
+  } catch (thrown) {
+    process.exitCode = reportFailure(reworded(thrown));
+  }
+};
+
+await main();

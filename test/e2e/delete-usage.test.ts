@@ -1,0 +1,433 @@
+import { readFile, writeFile } from 'node:fs/promises';
+import { setTimeout } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { applyWrites, randomBytes, sha256OfExport } from '../ceph/cluster.js';
+import { startDaemon } from '../harness/daemon.js';
+import { imageNames, snapNames } from '../harness/look.js';
+import { startPair, type Pair } from '../harness/pair.js';
+
+/** Deletion in every place, and figures that agree with Ceph's own to the byte. */
+
+const MiB = 1024 * 1024;
+let pair: Pair;
+
+beforeAll(async () => {
+  pair = await startPair({ name: 'delete', sourcePools: ['rbd', 'compute'], stores: ['rbd2', 'cold'] });
+});
+
+afterAll(async () => {
+  await pair?.stop();
+});
+
+interface Made {
+  readonly id: string;
+  readonly sha256: string;
+}
+
+const create = (image: string) => pair.source.rbd(['create', image, '--size', '16M'], { user: 'agent' });
+const chainOf = (id: string): string => id.slice(0, id.indexOf('@'));
+const snapOf = (id: string): string => id.slice(id.indexOf('@') + 1);
+
+/** Writes something new at a place of its own and over what was there, and backs it up. */
+const backUp = async (image: string, round: number, ...args: string[]): Promise<Made> => {
+  await applyWrites(pair.source, image, [
+    { offset: round * 2 * MiB, data: randomBytes(`${image} ${round}`, MiB + round * 512) },
+    { offset: 100_000, data: randomBytes(`${image} again ${round}`, 50_000) },
+  ]);
+  const id = await pair.ok('backup', image, ...args);
+  return { id, sha256: await sha256OfExport(pair.source, `${image}@${snapOf(id)}`) };
+};
+
+const backUpTimes = async (image: string, count: number): Promise<Made[]> => {
+  await create(image);
+  const made: Made[] = [];
+  for (let round = 0; round < count; round += 1) made.push(await backUp(image, round));
+  expect(new Set(made.map(({ id }) => chainOf(id))).size).toBe(1);
+  return made;
+};
+
+const listed = async (...args: string[]): Promise<string[]> => {
+  const chains = JSON.parse(await pair.ok('list', ...args, '--json')) as { backups: { id: string }[] }[];
+  return chains.flatMap(({ backups }) => backups.map(({ id }) => id));
+};
+
+/** Restores a backup under a name of its own, compares it, and removes it. */
+const expectRestorable = async ({ id, sha256 }: Made): Promise<void> => {
+  const to = 'rbd/check';
+  await pair.ok('restore', id, '--to', to);
+  expect(await sha256OfExport(pair.source, to)).toBe(sha256);
+  await pair.source.rbd(['snap', 'purge', to]);
+  await pair.source.rbd(['rm', to]);
+};
+
+/** Bytes of data that Ceph itself counts between a backup and the one before it. */
+const addedBytes = async (id: string, before: string | undefined): Promise<number> => {
+  const range = before === undefined ? [] : ['--from-snap', snapOf(before)];
+  const { stdout } = await pair.backup.rbd(['diff', '--format', 'json', ...range, id]);
+  return (JSON.parse(stdout) as { length: number; exists: string }[])
+    .filter(({ exists }) => exists === 'true')
+    .reduce((sum, { length }) => sum + length, 0);
+};
+
+/** What each of these backups of one chain added, oldest first. */
+const addedByEach = async (ids: readonly string[]): Promise<number[]> => {
+  const added: number[] = [];
+  for (const [index, id] of ids.entries()) added.push(await addedBytes(id, ids[index - 1]));
+  return added;
+};
+
+const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
+
+describe.each([0, 1, 2, 3, 4])('the backup at place %i of a chain of five is deleted', (place) => {
+  const image = `rbd/place-${place}`;
+  let made: Made[] = [];
+  let left: Made[] = [];
+
+  it('is gone, and the others stay what they were', async () => {
+    made = await backUpTimes(image, 5);
+    const { id } = made[place] ?? { id: '' };
+    const { exitCode, stdout, stderr } = await pair.cli('delete', id);
+    expect({ exitCode, stdout }).toEqual({ exitCode: 0, stdout: id });
+    expect(stderr).toBe(place === 4 ? `the next backup of ${image} will be a full one` : '');
+    left = made.filter((each) => each.id !== id);
+    expect(await listed(image)).toEqual(left.map((each) => each.id));
+    expect(await snapNames(pair.backup, chainOf(id))).toEqual(left.map((each) => snapOf(each.id)));
+    for (const each of left) expect(await sha256OfExport(pair.backup, each.id)).toBe(each.sha256);
+  });
+
+  it('each of the others can be restored', async () => {
+    for (const each of left) await expectRestorable(each);
+  });
+
+  it('what they take up is measured anew where it changed', async () => {
+    const ids = left.map(({ id }) => id);
+    const usage = JSON.parse(await pair.ok('du', image, '--json')) as {
+      usedBytes: number;
+      chains: { backups: { id: string; addedBytes: number }[] }[];
+    };
+    const added = await addedByEach(ids);
+    expect(usage.chains[0]?.backups.map((backup) => backup.addedBytes)).toEqual(added);
+    expect(usage.usedBytes).toBe(sum(added));
+  });
+
+  it(place === 4 ? 'the next is a full, as was said' : 'the next is an increment on the newest', async () => {
+    const newest = made[4]?.id ?? '';
+    if (place === 4) {
+      expect(await snapNames(pair.source, image)).toEqual([]);
+      const refused = await pair.cli('backup', image, '--mode', 'incr');
+      expect(refused).toMatchObject({ exitCode: 31, stdout: '' });
+      expect(refused.stderr).toContain('NO_COMMON_SNAPSHOT');
+    } else {
+      expect(await snapNames(pair.source, image)).toEqual([snapOf(newest)]);
+    }
+    const next = await backUp(image, 6);
+    expect(chainOf(next.id) === chainOf(newest)).toBe(place !== 4);
+    for (const each of [...left, next]) expect(await sha256OfExport(pair.backup, each.id)).toBe(each.sha256);
+    await expectRestorable(next);
+  });
+});
+
+describe('a dry run', () => {
+  const image = 'rbd/dry';
+  let ids: string[] = [];
+
+  it.each([
+    ['an id', () => [ids[1] ?? ''], () => [ids[1] ?? '']],
+    ['the newest', () => [ids[2] ?? ''], () => [ids[2] ?? '']],
+    ['a chain', () => ['--chain', chainOf(ids[0] ?? '')], () => ids],
+    ['a rule', () => [image, '--keep-last', '1'], () => ids.slice(0, 2)],
+  ])('of %s prints what would go and removes nothing', async (_, args, expected) => {
+    if (ids.length === 0) ids = (await backUpTimes(image, 3)).map(({ id }) => id);
+    const { exitCode, stdout, stderr } = await pair.cli('delete', ...args(), '--dry-run');
+    expect({ exitCode, stdout }).toEqual({ exitCode: 0, stdout: expected().join('\n') });
+    expect(stderr).toContain('nothing was deleted: this was a dry run');
+    expect(await listed(image)).toEqual(ids);
+    expect(await snapNames(pair.source, image)).toEqual([snapOf(ids[2] ?? '')]);
+  });
+
+  it('of the source snapshots too', async () => {
+    const snapshot = `${image}@${snapOf(ids[2] ?? '')}`;
+    expect(await pair.ok('delete', '--source-snapshots', image, '--dry-run')).toBe(snapshot);
+    expect(await snapNames(pair.source, image)).toHaveLength(1);
+    expect(await pair.ok('delete', '--source-snapshots', image)).toBe(snapshot);
+    expect(await snapNames(pair.source, image)).toEqual([]);
+    expect(await pair.cli('delete', '--source-snapshots', image)).toMatchObject({
+      exitCode: 0,
+      stdout: '',
+      stderr: 'nothing to delete',
+    });
+  });
+});
+
+describe('rules', () => {
+  /** Three chains of two backups. */
+  const chains = async (image: string): Promise<Made[]> => {
+    await create(image);
+    const made: Made[] = [];
+    for (let round = 0; round < 6; round += 1) {
+      made.push(await backUp(image, round, '--mode', round % 2 === 0 ? 'full' : 'incr'));
+    }
+    return made;
+  };
+
+  const expectLeft = async (image: string, left: readonly Made[]): Promise<void> => {
+    expect(await listed(image)).toEqual(left.map(({ id }) => id));
+    const [newest] = left.slice(-1);
+    for (const each of left) expect(await sha256OfExport(pair.backup, each.id)).toBe(each.sha256);
+    if (newest !== undefined) await expectRestorable(newest);
+  };
+
+  it('--keep-last keeps the newest backups, --keep-full the newest chains, of this image only', async () => {
+    const made = await chains('rbd/vm1');
+    const other = await backUpTimes('rbd/vm10', 2);
+    const namesake = await backUpTimes('compute/vm1', 2);
+    const gone = await pair.ok('delete', 'rbd/vm1', '--keep-last', '5');
+    expect(gone).toBe(made[0]?.id);
+    await expectLeft('rbd/vm1', made.slice(1));
+    expect((await pair.ok('delete', 'rbd/vm1', '--keep-full', '2')).split('\n')).toEqual([made[1]?.id]);
+    await expectLeft('rbd/vm1', made.slice(2));
+    expect((await pair.ok('delete', 'rbd/vm1', '--keep-last', '3', '--keep-full', '1')).split('\n')).toEqual([
+      made[2]?.id,
+      made[3]?.id,
+    ]);
+    await expectLeft('rbd/vm1', made.slice(4));
+    expect(await imageNames(pair.backup, 'rbd2')).not.toContain(chainOf(made[0]?.id ?? '').slice('rbd2/'.length));
+    await expectLeft('rbd/vm10', other);
+    await expectLeft('compute/vm1', namesake);
+    // The base of the next increment was never in danger.
+    expect(chainOf((await backUp('rbd/vm1', 6, '--mode', 'incr')).id)).toBe(chainOf(made[5]?.id ?? ''));
+  });
+
+  it('--older-than goes by age, and the newest backup of each image stays', async () => {
+    const before = await listed();
+    expect(await pair.cli('delete', '--all-images', '--older-than', '1d')).toMatchObject({
+      exitCode: 0,
+      stdout: '',
+      stderr: 'nothing to delete',
+    });
+    const image = 'rbd/young';
+    const [, second] = await backUpTimes(image, 2);
+    await setTimeout(2_000);
+    const third = await backUp(image, 2);
+    await pair.ok('delete', image, '--older-than', '1s');
+    await expectLeft(image, [third]);
+    expect(second).toBeDefined();
+    await setTimeout(1_100);
+    expect(await pair.ok('delete', image, '--older-than', '1s')).toBe('');
+    await expectLeft(image, [third]);
+    expect((await listed()).filter((id) => id !== third.id)).toEqual(before);
+  });
+
+  it('--all-images, and JSON', async () => {
+    const before = JSON.parse(await pair.ok('list', '--json')) as { image: string; backups: { id: string }[] }[];
+    const images = new Set(before.map(({ image }) => image));
+    const result = JSON.parse(await pair.ok('delete', '--all-images', '--keep-last', '1', '--json')) as {
+      deleted: string[];
+    };
+    const after = await listed();
+    expect(result).toMatchObject({ dryRun: false, error: null, notes: [] });
+    expect(after).toHaveLength(images.size);
+    expect([...result.deleted, ...after].toSorted()).toEqual(
+      before.flatMap(({ backups }) => backups.map(({ id }) => id)).toSorted(),
+    );
+  });
+
+  it('--chain takes a whole chain, its source snapshot too', async () => {
+    const made = await backUpTimes('rbd/whole', 3);
+    const { stdout, stderr } = await pair.cli('delete', '--chain', chainOf(made[0]?.id ?? '').slice('rbd2/'.length));
+    expect(stdout.split('\n')).toEqual(made.map(({ id }) => id));
+    expect(stderr).toBe('the next backup of rbd/whole will be a full one');
+    expect(await listed('rbd/whole')).toEqual([]);
+    expect(await snapNames(pair.source, 'rbd/whole')).toEqual([]);
+  });
+
+  it('the next increment builds on an older common backup when one is left', async () => {
+    const image = 'rbd/two-stores';
+    await create(image);
+    const warm = await backUp(image, 0);
+    const cold = await backUp(image, 1, '--store', 'cold');
+    const { stdout, stderr } = await pair.cli('delete', cold.id);
+    expect(stdout).toBe(cold.id);
+    expect(stderr).toBe(`the next backup of ${image} will be a full one`);
+    expect(await snapNames(pair.source, image)).toEqual([snapOf(warm.id)]);
+    expect(chainOf((await backUp(image, 2, '--mode', 'incr')).id)).toBe(chainOf(warm.id));
+  });
+});
+
+describe('usage', () => {
+  it('du and report agree with `rbd diff` to the byte', async () => {
+    const image = 'compute/billed';
+    const made = await backUpTimes(image, 3);
+    const cold = await backUp(image, 3, '--store', 'cold');
+    const ids = made.map(({ id }) => id);
+    const check = async (left: readonly string[]) => {
+      const added = await addedByEach(left);
+      const [line] = (JSON.parse(await pair.ok('report', '--json')) as Record<string, unknown>[]).filter(
+        (each) => each['image'] === 'billed',
+      );
+      expect(line).toMatchObject({
+        store: 'rbd2',
+        client: 'agent1',
+        pool: 'compute',
+        namespace: '',
+        image: 'billed',
+        fsid: pair.source.fsid,
+        fullBackups: left.includes(ids[0] ?? '') ? 1 : 0,
+        incrementalBackups: left.filter((id) => id !== ids[0]).length,
+        addedBytes: sum(added),
+        sizeBytes: 16 * MiB,
+      });
+      expect(JSON.parse(await pair.ok('du', image, '--json'))).toMatchObject({
+        usedBytes: sum(added),
+        backups: left.length,
+      });
+      expect(await pair.ok('du', image, '--mb')).toBe(String(Math.floor(sum(added) / MiB)));
+      for (const [index, id] of left.entries()) {
+        expect(JSON.parse(await pair.ok('du', id, '--json'))).toMatchObject({ usedBytes: added[index], backups: 1 });
+      }
+    };
+    await check(ids);
+    await pair.ok('delete', ids[1] ?? '');
+    await check(ids.filter((_, index) => index !== 1));
+    await pair.ok('delete', ids[0] ?? '');
+    await check(ids.slice(2));
+    const everything = JSON.parse(await pair.ok('du', '--all-stores', '--json')) as { chains: { store: string }[] };
+    expect(new Set(everything.chains.map(({ store }) => store))).toEqual(new Set(['rbd2', 'cold']));
+    expect(JSON.parse(await pair.ok('du', cold.id, '--json'))).toMatchObject({
+      usedBytes: await addedBytes(cold.id, undefined),
+    });
+  });
+
+  it('the whole store is the sum of its images', async () => {
+    const { usedBytes } = JSON.parse(await pair.ok('du', '--store', 'rbd2', '--json')) as { usedBytes: number };
+    const chains = JSON.parse(await pair.ok('list', '--json')) as { backups: { id: string }[] }[];
+    let total = 0;
+    for (const { backups } of chains) total += sum(await addedByEach(backups.map(({ id }) => id)));
+    expect(usedBytes).toBe(total);
+  });
+
+  it('the report takes the time range by the time of the commit', async () => {
+    const image = 'rbd/ranged';
+    const [first, second] = await backUpTimes(image, 2);
+    const [chain] = JSON.parse(await pair.ok('list', image, '--json')) as { backups: { committedAt: string }[] }[];
+    const [from = '', until = ''] = (chain?.backups ?? []).map(({ committedAt }) => committedAt);
+    const lineFor = async (...args: string[]) =>
+      (JSON.parse(await pair.ok('report', ...args, '--json')) as Record<string, unknown>[]).find(
+        (each) => each['image'] === 'ranged',
+      );
+    const ofFirst = await addedBytes(first?.id ?? '', undefined);
+    const ofSecond = await addedBytes(second?.id ?? '', first?.id);
+    expect(await lineFor('--from', from, '--until', until)).toMatchObject({ addedBytes: ofFirst, fullBackups: 1 });
+    expect(await lineFor('--from', until)).toMatchObject({ addedBytes: ofSecond, incrementalBackups: 1 });
+    expect(await lineFor('--until', from)).toBeUndefined();
+    const csv = await pair.ok('report', '--from', from, '--until', until);
+    expect(csv.split('\r\n')[0]).toContain('store,client,pool,namespace,image,fsid,full_backups');
+    expect(csv).toContain(`rbd2,agent1,rbd,,ranged,${pair.source.fsid},1,0,${ofFirst},`);
+  });
+});
+
+describe('what cannot be deleted', () => {
+  const nobody = 'rbd2/nobody.2026-01-01.00:00:00.000000.bkp.image';
+  it.each([
+    [[`${nobody}@2026-01-01.00:00:00.000000.snap`], 24, 'BACKUP_NOT_FOUND'],
+    [['--chain', nobody], 24, 'BACKUP_NOT_FOUND'],
+    [['nonsense'], 11, 'INVALID_BACKUP_ID'],
+    [['rbd/vm1'], 2, 'is an image or a chain'],
+    [['--source-snapshots', 'rbd/nobody'], 20, 'IMAGE_NOT_FOUND'],
+    [['--source-snapshots', 'nopool/nobody'], 21, 'POOL_NOT_FOUND'],
+    [[`${nobody}@2026-01-01.00:00:00.000000.snap`, '--receiver', 'far'], 23, 'RECEIVER_NOT_FOUND'],
+    [['rbd/vm1', '--keep-last', '1', '--store', 'nowhere'], 22, 'STORE_NOT_FOUND'],
+    [['rbd/vm1', '--keep-last', '0'], 2, 'whole number'],
+  ])('%j', async (args, exitCode, words) => {
+    const end = await pair.cli('delete', ...args);
+    expect(end).toMatchObject({ exitCode, stdout: '' });
+    expect(end.stderr).toContain(words);
+  });
+
+  it('what went before an unknown id is told', async () => {
+    const made = await backUpTimes('rbd/half', 2);
+    const args = [made[1]?.id ?? '', `${nobody}@2026-01-01.00:00:00.000000.snap`];
+    const { exitCode, stdout } = await pair.cli('delete', ...args, '--json');
+    expect(exitCode).toBe(24);
+    expect(JSON.parse(stdout)).toMatchObject({ deleted: [made[1]?.id], error: { code: 'BACKUP_NOT_FOUND' } });
+    expect(await listed('rbd/half')).toEqual([made[0]?.id]);
+    // Its source snapshot serves nobody any more.
+    expect(await snapNames(pair.source, 'rbd/half')).toEqual([]);
+  });
+});
+
+describe('jobs that the command leaves to the agent', () => {
+  it('a key is one job, however often it is sent', async () => {
+    await create('rbd/keyed');
+    const args = ['backup', 'rbd/keyed', '--idempotency-key', 'night 1', '--json'];
+    const job = JSON.parse(await pair.ok(...args, '--async')) as { id: string };
+    const again = JSON.parse(await pair.ok(...args)) as { id: string; backupId: string; state: string };
+    expect(again).toMatchObject({ id: job.id, state: 'committed' });
+    expect(await listed('rbd/keyed')).toEqual([again.backupId]);
+  });
+
+  it('--async still fails when there is nothing to be done', async () => {
+    const refused = await pair.cli('backup', 'rbd/nobody', '--async');
+    expect(refused).toMatchObject({ exitCode: 20, stdout: '' });
+    expect(refused.stderr).toContain('IMAGE_NOT_FOUND');
+    const [id = ''] = await listed('rbd/keyed');
+    const exists = await pair.cli('restore', id, '--async');
+    expect(exists).toMatchObject({ exitCode: 34, stdout: '' });
+    expect(await pair.ok('restore', id, '--async', '--to', 'rbd/keyed-back')).toBe('rbd/keyed-back');
+    const [job] = JSON.parse(await pair.ok('jobs', '--image', 'rbd/keyed-back', '--json')) as { id: string }[];
+    await pair.ok('job', 'wait', job?.id ?? '');
+    expect(await imageNames(pair.source, 'rbd')).toContain('keyed-back');
+  });
+});
+
+describe('a store with trash_expiry', () => {
+  const trash = async (): Promise<{ id: string; name: string }[]> => {
+    const { stdout } = await pair.backup.rbd(['trash', 'ls', '--format', 'json', 'rbd2']);
+    return JSON.parse(stdout) as { id: string; name: string }[];
+  };
+
+  it('puts the image of a chain into the trash, from where it comes back whole', async () => {
+    const made = await backUpTimes('rbd/trashed', 3);
+    const chain = chainOf(made[0]?.id ?? '').slice('rbd2/'.length);
+    expect(await trash()).toEqual([]);
+    const { port } = pair.receiver;
+    await pair.receiver.stop();
+    const config = await readFile(pair.receiverConfig, 'utf8');
+    await writeFile(
+      pair.receiverConfig,
+      config
+        .replace(/^listen: .*$/m, `listen: 127.0.0.1:${port}`)
+        .replace('rbd2: { pool: rbd2 }', 'rbd2: { pool: rbd2, trash_expiry: 1h }'),
+    );
+    pair.receiver = await startDaemon('rbdferry-receiver', pair.receiverConfig);
+
+    await pair.ok('delete', made[1]?.id ?? '');
+    expect(await trash()).toEqual([]);
+    expect((await pair.ok('delete', '--chain', `rbd2/${chain}`)).split('\n')).toEqual([made[0]?.id, made[2]?.id]);
+    expect(await listed('rbd/trashed')).toEqual([]);
+    const [thrown] = await trash();
+    expect(thrown?.name).toBe(chain);
+    await pair.backup.rbd(['trash', 'restore', '--pool', 'rbd2', '--image-id', thrown?.id ?? '']);
+    expect(await listed('rbd/trashed')).toEqual([made[0]?.id, made[2]?.id]);
+    for (const index of [0, 2]) {
+      const { id, sha256 } = made[index] ?? { id: '', sha256: '' };
+      await expectRestorable({ id, sha256 });
+    }
+    // The last backup of a chain takes the chain's image with it, into the trash too.
+    await pair.ok('delete', made[0]?.id ?? '');
+    await pair.ok('delete', made[2]?.id ?? '');
+    expect((await trash()).map(({ name }) => name)).toEqual([chain]);
+  });
+
+  it('a receiver that is away is told', async () => {
+    const [id = ''] = await listed();
+    await pair.receiver.stop();
+    for (const args of [['delete', id], ['du'], ['report'], ['dump'], ['delete', '--source-snapshots', 'rbd/vm1']]) {
+      const end = await pair.cli(...args);
+      expect({ args, exitCode: end.exitCode, stdout: end.stdout }).toEqual({ args, exitCode: 41, stdout: '' });
+      expect(end.stderr).toMatch(/RECEIVER_UNREACHABLE: .*\nhint: /);
+    }
+    pair.receiver = await startDaemon('rbdferry-receiver', pair.receiverConfig);
+    expect(await pair.ok('delete', id)).toBe(id);
+  });
+});
