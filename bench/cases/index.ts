@@ -1,8 +1,10 @@
 import type { Case } from './case.js';
 import { transferCase } from './transfer.js';
+import { transportCase } from './transport.js';
 
 const cases = {
   transfer: transferCase,
+  transport: transportCase,
 } as const satisfies Record<string, Case>;
 
 export type CaseName = keyof typeof cases;

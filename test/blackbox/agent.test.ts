@@ -203,7 +203,7 @@ interface Behaviour {
   handshake: (request: { protocolMin: number; protocolMax: number }) => Message;
   backup: () => Message | null;
   pull: () => Message[];
-  openPush: () => Message;
+  openPush: (request: Message) => Message;
   /** Whether it answers a push now that it has received these messages. */
   answersPush: (received: readonly Message[]) => boolean;
   push: () => Message;
@@ -254,11 +254,17 @@ const pullOf = (
   ...(trailer === null ? [] : [{ trailer }]),
 ];
 
+/** The id that a receiver gives a full, by the rules of docs/on-disk.md. */
+const idOf = (request: Message): string => {
+  const asked = request as { store: string; snap: string; source: { identity: { image: { image: string } } } };
+  return `${asked.store}/${asked.source.identity.image.image}.${asked.snap.slice(0, -'.snap'.length)}.bkp.image@${asked.snap}`;
+};
+
 const honest = (): Behaviour => ({
   handshake: () => ({ protocol: 1, software: 'fake/1', stores: ['rbd2'], client: 'agent1' }),
   backup: () => ghostBackup(),
   pull: () => pullOf(stream),
-  openPush: () => ({ transferId: 't', backupId: ghost }),
+  openPush: (request) => ({ transferId: 't', backupId: idOf(request) }),
   answersPush: (received) => received.at(-1)?.['commit'] !== undefined,
   push: () => ({ backup: ghostBackup() }),
 });
@@ -316,8 +322,8 @@ describe('receivers that are not ours', () => {
         return { backup };
       });
     },
-    openPush: (_: unknown, done: Callback) => {
-      reply(done, () => behaviour.openPush());
+    openPush: (call: { request: Message }, done: Callback) => {
+      reply(done, () => behaviour.openPush(call.request));
     },
     push: (call: NodeJS.ReadableStream, done: Callback) => {
       const received: Message[] = [];

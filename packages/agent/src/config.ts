@@ -4,8 +4,9 @@ import {
   durationSchema,
   logLevelSchema,
   nameSchema,
-  sizeSchema,
+  timeoutSchema,
   tlsSchema,
+  windowSchema,
 } from '@rbdferry/core/config/schemas.js';
 import { defaultWindowBytes } from '@rbdferry/core/rpc/wide-window-server.js';
 import { z } from 'zod';
@@ -15,7 +16,7 @@ const receiverSchema = z.strictObject({
   tls: tlsSchema,
   /** The store used when a request names none. */
   store: nameSchema('store'),
-  window: sizeSchema.default(defaultWindowBytes),
+  window: windowSchema.default(defaultWindowBytes),
 });
 
 /** The agent's configuration file; docs/configuration.md explains each key. */
@@ -29,7 +30,7 @@ export const agentConfigSchema = z
     /** May be left out when there is one receiver only. */
     default_receiver: nameSchema('receiver').optional(),
     max_transfers: z.int().min(1).max(64).default(2),
-    stall_timeout: durationSchema.default(600_000),
+    stall_timeout: timeoutSchema.default(600_000),
     /** How long a replaced image is kept in the trash. */
     trash_expiry: durationSchema.default(7 * 86_400_000),
     keep_jobs: durationSchema.default(90 * 86_400_000),

@@ -1,4 +1,4 @@
-import { FerryError, toFerryError } from '@rbdferry/core/errors/ferry-error.js';
+import { toFerryError, type FerryError } from '@rbdferry/core/errors/ferry-error.js';
 import type { AgentClient, DeleteRequest, Place } from './client.js';
 import { note, printLine } from './output.js';
 import { toJson } from './render/json.js';

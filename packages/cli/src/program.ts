@@ -1,12 +1,15 @@
 import { Command, Option } from '@commander-js/extra-typings';
 import { addBackup } from './commands/backup.js';
 import { addCancel } from './commands/cancel.js';
+import { addComplete } from './commands/complete.js';
+import { addCompletion } from './commands/completion.js';
 import { addDelete } from './commands/delete.js';
 import { addDu } from './commands/du.js';
 import { addDump } from './commands/dump.js';
 import { addJob } from './commands/job.js';
 import { addJobs } from './commands/jobs.js';
 import { addList } from './commands/list.js';
+import { addMan } from './commands/man.js';
 import { addPki } from './commands/pki.js';
 import { addReport } from './commands/report.js';
 import { addRestore } from './commands/restore.js';
@@ -49,5 +52,8 @@ const verbs: AddVerb[] = [
   addJob,
   addCancel,
   addPki,
+  addCompletion,
   addVersion,
+  addComplete,
+  addMan,
 ];

@@ -45,10 +45,11 @@ const plannedJob = async (
 
 const isPlanned = (job: JobView, { json }: ReportOptions): boolean => {
   if (hasEnded(job)) return true;
-  if (job.kind === 'backup') return job.backupId !== null || (json && job.waitsFor !== null);
+  const waitsForOthers = job.state === 'queued' && job.waitsFor !== null;
+  if (job.kind === 'backup') return job.backupId !== null || (json && waitsForOthers);
   // A restore knows its backup from the start; what it refuses, it refuses before it leaves the plan.
-  return job.waitsFor !== null || (job.state === 'running' && job.phase !== 'plan');
+  return waitsForOthers || (job.state === 'running' && job.phase !== 'plan');
 };
 
 /** The id of a backup holds the time at which it starts: until then there is none to tell. */
-const waitText = (job: JobView): string => (hasEnded(job) || job.waitsFor === null ? '' : stateText(job));
+const waitText = (job: JobView): string => (job.state === 'queued' && job.waitsFor !== null ? stateText(job) : '');

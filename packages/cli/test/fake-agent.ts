@@ -7,10 +7,12 @@ import {
   JobKind,
   type ControlServiceServer,
   type Job,
+  type GetUsageResponse,
   type ListBackupsResponse,
 } from '@rbdferry/core/gen/rbdferry/v1/control.js';
-import { BackupKind, type Backup } from '@rbdferry/core/gen/rbdferry/v1/model.js';
+import { BackupKind, type Backup, type BackupUsage, type ChainUsage } from '@rbdferry/core/gen/rbdferry/v1/model.js';
 import { createHandlers } from '@rbdferry/core/rpc/handlers.js';
+import { onTestFinished } from 'vitest';
 
 /** Wraps handlers as the real agent does, so that errors go over the wire in their real form. */
 export const { unary, serverStream } = createHandlers(() => {});
@@ -95,6 +97,29 @@ export const chainOf = (...backups: Backup[]): ListBackupsResponse => ({
   presentOnSource: backups.slice(-1).map(({ id }) => id),
 });
 
+export const backupUsageOf = (addedBytes: bigint, over: Partial<BackupUsage> = {}): BackupUsage => ({
+  backupId,
+  addedBytes,
+  sizeBytes: 1_073_741_824n,
+  committedAtMs: BigInt(at + 60_000),
+  kind: BackupKind.FULL,
+  streamBytes: 314_572_800n,
+  ...over,
+});
+
+export const usageOf = (backups: readonly BackupUsage[], over: Partial<ChainUsage> = {}): GetUsageResponse => ({
+  usage: {
+    store: 'rbd2',
+    chain: 'vm1.2026-11-24.10:40:39.458883.bkp.image',
+    source: { fsid: 'f5', image: { pool: 'rbd', namespace: '', image: 'vm1' }, imageId: '10ab' },
+    client: 'agent1',
+    active: true,
+    legacy: false,
+    backups: [...backups],
+    ...over,
+  },
+});
+
 export interface FakeAgent {
   readonly socket: string;
   /** What was asked of it, like `startBackup`. */
@@ -138,6 +163,13 @@ export const startFakeAgent = async (
     listBackups: serverStream(async function* () {
       yield chainOf(backupOf());
     }),
+    getUsage: serverStream(async function* () {
+      yield usageOf([backupUsageOf(314_560_000n)]);
+    }),
+    deleteBackups: serverStream(async function* () {
+      yield { event: { $case: 'deleted', value: backupId } };
+    }),
+    deleteSourceSnapshots: unary(() => Promise.resolve({ snapshots: ['2026-11-24.22:40:43.707889.snap'] })),
     getAgentInfo: unary(() => Promise.resolve(info)),
     ...options.methods,
   };
@@ -163,6 +195,19 @@ export const startFakeAgent = async (
     },
   };
 };
+
+/** {@link startFakeAgent}; it ends with the test. */
+export const agentForTest = async (...options: Parameters<typeof startFakeAgent>): Promise<FakeAgent> => {
+  const agent = await startFakeAgent(...options);
+  onTestFinished(() => agent.stop());
+  return agent;
+};
+
+/** A stream of these messages. */
+export const streamOf = <Message>(...messages: readonly Message[]) =>
+  serverStream<unknown, Message>(async function* () {
+    yield* messages;
+  });
 
 const recording = (methods: Partial<ControlServiceServer>, calls: FakeAgent['calls']): Record<string, never> =>
   Object.fromEntries(

@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 
 export const bin = fileURLToPath(new URL('../bin/rbdferry.js', import.meta.url));
+const oldBin = fileURLToPath(new URL('../bin/rbd_backup.js', import.meta.url));
 
 export interface CliEnd {
   readonly status: number | null;
@@ -20,8 +21,8 @@ export interface RunningCli {
 }
 
 /** Starts the real command as a child process. */
-export const startCli = (args: readonly string[], env: Record<string, string> = {}): RunningCli => {
-  const child = spawn(process.execPath, [bin, ...args], {
+export const startCli = (args: readonly string[], env: Record<string, string> = {}, program = bin): RunningCli => {
+  const child = spawn(process.execPath, [program, ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { PATH: process.env['PATH'], TERM: 'xterm', ...env },
   });
@@ -59,3 +60,7 @@ export const startCli = (args: readonly string[], env: Record<string, string> = 
 
 export const runCli = (args: readonly string[], env: Record<string, string> = {}): Promise<CliEnd> =>
   startCli(args, env).ended;
+
+/** Runs `rbd_backup` with the words of a line. */
+export const runOld = (line: string, env: Record<string, string> = {}): Promise<CliEnd> =>
+  startCli(line === '' ? [] : line.split(' '), env, oldBin).ended;

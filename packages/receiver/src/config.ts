@@ -5,8 +5,9 @@ import {
   logLevelSchema,
   nameSchema,
   poolSchema,
-  sizeSchema,
+  timeoutSchema,
   tlsSchema,
+  windowSchema,
 } from '@rbdferry/core/config/schemas.js';
 import { defaultWindowBytes } from '@rbdferry/core/rpc/wide-window-server.js';
 import { z } from 'zod';
@@ -35,8 +36,8 @@ export const receiverConfigSchema = z
     stores: z.record(nameSchema('store'), rbdStoreSchema),
     /** By the common name of the client's certificate. */
     clients: z.record(z.string().min(1), clientSchema),
-    stall_timeout: durationSchema.default(600_000),
-    window: sizeSchema.default(defaultWindowBytes),
+    stall_timeout: timeoutSchema.default(600_000),
+    window: windowSchema.default(defaultWindowBytes),
     log_level: logLevelSchema,
   })
   .superRefine((config, context) => {

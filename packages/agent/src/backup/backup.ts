@@ -10,14 +10,14 @@ import {
   type BackupId,
   type Timestamp,
 } from '@rbdferry/core/model/backup-id.js';
-import type { Backup, Chain } from '@rbdferry/core/model/chain.js';
+import type { Backup, Chain, StreamEnd } from '@rbdferry/core/model/chain.js';
 import { formatImageSpec, type ImageSpec } from '@rbdferry/core/model/image-spec.js';
 import { commonBackups, planBackup, type BackupMode, type NoBase } from '@rbdferry/core/model/planner.js';
 import type { JobContext, JobOutcome } from '../jobs/job-context.js';
 import type { LooseEndHandle } from '../jobs/loose-ends.js';
-import { chainsOf, factsAt, lookAtSource, type SourceImage } from './look-at-source.js';
+import { factsAt, lookAtBoth, type SourceImage } from './look-at-source.js';
 import { retire } from './retire.js';
-import { sendDiff } from './send.js';
+import { isBackupOf, sendDiff } from './send.js';
 
 export interface BackupRequest {
   readonly image: ImageSpec;
@@ -35,8 +35,8 @@ interface Target {
 /** Backs one image up; the caller holds the image. Look at both sides, plan, snapshot, transfer, retire the old base. */
 export const runBackup = async (request: BackupRequest, job: JobContext): Promise<JobOutcome> => {
   job.phase('plan');
-  const source = await lookAtSource(job.ceph, request.image, job);
-  const chains = await chainsOf(source, request.store, job.receiver, job);
+  const where = { receiver: job.receiver, store: request.store };
+  const { source, chains } = await lookAtBoth(job.ceph, request.image, where, job);
   const target = planTarget(request, source, chains, job);
   job.facts({ backupId: target.backupId, backupKind: target.base === null ? 'full' : 'incremental' });
   throwIfAborted(job.signal);
@@ -50,13 +50,15 @@ export const runBackup = async (request: BackupRequest, job: JobContext): Promis
     receiver: job.receiver.name,
     backupId: target.backupId,
   });
+  const sent: { end: StreamEnd | null } = { end: null };
   let committed: Backup;
   try {
     const snapshot = await takeSnapshot(source, target.time, job);
-    committed = await transfer(request, { source, snapshot, target }, job);
+    committed = await transfer(request, { source, snapshot, target, sent }, job);
     looseEnd.close();
   } catch (thrown) {
-    committed = await recoverOutcome(thrown, looseEnd, job);
+    const isOurs = (backup: Backup) => sent.end !== null && isBackupOf(backup, sent.end);
+    committed = await recoverOutcome(thrown, { looseEnd, isOurs }, job);
   }
 
   job.phase('clean-up');
@@ -119,10 +121,10 @@ const takeSnapshot = async (source: SourceImage, time: Timestamp, job: JobContex
 
 const transfer = async (
   request: BackupRequest,
-  made: { source: SourceImage; snapshot: Snapshot; target: Target },
+  made: { source: SourceImage; snapshot: Snapshot; target: Target; sent: { end: StreamEnd | null } },
   job: JobContext,
 ): Promise<Backup> => {
-  const { source, snapshot, target } = made;
+  const { source, snapshot, target, sent } = made;
   job.phase('open');
   const opened = await job.receiver.openPush(
     {
@@ -133,6 +135,9 @@ const transfer = async (
     },
     job,
   );
+  if (opened.backupId !== target.backupId) {
+    throw new FerryError('INTERNAL', `the receiver would make ${opened.backupId} of ${target.backupId}`);
+  }
   job.phase('transfer');
   // Its own signal: a stalled export must be ended though the job goes on to clean up.
   const ending = new AbortController();
@@ -146,7 +151,8 @@ const transfer = async (
       onBytes: (bytes) => {
         job.progress.add(bytes);
       },
-      onCommit: () => {
+      onCommit: (end) => {
+        sent.end = end;
         job.phase('commit');
       },
     });
@@ -177,11 +183,15 @@ const estimateTotal = async (
  * After a failure: only the receiver knows whether the backup was committed. When it was, the job succeeded after all; when
  * not, the snapshot is removed. When the receiver cannot be asked, the snapshot stays, written down, until it can.
  */
-const recoverOutcome = async (thrown: unknown, looseEnd: LooseEndHandle, job: JobContext): Promise<Backup> => {
+const recoverOutcome = async (
+  thrown: unknown,
+  what: { readonly looseEnd: LooseEndHandle; readonly isOurs: (backup: Backup) => boolean },
+  job: JobContext,
+): Promise<Backup> => {
   const error = toFerryError(thrown);
   job.phase('clean-up');
   try {
-    const settled = await looseEnd.settle();
+    const settled = await what.looseEnd.settle(what.isOurs);
     if (settled.kind === 'completed' && settled.backup !== null) return settled.backup;
   } catch (cleanUp) {
     job.log.warn(

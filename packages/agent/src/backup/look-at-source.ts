@@ -34,25 +34,49 @@ export const lookAtSource = async (
   };
 };
 
+/** Looks at both sides at the same time. @throws what either throws; the source's error when both do */
+export const lookAtBoth = async (
+  ceph: CephPort,
+  spec: ImageSpec,
+  where: { readonly receiver: ReceiverClient; readonly store: string },
+  options: { signal?: AbortSignal | undefined },
+): Promise<{ source: SourceImage; chains: Chain[] }> => {
+  const named = collect(where.receiver.chains(where.store, spec.image, options));
+  named.catch(() => {});
+  const source = await lookAtSource(ceph, spec, options);
+  return { source, chains: [...(await named), ...(await ancestorsOf(source, where.store, where.receiver, options))] };
+};
+
 /** Chains of the image's name, and the one that a restored image of another name descends from. */
 export const chainsOf = async (
   source: SourceImage,
   store: string,
   receiver: ReceiverClient,
   options: { signal?: AbortSignal | undefined },
+): Promise<Chain[]> => [
+  ...(await collect(receiver.chains(store, source.spec.image, options))),
+  ...(await ancestorsOf(source, store, receiver, options)),
+];
+
+/** Chains of the name that the backup had which a restored image of another name is made from. */
+const ancestorsOf = async (
+  source: SourceImage,
+  store: string,
+  receiver: ReceiverClient,
+  options: { signal?: AbortSignal | undefined },
 ): Promise<Chain[]> => {
-  const names = new Set([source.spec.image]);
   const { lineage } = source.view;
-  if (lineage !== null) {
-    const parts = parseBackupId(lineage.backupId);
-    const ancestor = parts.ok && parts.value.store === store ? splitChainName(parts.value.chain) : undefined;
-    if (ancestor !== undefined) names.add(ancestor.image);
-  }
-  const chains: Chain[] = [];
-  for (const name of names) {
-    for await (const chain of receiver.chains(store, name, options)) chains.push(chain);
-  }
-  return chains;
+  if (lineage === null) return [];
+  const parts = parseBackupId(lineage.backupId);
+  const ancestor = parts.ok && parts.value.store === store ? splitChainName(parts.value.chain) : undefined;
+  if (ancestor === undefined || ancestor.image === source.spec.image) return [];
+  return collect(receiver.chains(store, ancestor.image, options));
+};
+
+const collect = async (chains: AsyncIterable<Chain>): Promise<Chain[]> => {
+  const all: Chain[] = [];
+  for await (const chain of chains) all.push(chain);
+  return all;
 };
 
 /** What is recorded with the backup: the image as it was, with its size at the snapshot. */

@@ -2,14 +2,14 @@ import { createHash } from 'node:crypto';
 import type { ByteSource } from '@rbdferry/core/ceph/port.js';
 import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
 import { watchStall, withinStallTime } from '@rbdferry/core/transfer/stall.js';
-import type { Backup } from '@rbdferry/core/model/chain.js';
+import type { Backup, StreamEnd } from '@rbdferry/core/model/chain.js';
 import type { Push } from '../receiver-client/receiver-client.js';
 
 export interface SendOptions {
   readonly stallMs: number;
   readonly onBytes: (bytes: number) => void;
   /** Called before the commit goes out: from then on only the receiver knows whether there is a backup. */
-  readonly onCommit: () => void;
+  readonly onCommit: (sent: StreamEnd) => void;
 }
 
 /**
@@ -29,10 +29,11 @@ export const sendDiff = async (source: ByteSource, push: Push, options: SendOpti
       options.onBytes(data.length);
     }
     const streamSha256 = hash.digest();
-    options.onCommit();
-    const answer = push.commit({ streamBytes, streamSha256 });
+    const sent = { streamBytes, streamSha256 };
+    options.onCommit(sent);
+    const answer = push.commit(sent);
     const backup = await withinStallTime(answer, options.stallMs, 'the receiver did not commit');
-    if (backup.streamBytes !== streamBytes || !streamSha256.equals(backup.streamSha256)) {
+    if (!isBackupOf(backup, sent)) {
       throw new FerryError('DIGEST_MISMATCH', 'the receiver committed something else than was sent');
     }
     return backup;
@@ -41,3 +42,7 @@ export const sendDiff = async (source: ByteSource, push: Push, options: SendOpti
     throw thrown;
   }
 };
+
+/** Whether a backup was made of the stream that was sent. */
+export const isBackupOf = (backup: Backup, sent: StreamEnd): boolean =>
+  backup.streamBytes === sent.streamBytes && Buffer.compare(backup.streamSha256, sent.streamSha256) === 0;

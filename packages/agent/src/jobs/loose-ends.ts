@@ -19,8 +19,13 @@ export interface LooseEndHandle {
   update(end: LooseEnd): void;
   /** It is as it should be: strike it out. */
   close(): void;
-  /** Finds out what became of it, cleans up or completes, and strikes it out. @throws when that cannot be done now; it stays written down */
-  settle(): Promise<Settled>;
+  /**
+   * Finds out what became of it, cleans up or completes, and strikes it out.
+   *
+   * @param accept whether a backup that the receiver has is the one that was sent; any is when it is not known what was sent
+   * @throws when that cannot be done now; it stays written down
+   */
+  settle(accept?: (backup: Backup) => boolean): Promise<Settled>;
 }
 
 export interface SettleDeps {
@@ -59,8 +64,8 @@ export class LooseEnds {
         end = next;
       },
       close,
-      settle: async () => {
-        const settled = await settle(end, this.#deps);
+      settle: async (accept = () => true) => {
+        const settled = await settle(end, this.#deps, accept);
         close();
         return settled;
       },
@@ -68,15 +73,16 @@ export class LooseEnds {
   }
 }
 
-const settle = (end: LooseEnd, deps: SettleDeps): Promise<Settled> =>
-  end.kind === 'snapshot' ? settleSnapshot(end, deps) : settleRestore(end, deps);
+const settle = (end: LooseEnd, deps: SettleDeps, accept: (backup: Backup) => boolean): Promise<Settled> =>
+  end.kind === 'snapshot' ? settleSnapshot(end, deps, accept) : settleRestore(end, deps);
 
 const settleSnapshot = async (
   end: LooseEnd & { kind: 'snapshot' },
   { ceph, findBackup }: SettleDeps,
+  accept: (backup: Backup) => boolean,
 ): Promise<Settled> => {
   const backup = await findBackup(end.receiver, end.backupId);
-  if (backup !== null) return { kind: 'completed', backup };
+  if (backup !== null && accept(backup)) return { kind: 'completed', backup };
   const image = specOf(end.image);
   const info = await ifExists(ceph.info(image));
   if (info?.id === end.imageId) await ceph.removeSnapshot(image, end.snap);

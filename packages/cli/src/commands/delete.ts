@@ -59,8 +59,8 @@ interface Options {
   readonly olderThan?: number | undefined;
   readonly keepLast?: number | undefined;
   readonly keepFull?: number | undefined;
-  readonly allImages?: boolean | true | undefined;
-  readonly sourceSnapshots?: boolean | true | undefined;
+  readonly allImages?: boolean | undefined;
+  readonly sourceSnapshots?: boolean | undefined;
 }
 
 /** What the command line says is to be deleted. */

@@ -8,7 +8,7 @@ export const addJobs: AddVerb = (program) => {
   program
     .command('jobs')
     .summary('list jobs')
-    .description('Lists jobs, newest first. Ended ones are kept for the time in the agent’s configuration.')
+    .description("Lists jobs, newest first. Ended ones are kept for the time in the agent's configuration.")
     .option('--image <IMAGE>', 'only jobs of this image', imageArgument)
     .option('--active', 'only jobs that have not ended')
     .option('--limit <N>', 'at most so many', countArgument, shownJobs)

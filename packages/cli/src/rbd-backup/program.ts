@@ -23,7 +23,7 @@ Examples:
 The options of rbd_backup.py on top of rbdferry; docs/rbd_backup.md says what differs. stdout carries the result and nothing
 else. Exit status: 0 when it was done, else the number of the error (docs/errors.md).`;
 
-/** \`rbd_backup\`: the command line of the older tool. */
+/** `rbd_backup`: the command line of the older tool. */
 export const createOldProgram = () => {
   const program = new Command('rbd_backup')
     .description('Backs up Ceph RBD images, and restores them, with the command line of rbd_backup.py.')

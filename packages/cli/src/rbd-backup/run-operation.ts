@@ -142,10 +142,9 @@ const dump = async ({ image, store }: Of<'dump' | 'du'>, { agent, receiver }: Do
 };
 
 const printUsage = async (operation: Of<'dump' | 'du' | 'du_snap'>, { agent, receiver }: Doing): Promise<void> => {
-  const { kind, ...what } = operation;
   const chains: ChainUsageView[] = [];
-  for await (const chain of agent.usage({ ...what, receiver: await receiver() })) chains.push(chain);
-  if (chains.length === 0 && 'image' in what) throw noBackups(what.image, what.store);
+  for await (const chain of agent.usage({ ...operation, receiver: await receiver() })) chains.push(chain);
+  if (chains.length === 0 && operation.kind !== 'du_snap') throw noBackups(operation.image, operation.store);
   await printLine(String(wholeMegabytes(totalsOf(chains).usedBytes)));
 };
 

@@ -78,6 +78,8 @@ export interface StreamFacts extends StreamEnd {
 /** A chain held for one transfer. Exactly one of `commit` and `discard` ends it. */
 export interface OpenedPush {
   readonly backupId: BackupId;
+  /** The stream comes now: what takes time to start may start. */
+  begin(): void;
   /** Part of the stream, without its final end record. @throws the store's own failure */
   write(chunk: Uint8Array): Promise<void>;
   /** Adds the end record and makes the backup durable. When it throws nothing was committed, and it has cleaned up. */

@@ -17,8 +17,9 @@ export const receivePush = async (
   push: OpenedPush,
   options: { readonly intent: PushIntent; readonly stallMs: number; readonly signal: AbortSignal },
 ): Promise<Backup> => {
-  const stream = new IncomingStream(options.intent);
   try {
+    const stream = new IncomingStream(options.intent);
+    push.begin();
     for await (const { part } of watchStall(messages, options.stallMs, 'the sender sent no data')) {
       if (part?.$case === 'data') {
         const chunk = stream.accept(part.value);

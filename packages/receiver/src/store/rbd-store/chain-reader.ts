@@ -43,6 +43,8 @@ export class ChainReader {
   readonly #store: string;
   readonly #pool: PoolSpec;
   readonly #remembered = new Map<string, ReadonlyMap<string, string>>();
+  /** Counts changes, so that what was read before a change is not remembered after it. */
+  readonly #changes = new Map<string, number>();
 
   constructor(options: { ceph: CephPort; store: string; pool: PoolSpec }) {
     this.#ceph = options.ceph;
@@ -61,7 +63,7 @@ export class ChainReader {
 
   /** One chain, as it is now. @throws BACKUP_NOT_FOUND */
   async fresh(name: ChainName, options: Options): Promise<ChainView> {
-    this.#remembered.delete(name);
+    this.forget(name);
     return this.#read(name, undefined, options);
   }
 
@@ -81,20 +83,25 @@ export class ChainReader {
   }
 
   async setMetadata(name: string, key: string, value: string, options: Options = {}): Promise<void> {
-    this.#remembered.delete(name);
+    this.forget(name);
     await this.#ceph.setMetadata(this.image(name), key, value, options);
-    this.#remembered.delete(name);
+    this.forget(name);
   }
 
   async removeMetadata(name: string, key: string, options: Options = {}): Promise<void> {
-    this.#remembered.delete(name);
+    this.forget(name);
     await this.#ceph.removeMetadata(this.image(name), key, options);
-    this.#remembered.delete(name);
+    this.forget(name);
   }
 
   /** To be called after the image was removed or renamed. */
   forget(name: string): void {
     this.#remembered.delete(name);
+    this.#changes.set(name, this.#changeCount(name) + 1);
+  }
+
+  #changeCount(name: string): number {
+    return this.#changes.get(name) ?? 0;
   }
 
   async #namesOnly(image: string, options: Options) {
@@ -120,12 +127,13 @@ export class ChainReader {
 
   async #read(name: ChainName, snapshots: readonly Snapshot[] | undefined, options: Options): Promise<ChainView> {
     const image = this.image(name);
+    const before = this.#changeCount(name);
     try {
       const [found, metadata] = await Promise.all([
         snapshots ?? this.#ceph.snapshots(image, options),
         this.#remembered.get(name) ?? this.#ceph.metadata(image, options),
       ]);
-      this.#remembered.set(name, metadata);
+      if (this.#changeCount(name) === before) this.#remembered.set(name, metadata);
       return viewOf(this.#store, name, found, metadata);
     } catch (thrown) {
       const error = toFerryError(thrown);
@@ -189,7 +197,8 @@ const legacyBackup = (snapshot: Snapshot, snap: SnapName, idOf: (snap: SnapName)
     streamBytes: 0n,
     dataBytes: 0n,
     streamSha256: new Uint8Array(),
-    committedAtMs: time === undefined ? 0 : timestampToMs(time),
+    // The older tool, or an operator, may have made names of days that never were.
+    committedAtMs: (time === undefined ? 0 : timestampToMs(time)) || 0,
     baseId: null,
     client: null,
   };

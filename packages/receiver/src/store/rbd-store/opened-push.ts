@@ -1,5 +1,5 @@
 import type { ByteSink } from '@rbdferry/core/ceph/port.js';
-import { toFerryError } from '@rbdferry/core/errors/ferry-error.js';
+import { FerryError, toFerryError } from '@rbdferry/core/errors/ferry-error.js';
 import type { Release } from '@rbdferry/core/lifecycle/keyed-lock.js';
 import { withinStallTime } from '@rbdferry/core/transfer/stall.js';
 import type { BackupId, ChainName, SnapName } from '@rbdferry/core/model/backup-id.js';
@@ -16,6 +16,8 @@ export interface PushContext extends StoreContext {
   readonly stallMs: number;
   readonly release: Release;
   readonly onCommitted: () => void;
+  /** Takes over work that the sender does not wait for. It never rejects. */
+  readonly background: (work: Promise<void>) => void;
   /** Puts the chain right after a failure; never throws. */
   readonly cleanUp: () => Promise<void>;
 }
@@ -35,9 +37,13 @@ export class RbdOpenedPush implements OpenedPush {
     this.backupId = context.backupId;
   }
 
+  begin(): void {
+    this.#sink ??= this.#context.ceph.importDiff(this.#context.reader.image(this.#context.chain));
+  }
+
   async write(chunk: Uint8Array): Promise<void> {
-    const { ceph, reader, chain, stallMs } = this.#context;
-    this.#sink ??= ceph.importDiff(reader.image(chain));
+    const { chain, stallMs } = this.#context;
+    if (this.#sink === null) throw new FerryError('INTERNAL', `the push into ${chain} has not begun`);
     await withinStallTime(this.#sink.write(chunk), stallMs, `rbd import-diff into ${chain} took no data`);
   }
 
@@ -47,23 +53,20 @@ export class RbdOpenedPush implements OpenedPush {
    * `receiving`: the next look finds the backup and puts the state right.
    */
   async commit(stream: StreamFacts): Promise<Backup> {
-    const { reader, chain, intent, now, stallMs } = this.#context;
+    const { reader, chain, intent, now, stallMs, background } = this.#context;
     try {
       const backup = this.#backup(stream, now());
       await reader.setMetadata(chain, backupKey(intent.snap), encodeFacts(backup, intent.base?.snap ?? null));
       await this.write(endRecord);
       const sink = this.#sink;
       if (sink !== null) await withinStallTime(sink.finish(), stallMs, `rbd import-diff into ${chain} did not end`);
-      this.#sink = null;
       this.#ended = true;
-      await this.#markClean(intent.snap);
-      this.#context.onCommitted();
+      // The backup stands: the sender need not wait for the rest.
+      background(this.#settle(intent.snap));
       return backup;
     } catch (thrown) {
       await this.discard();
       throw toFerryError(thrown);
-    } finally {
-      this.#context.release();
     }
   }
 
@@ -78,10 +81,17 @@ export class RbdOpenedPush implements OpenedPush {
     }
   }
 
-  /** The backup stands whether or not this succeeds. */
-  async #markClean(snap: SnapName): Promise<void> {
-    const { reader, chain } = this.#context;
-    await reader.setMetadata(chain, stateKey, encodeState({ kind: 'clean', v: 1, head: snap })).catch(() => {});
+  /** Says that the head equals the new backup, and lets go of the chain. */
+  async #settle(snap: SnapName): Promise<void> {
+    const { reader, chain, log, onCommitted, release } = this.#context;
+    try {
+      await reader.setMetadata(chain, stateKey, encodeState({ kind: 'clean', v: 1, head: snap }));
+      onCommitted();
+    } catch (thrown) {
+      log.warn({ chain, error: toFerryError(thrown).message }, 'the next transfer will have to look at the head first');
+    } finally {
+      release();
+    }
   }
 
   #backup(stream: StreamFacts, nowMs: number) {

@@ -45,6 +45,7 @@ export class RbdStore implements Store {
   readonly #options: RbdStoreOptions;
   readonly #context: RemoveContext;
   readonly #receiving = new Set<BackupId>();
+  readonly #background = new Set<Promise<void>>();
   readonly #meter: UsageMeter;
 
   constructor(options: RbdStoreOptions) {
@@ -93,6 +94,10 @@ export class RbdStore implements Store {
       cleanUp,
       onCommitted: () => {
         this.#meter.add(chain, intent.snap);
+      },
+      background: (work) => {
+        this.#background.add(work);
+        void work.finally(() => this.#background.delete(work));
       },
       release: () => {
         this.#receiving.delete(backupId);
@@ -152,8 +157,9 @@ export class RbdStore implements Store {
     return changed;
   }
 
-  close(): Promise<void> {
-    return this.#meter.close();
+  async close(): Promise<void> {
+    await Promise.all(this.#background);
+    await this.#meter.close();
   }
 
   /** If we die here: the image has its `.new` name, or it has its state; either way it is known as ours and uncommitted. */

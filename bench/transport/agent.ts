@@ -1,0 +1,34 @@
+import { randomFillSync } from 'node:crypto';
+import { makeClientConstructor, type Client } from '@grpc/grpc-js';
+import type { PushRequest, PushResponse, TransferServiceClient } from '@rbdferry/core/gen/rbdferry/v1/transfer.js';
+import { callClientStream } from '@rbdferry/core/rpc/calls.js';
+import { transferDefinition } from '@rbdferry/core/rpc/hot-data.js';
+import { clientOptions } from '@rbdferry/core/rpc/options.js';
+import { clientCredentials } from '@rbdferry/core/rpc/tls.js';
+import { agentSettings } from './settings.js';
+
+/** The agent's end of the transport alone: sends messages of a MiB as fast as they are taken. Prints what it took. */
+const { tls, port, bytes } = agentSettings.parse(JSON.parse(process.argv[2] ?? ''));
+
+const TransferClient = makeClientConstructor(transferDefinition, 'rbdferry.v1.TransferService') as unknown as new (
+  ...args: ConstructorParameters<typeof Client>
+) => TransferServiceClient;
+
+const data = randomFillSync(Buffer.allocUnsafe(1024 * 1024));
+const credentials = await clientCredentials(tls);
+
+const cpuBefore = process.cpuUsage();
+const begin = performance.now();
+const client = new TransferClient(`localhost:${port}`, credentials, clientOptions());
+const call = callClientStream<PushRequest, PushResponse>(
+  (metadata, options, callback) => client.push(metadata, options, callback),
+  { peer: { unreachable: 'RECEIVER_UNREACHABLE', peer: 'the receiver' } },
+);
+for (let sent = 0; sent < bytes; sent += data.length) await call.write({ part: { $case: 'data', value: data } });
+await call.finish();
+const seconds = (performance.now() - begin) / 1000;
+const { user, system } = process.cpuUsage(cpuBefore);
+client.close();
+
+const answer = { seconds, cpuSeconds: (user + system) / 1e6, peakBytes: process.resourceUsage().maxRSS * 1024 };
+console.log(JSON.stringify(answer));

@@ -1,0 +1,25 @@
+import { createHandlers } from '@rbdferry/core/rpc/handlers.js';
+import { transferDefinition } from '@rbdferry/core/rpc/hot-data.js';
+import { createServer } from '@rbdferry/core/rpc/server.js';
+import { serverCredentials } from '@rbdferry/core/rpc/tls.js';
+import { receiverSettings } from './settings.js';
+
+/** The receiver's end of the transport alone: takes a push and throws the data away. Prints the port it listens on. */
+const { tls, windowBytes } = receiverSettings.parse(JSON.parse(process.argv[2] ?? ''));
+
+const server = createServer({
+  proto: 'rbdferry/v1/transfer.proto',
+  service: 'rbdferry.v1.TransferService',
+  ...(windowBytes === undefined ? {} : { windowBytes }),
+});
+const { clientStream } = createHandlers((error) => {
+  console.error(error.message);
+});
+server.grpc.addService(transferDefinition, {
+  push: clientStream(async (messages: AsyncIterable<unknown>) => {
+    for await (const _message of messages);
+    return { backup: undefined };
+  }),
+});
+console.log(await server.listenTls('127.0.0.1:0', await serverCredentials(tls)));
+process.once('SIGTERM', () => process.exit(0));

@@ -1,0 +1,112 @@
+import { describe, expect, it } from 'vitest';
+import {
+  agentForTest,
+  backupId,
+  cancelled,
+  committed,
+  failed,
+  jobOf,
+  queued,
+  running,
+  type FakeAgent,
+} from '../test/fake-agent.js';
+import { runCli } from '../test/run-cli.js';
+import type { Job } from '@rbdferry/core/gen/rbdferry/v1/control.js';
+
+/** `--async` and `--idempotency-key`, against a real gRPC server that plays the agent. */
+
+const on = ({ socket }: FakeAgent, ...args: string[]) => runCli(['--socket', socket, ...args]);
+
+const planning: Job['state'] = {
+  $case: 'running',
+  value: {
+    phase: 'plan',
+    doneBytes: 0n,
+    totalBytes: undefined,
+    rateBytesPerSecond: 0n,
+    etaSeconds: undefined,
+    cancelling: false,
+    waitsFor: '',
+  },
+};
+const waiting: Job['state'] = { $case: 'queued', value: { waitsFor: 'one of 2 transfers to end' } };
+const restoring = { kind: 2, image: 'rbd/vm2', backupId };
+
+describe('backup --async', () => {
+  it('leaves when the id is known', async () => {
+    const states = [jobOf(queued), jobOf(planning, { backupId: '' }), jobOf(running(1n))];
+    const agent = await agentForTest({ states });
+    expect(await on(agent, 'backup', 'rbd/vm1', '--async')).toMatchObject({
+      status: 0,
+      stdout: `${backupId}\n`,
+      stderr: 'job k3v9x2m7qa\n',
+    });
+  });
+
+  it('tells what the job waits for, because there is no id until then', async () => {
+    const states = [jobOf(waiting, { backupId: '' }), jobOf(waiting, { backupId: '' }), jobOf(running(1n))];
+    const { status, stdout, stderr } = await on(await agentForTest({ states }), 'backup', 'rbd/vm1', '--async');
+    expect({ status, stdout }).toEqual({ status: 0, stdout: `${backupId}\n` });
+    expect(stderr).toBe('job k3v9x2m7qa\njob k3v9x2m7qa: queued: waits for one of 2 transfers to end\n');
+  });
+
+  it('with --json does not wait in the queue', async () => {
+    const agent = await agentForTest({ states: [jobOf(waiting, { backupId: '' })] });
+    const { status, stdout, stderr } = await on(agent, 'backup', 'rbd/vm1', '--async', '--json');
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+    expect(JSON.parse(stdout)).toMatchObject({ id: 'k3v9x2m7qa', state: 'queued', backupId: null });
+    expect(agent.calls.map(({ method }) => method)).toEqual(['startBackup']);
+  });
+
+  it.each([
+    ['refused', failed('IMAGE_NOT_FOUND', 'there is no image "rbd/vm1"', 'look'), 20, 'IMAGE_NOT_FOUND'],
+    ['cancelled', cancelled, 130, 'was cancelled'],
+  ] as const)('that is %s while it is planned fails', async (_, state, status, words) => {
+    const states = [jobOf(queued), jobOf(planning, { backupId: '' }), jobOf(state, { backupId: '' })];
+    const end = await on(await agentForTest({ states }), 'backup', 'rbd/vm1', '--async');
+    expect(end).toMatchObject({ status, stdout: '' });
+    expect(end.stderr).toContain(words);
+  });
+
+  it('of a job that has ended already tells its end', async () => {
+    const agent = await agentForTest({ states: [jobOf(committed('a warning'))] });
+    expect(await on(agent, 'backup', 'rbd/vm1', '--async')).toMatchObject({
+      status: 0,
+      stdout: `${backupId}\n`,
+      stderr: 'job k3v9x2m7qa\nwarning: a warning\n',
+    });
+  });
+
+  it('is not fooled by an agent that goes away', async () => {
+    const agent = await agentForTest({ states: [jobOf(queued), jobOf(planning, { backupId: '' })] });
+    const { status, stdout, stderr } = await on(agent, 'backup', 'rbd/vm1', '--async');
+    expect({ status, stdout }).toEqual({ status: 72, stdout: '' });
+    expect(stderr).toContain('rbdferry job watch k3v9x2m7qa');
+  });
+});
+
+describe('restore --async', () => {
+  it('waits for the plan, which may refuse', async () => {
+    const states = [jobOf(queued, restoring), jobOf(planning, restoring), jobOf(running(1n), restoring)];
+    const agent = await agentForTest({ states });
+    expect(await on(agent, 'restore', backupId, '--async')).toMatchObject({ status: 0, stdout: 'rbd/vm2\n' });
+    const exists = [jobOf(planning, restoring), jobOf(failed('IMAGE_EXISTS', 'it exists', 'elsewhere'), restoring)];
+    const refused = await on(await agentForTest({ states: exists }), 'restore', backupId, '--async');
+    expect(refused).toMatchObject({ status: 34, stdout: '' });
+  });
+
+  it('does not wait in the queue, and prints no image that it does not know', async () => {
+    const agent = await agentForTest({ states: [jobOf(waiting, { ...restoring, image: '' })] });
+    expect(await on(agent, 'restore', backupId, '--async')).toMatchObject({ status: 0, stdout: '' });
+    expect(agent.calls.map(({ method }) => method)).toEqual(['startRestore']);
+  });
+});
+
+it.each([
+  ['startBackup', ['backup', 'rbd/vm1']],
+  ['startRestore', ['restore', backupId]],
+])('%s: the idempotency key is passed on', async (method, args) => {
+  const agent = await agentForTest();
+  expect(await on(agent, ...args, '--idempotency-key', 'night 1')).toMatchObject({ status: 0 });
+  expect(agent.calls[0]).toMatchObject({ method, request: { idempotencyKey: 'night 1' } });
+});

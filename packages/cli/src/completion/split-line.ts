@@ -1,0 +1,36 @@
+/** A command line up to the cursor, as a shell would take it apart. */
+export interface TypedLine {
+  /** Whole words before the one at the cursor; the first is the command. */
+  readonly before: readonly string[];
+  /** The word at the cursor, as far as it is typed; without its quotes. */
+  readonly current: string;
+  /** Whether a quote is open at the cursor. */
+  readonly quoted: boolean;
+}
+
+const isBlank = (char: string): boolean => char === ' ' || char === '\t' || char === '\n';
+
+/** Takes words apart by blanks, quotes and backslashes. Nothing is expanded. */
+export const splitLine = (line: string): TypedLine => {
+  const words: string[] = [];
+  let word: string | undefined;
+  let quote = '';
+  for (let at = 0; at < line.length; at += 1) {
+    const char = line.charAt(at);
+    if (quote === "'" ? char === "'" : quote === '"' && char === '"') {
+      quote = '';
+    } else if (char === '\\' && quote !== "'") {
+      at += 1;
+      word = (word ?? '') + line.charAt(at);
+    } else if (quote === '' && (char === "'" || char === '"')) {
+      quote = char;
+      word ??= '';
+    } else if (quote === '' && isBlank(char)) {
+      if (word !== undefined) words.push(word);
+      word = undefined;
+    } else {
+      word = (word ?? '') + char;
+    }
+  }
+  return { before: words, current: word ?? '', quoted: quote !== '' };
+};
