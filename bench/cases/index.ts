@@ -1,10 +1,16 @@
 import type { Case } from './case.js';
+import { latencyCase } from './latency.js';
+import { restoreCase } from './restore.js';
+import { smallImagesCase } from './small-images.js';
 import { transferCase } from './transfer.js';
 import { transportCase } from './transport.js';
 
 const cases = {
   transfer: transferCase,
+  latency: latencyCase,
   transport: transportCase,
+  small: smallImagesCase,
+  restore: restoreCase,
 } as const satisfies Record<string, Case>;
 
 export type CaseName = keyof typeof cases;

@@ -8,7 +8,7 @@ import type { Ferry } from '../rig/ferry.js';
 import { fill } from '../rig/fill.js';
 import { patternOf, type Pattern } from '../rig/patterns.js';
 import { barePipe, intoNewImage, rawSshPipe, sshPipe, type Haul } from '../rig/pipes.js';
-import { backupPool, createBackupImage, rbd, removeImage, sourcePool } from '../rig/site.js';
+import { backupPool, createImage, rbd, removeImage, sourcePool } from '../rig/site.js';
 import { fastCipher } from '../rig/ssh-server.js';
 import { withStage, type Stage } from '../rig/stage.js';
 import type { Case, CaseContext } from './case.js';
@@ -41,9 +41,10 @@ export const transferCase: Case = async (context) => {
   }
 };
 
-const image = `${sourcePool}/vm`;
+export const image = `${sourcePool}/vm`;
 
-const makeSource = async ({ source }: Stage, pattern: Pattern): Promise<void> => {
+/** The pattern's image, with a snapshot `peer-0` of it. */
+export const makeSource = async ({ source }: Stage, pattern: Pattern): Promise<void> => {
   await rbd(source, 'agent', ['create', `--size=${pattern.imageBytes}B`, image]);
   await fill(source, image, { extents: pattern.base, filling: pattern.filling, seed: pattern.name });
   await rbd(source, 'agent', ['snap', 'create', '--no-progress', `${image}@peer-0`]);
@@ -52,22 +53,25 @@ const makeSource = async ({ source }: Stage, pattern: Pattern): Promise<void> =>
 const haulOf = ({ source, backup }: Stage, target: string, more: Pick<Haul, 'snap' | 'fromSnap' | 'bytes'>): Haul => ({
   from: source,
   to: backup,
+  exporter: 'agent',
+  importer: 'receiver',
   image,
   target: `${backupPool}/${target}`,
   ...more,
 });
 
-const sumOf = (extents: Pattern['base']): number => extents.reduce((sum, { length }) => sum + length, 0);
+export const sumOf = (extents: Pattern['base']): number => extents.reduce((sum, { length }) => sum + length, 0);
 
 const fulls = async (stage: Stage, pattern: Pattern, context: CaseContext): Promise<void> => {
   const { imageBytes } = pattern;
   const haul = (target: string) => haulOf(stage, target, { snap: 'peer-0', bytes: sumOf(pattern.base) });
-  const newImage = (target: string, run: (haul: Haul) => Promise<Sample>) =>
-    intoNewImage({ to: stage.backup, target: haul(target).target, imageBytes }, () => run(haul(target)));
   const contenders: Contender[] = [
     { name: subject, run: () => ferryFull(stage) },
-    { name: pipe, run: () => newImage('pipe', barePipe) },
-    { name: viaSsh, run: () => newImage('ssh', (each) => sshPipe(each, stage.ssh, { cipher: fastCipher })) },
+    { name: pipe, run: () => intoNewImage(haul('pipe'), imageBytes, barePipe) },
+    {
+      name: viaSsh,
+      run: () => intoNewImage(haul('ssh'), imageBytes, (each) => sshPipe(each, stage.ssh, { cipher: fastCipher })),
+    },
     { name: oldWay, run: () => oldFull(stage, haul('old')) },
   ];
   const turns = await takeTurns(contenders, context);
@@ -98,7 +102,7 @@ const increments = async (stage: Stage, pattern: Pattern, context: CaseContext):
   await measureJob(ferry, () => ferry.control.backup(image, BackupMode.FULL));
   for (const target of ['pipe', 'ssh']) {
     const first = haulOf(stage, target, { snap: 'peer-0', bytes: 0 });
-    await createBackupImage(backup, first.target, pattern.imageBytes);
+    await createImage(backup, 'receiver', first.target, pattern.imageBytes);
     await barePipe(first);
   }
   const haul = (target: string, round: number) =>

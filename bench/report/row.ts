@@ -16,7 +16,7 @@ export interface Row {
   /** Ours and the peer's, in `unit`. */
   readonly ours: Spread;
   readonly peers: Spread;
-  readonly unit: 's' | 'MB/s' | 'CPU s/GiB' | 'MB';
+  readonly unit: 's' | 'MB/s' | 'CPU s/GiB' | 'MB' | '1/s';
   /** Ours / the peer's, round by round. */
   readonly ratio: Spread;
   readonly goal?: Goal;

@@ -1,12 +1,15 @@
 import type { Sample } from '../measure/turns.js';
 import { commandLine, runPipeline } from './shell.js';
-import { backupFeatures, createBackupImage, rbdWords, removeImage, type Site } from './site.js';
+import { backupFeatures, createImage, rbdWords, removeImage, type Site, type SiteUser } from './site.js';
 import type { SshOptions, SshServer } from './ssh-server.js';
 
 /** What a peer carries over: from a snapshot of an image (after another one) into an image on the other cluster. */
 export interface Haul {
   readonly from: Site;
   readonly to: Site;
+  /** `agent` on the source and `receiver` on the backup cluster, also in a restore. */
+  readonly exporter: SiteUser;
+  readonly importer: SiteUser;
   readonly image: string;
   readonly snap: string;
   readonly fromSnap?: string | undefined;
@@ -14,16 +17,12 @@ export interface Haul {
   readonly bytes: number;
 }
 
-/** The users that a backup has on either side; a restore goes the other way round. */
-const exporter = 'agent';
-const importer = 'receiver';
-
-const exportDiff = ({ from, image, snap, fromSnap }: Haul): string => {
+const exportDiff = ({ from, exporter, image, snap, fromSnap }: Haul): string => {
   const base = fromSnap === undefined ? [] : ['--from-snap', fromSnap];
   return commandLine(rbdWords(from, exporter, ['export-diff', '--no-progress', ...base, `${image}@${snap}`, '-']));
 };
 
-const importDiff = ({ to, target }: Haul): string =>
+const importDiff = ({ to, importer, target }: Haul): string =>
   commandLine(rbdWords(to, importer, ['import-diff', '--no-progress', '-', target]));
 
 /** `rbd export-diff | rbd import-diff -` with their defaults. */
@@ -42,23 +41,24 @@ export const sshPipe = async (haul: Haul, ssh: SshServer, options: SshOptions): 
 /** The old tool's way for a full: the raw image, `rbd export - | ssh rbd import -`. */
 export const rawSshPipe = async (haul: Haul, ssh: SshServer, options: SshOptions): Promise<Sample> => {
   const near = commandLine(
-    rbdWords(haul.from, exporter, ['export', '--no-progress', `${haul.image}@${haul.snap}`, '-']),
+    rbdWords(haul.from, haul.exporter, ['export', '--no-progress', `${haul.image}@${haul.snap}`, '-']),
   );
   const intoImage = ['import', '--no-progress', `--image-feature=${backupFeatures}`, '-', haul.target];
-  const far = await ssh.metered(commandLine(rbdWords(haul.to, importer, intoImage)), options);
+  const far = await ssh.metered(commandLine(rbdWords(haul.to, haul.importer, intoImage)), options);
   const { seconds } = await runPipeline(`${near} | ${far}`);
   return { seconds, bytes: haul.bytes, cpu: await ssh.cpu() };
 };
 
 /** Makes an empty image, lets `run` fill it, and removes it. */
-export const intoNewImage = async <T>(
-  haul: { readonly to: Site; readonly target: string; readonly imageBytes: number },
-  run: () => Promise<T>,
-): Promise<T> => {
-  await createBackupImage(haul.to, haul.target, haul.imageBytes);
+export const intoNewImage = async (
+  haul: Haul,
+  imageBytes: number,
+  run: (haul: Haul) => Promise<Sample>,
+): Promise<Sample> => {
+  await createImage(haul.to, haul.importer, haul.target, imageBytes);
   try {
-    return await run();
+    return await run(haul);
   } finally {
-    await removeImage(haul.to, importer, haul.target);
+    await removeImage(haul.to, haul.importer, haul.target);
   }
 };

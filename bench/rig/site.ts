@@ -49,6 +49,7 @@ export const removeImage = async (site: Site, user: SiteUser, image: string): Pr
   await rbd(site, user, ['rm', '--no-progress', image]);
 };
 
-export const createBackupImage = async (site: Site, image: string, sizeBytes: number): Promise<void> => {
-  await rbd(site, 'receiver', ['create', `--size=${sizeBytes}B`, `--image-feature=${backupFeatures}`, image]);
+/** An empty image with the features that rbdferry gives to its backup images. */
+export const createImage = async (site: Site, user: SiteUser, image: string, sizeBytes: number): Promise<void> => {
+  await rbd(site, user, ['create', `--size=${sizeBytes}B`, `--image-feature=${backupFeatures}`, image]);
 };

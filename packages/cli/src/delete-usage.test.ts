@@ -186,7 +186,7 @@ describe('du', () => {
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
     expect(stdout).toBe(
       [
-        'IMAGE    BACKUPS   SIZE  USED   CHAIN',
+        'IMAGE    BACKUPS   SIZE   USED  CHAIN',
         `rbd/vm1        2  1 GiB  4 MiB  rbd2/${chain}`,
         `vm1            1  1 GiB    5 B  rbd2/${chain}`,
         'total          3         4 MiB',

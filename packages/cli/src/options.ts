@@ -41,16 +41,18 @@ export const durationArgument = (text: string): number => {
   return duration.value;
 };
 
-const localTime = /^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?$/;
-const dayOrTime = /^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)?)?$/;
+const timePattern = /^(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?:\.\d+)?)?)(Z|[+-]\d\d:\d\d)?)?$/;
 
 /** A day or a time of ISO 8601; UTC unless it says otherwise. */
 export const timeArgument = (text: string): Date => {
-  const at = new Date(dayOrTime.test(text) ? (localTime.test(text) ? `${text}Z` : text) : Number.NaN);
-  if (Number.isNaN(at.getTime())) {
-    throw new InvalidArgumentError('Expected a day or a time such as 2026-11-24 or 2026-11-24T12:00 (UTC).');
-  }
-  return at;
+  const [, day = '', time = '00:00', zone = 'Z'] = timePattern.exec(text) ?? [];
+  const at = new Date(`${day}T${time}${zone}`);
+  const midnight = new Date(`${day}T00:00Z`);
+  // JavaScript takes the 30th of February for the 2nd of March.
+  const isReal =
+    [at, midnight].every((each) => !Number.isNaN(each.getTime())) && midnight.toISOString().startsWith(day);
+  if (isReal) return at;
+  throw new InvalidArgumentError('Expected a day or a time such as 2026-11-24 or 2026-11-24T12:00 (UTC).');
 };
 
 /** A whole number from 1. */

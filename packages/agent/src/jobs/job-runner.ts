@@ -96,11 +96,12 @@ export class JobRunner {
     for (;;) {
       throwIfAborted(signal);
       const live = this.#live.get(id);
+      const since = live?.version ?? 0;
       const view = this.get(id);
       yield view;
       if (isOver(view)) return;
       if (live === undefined) await new Promise((resolve) => setTimeout(resolve, watchIntervalMs));
-      else await live.changed(watchIntervalMs, signal);
+      else await live.changed(since, watchIntervalMs, signal);
     }
   }
 
@@ -112,7 +113,7 @@ export class JobRunner {
     live.controller.abort(new FerryError('CANCELLED', `job ${id} was cancelled`));
     this.#dropEnded(live);
     while (!live.ended) {
-      await live.changed(watchIntervalMs, signal);
+      await live.changed(live.version, watchIntervalMs, signal);
       throwIfAborted(signal);
     }
     return live.view();

@@ -20,6 +20,7 @@ export class LiveJob {
   readonly warnings: string[] = [];
   waitsFor: string | null = null;
   readonly #changes = new EventEmitter().setMaxListeners(0);
+  #version = 0;
   readonly #store: JobStore;
   #job: Job;
 
@@ -41,23 +42,30 @@ export class LiveJob {
     const next = transition(this.#job.state, event, Date.now());
     if (next === null) return;
     this.#store.saveState(this.#job.id, next);
-    this.#job = { ...this.#job, state: next };
-    this.#changes.emit('change');
+    this.#change({ ...this.#job, state: next });
   }
 
   setFacts(facts: { backupId: BackupId; backupKind: BackupKind; image?: string }): void {
     const { backupId, backupKind, image = this.#job.image } = facts;
     this.#store.saveFacts(this.#job.id, { image, backupId, backupKind });
-    this.#job = { ...this.#job, image, backupId, backupKind };
-    this.#changes.emit('change');
+    this.#change({ ...this.#job, image, backupId, backupKind });
   }
 
   view(): JobView {
     return { ...this.#job, progress: this.progress.view(), waitsFor: this.waitsFor };
   }
 
-  /** Resolves at the next change, or after this many milliseconds. */
-  changed(withinMs: number, signal: AbortSignal): Promise<void> {
+  /** Counts changes; see {@link changed}. */
+  get version(): number {
+    return this.#version;
+  }
+
+  /**
+   * Resolves when there has been a change since that version, or after this many milliseconds. A change between looking at the
+   * job and waiting for the next one is not missed.
+   */
+  changed(since: number, withinMs: number, signal: AbortSignal): Promise<void> {
+    if (this.#version !== since) return Promise.resolve();
     return new Promise((resolve) => {
       const done = () => {
         clearTimeout(timer);
@@ -69,5 +77,11 @@ export class LiveJob {
       this.#changes.on('change', done);
       signal.addEventListener('abort', done, { once: true });
     });
+  }
+
+  #change(job: Job): void {
+    this.#job = job;
+    this.#version += 1;
+    this.#changes.emit('change');
   }
 }

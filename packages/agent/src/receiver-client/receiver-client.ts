@@ -14,6 +14,7 @@ import { transferDefinition } from '@rbdferry/core/rpc/hot-data.js';
 import { clientOptions } from '@rbdferry/core/rpc/options.js';
 import { agreeOnProtocol, protocolVersions, software } from '@rbdferry/core/rpc/protocol.js';
 import { clientCredentials } from '@rbdferry/core/rpc/tls.js';
+import { releaseRoomy } from '@rbdferry/core/transfer/roomy-buffer.js';
 import {
   backupFromWire,
   chainFromWire,
@@ -37,7 +38,7 @@ interface Options {
 
 /** A push under way. */
 export interface Push {
-  /** Sends a part of the diff stream; resolves when there is room for more. The buffer must not be changed afterwards. */
+  /** Sends a part of the diff stream; resolves when there is room for more. The buffer must not be kept: it is used again. */
   send(data: Uint8Array): Promise<void>;
   /** Ends the stream; answers the backup that the receiver made of it. */
   commit(end: StreamEnd): Promise<Backup>;
@@ -150,7 +151,9 @@ export class ReceiverClient {
     return {
       send: (data) => {
         const value = Buffer.from(data.buffer, data.byteOffset, data.length);
-        return call.write({ part: { $case: 'data', value } });
+        return call.write({ part: { $case: 'data', value } }, () => {
+          releaseRoomy(data);
+        });
       },
       async commit({ streamBytes, streamSha256 }) {
         const commit = { streamBytes, streamSha256: Buffer.from(streamSha256) };

@@ -1,4 +1,3 @@
-import { parseImageSpec } from '@rbdferry/core/model/image-spec.js';
 import type { BackupUsageView, ChainUsageView } from './usage.js';
 
 /** What the backups of one image by one client come to, of those committed in the time range. This is the JSON shape too. */
@@ -65,12 +64,11 @@ const keyOf = ({ store, client, pool, namespace, image, fsid }: ReportLine): str
 
 /** The report of one backup. */
 const lineOf = ({ store, client, source, image }: ChainUsageView, backup: BackupUsageView): ReportLine => {
-  const spec = source === null ? undefined : parseImageSpec(source.image);
   const at = backup.committedAt ?? new Date(0);
   return {
     store,
     client,
-    ...(spec?.ok === true ? spec.value : { pool: null, namespace: null, image }),
+    ...(source === null ? { pool: null, namespace: null, image } : partsOf(source.image)),
     fsid: source?.fsid ?? null,
     fullBackups: backup.kind === 'full' ? 1 : 0,
     incrementalBackups: backup.kind === 'full' ? 0 : 1,
@@ -80,6 +78,13 @@ const lineOf = ({ store, client, source, image }: ChainUsageView, backup: Backup
     firstCommittedAt: at,
     lastCommittedAt: at,
   };
+};
+
+/** Of POOL/IMAGE or POOL/NAMESPACE/IMAGE: no name holds a slash. */
+const partsOf = (spec: string): Pick<ReportLine, 'pool' | 'namespace' | 'image'> => {
+  const [pool = '', ...rest] = spec.split('/');
+  const image = rest.pop() ?? '';
+  return { pool, namespace: rest.join('/'), image };
 };
 
 const sumOf = (a: ReportLine, b: ReportLine): ReportLine => ({

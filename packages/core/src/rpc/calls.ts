@@ -97,8 +97,12 @@ const startOrThrow = <Call>(start: () => Call, settings: CallSettings): Call => 
 
 /** A client stream: write messages, then `finish` for the answer, or `cancel`. */
 export interface ClientStreamCall<Req, Res> {
-  /** Resolves when there is room for more; one at a time. @throws the server's error, also when it answered early */
-  write(message: Req): Promise<void>;
+  /**
+   * Resolves when there is room for more; one at a time. @throws the server's error, also when it answered early
+   *
+   * @param onSent called when nothing refers to the message's content any more; not at all when the stream fails before
+   */
+  write(message: Req, onSent?: () => void): Promise<void>;
   /** Ends the stream and waits for the answer, which may be there already: a server need not wait for the end. */
   finish(): Promise<Res>;
   /** Gives up; the server is told. Safe at any time. */
@@ -149,10 +153,13 @@ export const callClientStream = <Req, Res>(
     if (state.failure !== undefined) throw state.failure;
   };
   return {
-    async write(message) {
+    async write(message, onSent) {
       throwIfFailed();
       if (state.answered) throw new FerryError('INTERNAL', `${settings.peer.peer} answered before the stream ended`);
-      if (call.write(message)) return;
+      const sent = (error?: Error | null) => {
+        if (error == null) onSent?.();
+      };
+      if (call.write(message, sent)) return;
       await new Promise<void>((resolve) => {
         state.wake = resolve;
       });
