@@ -1,12 +1,13 @@
+import { join } from 'node:path';
 import { BackupMode } from '@rbdferry/core/gen/rbdferry/v1/control.js';
-import type { Daemon } from '@rbdferry/test/dist/harness/daemon.js';
 import { takeTurns, type Sample } from '../measure/turns.js';
 import { compare, type Goal } from '../report/row.js';
 import { MiB, scattered, type Extent } from '../rig/content.js';
 import { startFerry } from '../rig/ferry.js';
 import { fill } from '../rig/fill.js';
 import { barePipe } from '../rig/pipes.js';
-import { backupPool, createImage, rbd, sourcePool, type SiteUser } from '../rig/site.js';
+import { makeRecorder, type Ran } from '../rig/shim.js';
+import { backupPool, createImage, rbd, sourcePool } from '../rig/site.js';
 import { withStage, type Stage } from '../rig/stage.js';
 import type { Case, CaseContext } from './case.js';
 import { measureJob, subject } from './transfer.js';
@@ -84,8 +85,8 @@ const runByHand = async ({ source, backup }: Stage, round: number): Promise<Samp
     await step();
     parts[what] = (performance.now() - begin) / 1000;
   };
-  const near = (args: readonly string[]) => () => command(source, 'agent', args);
-  const far = (args: readonly string[]) => () => command(backup, 'receiver', args);
+  const near = (args: readonly string[]) => () => rbd(source, 'agent', args);
+  const far = (args: readonly string[]) => () => rbd(backup, 'receiver', args);
   await timed('info', near(['info', '--format=json', image]));
   await timed('snap ls', near(['snap', 'ls', '--format=json', image]));
   await timed('image-meta list', near(['image-meta', 'list', '--format=json', image]));
@@ -102,30 +103,26 @@ const runByHand = async ({ source, backup }: Stage, round: number): Promise<Samp
   return { seconds: Object.values(parts).reduce((sum, value) => sum + value, 0), parts };
 };
 
-const command = (site: Stage['source'], user: SiteUser, args: readonly string[]): Promise<string> =>
-  rbd(site, user, args);
-
-/** What rbdferry really ran, from its own log. */
+/** What rbdferry itself runs for an increment without change, and when. */
 const listCommands = async (stage: Stage, context: CaseContext): Promise<void> => {
-  const logging = 'log_level: debug\n';
   await stage.ferry.stop();
-  const ferry = await startFerry({ ...stage, dir: context.dir, agentExtra: logging, receiverExtra: logging });
+  const recorders = { agent: join(context.dir, 'agent-bin'), receiver: join(context.dir, 'receiver-bin') };
+  const [near, far] = await Promise.all([makeRecorder(recorders.agent), makeRecorder(recorders.receiver)]);
+  const ferry = await startFerry({ ...stage, dir: context.dir, agentEnv: near.env, receiverEnv: far.env });
   try {
     await ferry.control.backup(image, BackupMode.AUTO);
-    const [near, far] = [ferry.agent.records.length, ferry.receiver.records.length];
+    const before = { near: (await near.ran()).length, far: (await far.ran()).length };
     await measureJob(ferry, () => ferry.control.backup(image, BackupMode.INCREMENTAL));
-    context.report.note(`commands of an increment, agent: ${commandsIn(ferry.agent, near)}`);
-    context.report.note(`commands of an increment, receiver: ${commandsIn(ferry.receiver, far)}`);
+    context.report.note(`commands of the second increment, agent: ${listed((await near.ran()).slice(before.near))}`);
+    context.report.note(`commands of the second increment, receiver: ${listed((await far.ran()).slice(before.far))}`);
   } finally {
     await ferry.stop();
   }
 };
 
-const commandsIn = ({ records }: Daemon, from: number): string =>
-  records
-    .slice(from)
-    .filter((record) => record['ceph'] !== undefined)
-    .map((record) => `${shortened(String(record['ceph']))} (${String(record['ms'])} ms)`)
+const listed = (runs: readonly Ran[]): string => {
+  const begin = runs[0]?.start ?? 0;
+  return runs
+    .map(({ start, end, command }) => `${command} (${(start - begin).toFixed(2)}-${(end - begin).toFixed(2)} s)`)
     .join(', ');
-
-const shortened = (what: string): string => what.replace(/ of (image )?"?rbd2?\/.*$/, '').replace(/ "?rbd2?\/\S+/g, '');
+};

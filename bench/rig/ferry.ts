@@ -15,6 +15,9 @@ export interface FerryOptions {
   /** For `node`: `--cpu-prof` and the like. */
   readonly agentNodeArgs?: readonly string[];
   readonly receiverNodeArgs?: readonly string[];
+  /** Environment of the daemons: a {@link Shim}'s, say. */
+  readonly agentEnv?: Readonly<Record<string, string>>;
+  readonly receiverEnv?: Readonly<Record<string, string>>;
 }
 
 /** Agent and receiver as two processes, as a user runs them, and the way to give them jobs. */
@@ -47,12 +50,18 @@ export const startFerry = async (options: FerryOptions): Promise<Ferry> => {
   const pki = await makePki(dir);
   const receiverConfig = join(dir, 'receiver.yaml');
   await writeFile(receiverConfig, receiverYaml(pki, options.backup) + (options.receiverExtra ?? ''));
-  const receiver = await startDaemon('rbdferry-receiver', receiverConfig, { nodeArgs: options.receiverNodeArgs ?? [] });
+  const receiver = await startDaemon('rbdferry-receiver', receiverConfig, {
+    nodeArgs: options.receiverNodeArgs ?? [],
+    env: { ...options.receiverEnv },
+  });
   const socket = join(dir, 'agent.sock');
   const agentConfig = join(dir, 'agent.yaml');
   const where = { socket, state: join(dir, 'state'), port: receiver.port };
   await writeFile(agentConfig, agentYaml(pki, options.source, where) + (options.agentExtra ?? ''));
-  const agent = await startDaemon('rbdferry-agent', agentConfig, { nodeArgs: options.agentNodeArgs ?? [] });
+  const agent = await startDaemon('rbdferry-agent', agentConfig, {
+    nodeArgs: options.agentNodeArgs ?? [],
+    env: { ...options.agentEnv },
+  });
   const control = new Control(socket);
   return {
     agent,
