@@ -110,7 +110,7 @@ const listCommands = async (stage: Stage, context: CaseContext): Promise<void> =
   const [near, far] = await Promise.all([makeRecorder(recorders.agent), makeRecorder(recorders.receiver)]);
   const ferry = await startFerry({ ...stage, dir: context.dir, agentEnv: near.env, receiverEnv: far.env });
   try {
-    await ferry.control.backup(image, BackupMode.AUTO);
+    await measureJob(ferry, () => ferry.control.backup(image, BackupMode.AUTO));
     const before = { near: (await near.ran()).length, far: (await far.ran()).length };
     await measureJob(ferry, () => ferry.control.backup(image, BackupMode.INCREMENTAL));
     context.report.note(`commands of the second increment, agent: ${listed((await near.ran()).slice(before.near))}`);

@@ -45,10 +45,14 @@ const typedOf = ({ words, line }: CompleteRequest) => {
   return { ...typed, before: typed.before.slice(1) };
 };
 
-/** How much of a word bash takes for words of their own: up to the last of its break characters. */
+/**
+ * How much of a word bash takes for words of their own and leaves as it is: up to the last of its break characters. An `@` is one,
+ * but it belongs to what is replaced (tried with bash 5.2): bash completes names of hosts behind it.
+ */
 const brokenAt = (word: string, breaks: string): number => {
   const within = [...breaks].filter((char) => !/[\s"'\\]/.test(char));
-  return Math.max(0, ...within.map((char) => word.lastIndexOf(char) + 1));
+  const places = within.map((char) => word.lastIndexOf(char) + (char === '@' ? 0 : 1));
+  return Math.max(0, ...places);
 };
 
 const candidatesOf = async (program: Program, completion: Completion): Promise<readonly Candidate[]> => {

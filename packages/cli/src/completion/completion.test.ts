@@ -204,7 +204,7 @@ printf '%s\\n' "\${COMPREPLY[@]}"`;
     expect(await inBash(agent, 'rbdferry restore rbd2/v')).toEqual([backupId, secondId]);
     const typed = backupId.slice(0, backupId.indexOf('@') + 3);
     expect(await inBash(agent, `rbdferry restore ${typed}`)).toEqual(
-      [backupId, secondId].map((id) => id.slice(id.indexOf('@') + 1)),
+      [backupId, secondId].map((id) => id.slice(id.indexOf('@'))),
     );
   });
 
