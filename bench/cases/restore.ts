@@ -2,12 +2,12 @@ import { BackupMode } from '@rbdferry/core/gen/rbdferry/v1/control.js';
 import { takeTurns, type Contender, type Sample } from '../measure/turns.js';
 import { MiB } from '../rig/content.js';
 import { patternOf } from '../rig/patterns.js';
-import { barePipe, intoNewImage, sshPipe, type Haul } from '../rig/pipes.js';
+import { barePipe, intoNewImage, sshPipe, streamBytes, type Haul } from '../rig/pipes.js';
 import { backupPool, createImage, removeImage, sourcePool } from '../rig/site.js';
 import { fastCipher } from '../rig/ssh-server.js';
 import { withStage, type Stage } from '../rig/stage.js';
 import type { Case } from './case.js';
-import { image, makeSource, measureJob, pipe, rowsOf, subject, sumOf, viaSsh } from './transfer.js';
+import { image, makeSource, measureJob, pipe, rowsOf, subject, viaSsh } from './transfer.js';
 
 const restored = `${sourcePool}/restored`;
 const peerBackup = `${backupPool}/peer`;
@@ -16,10 +16,9 @@ const peerBackup = `${backupPool}/peer`;
 export const restoreCase: Case = (context) =>
   withStage(context, async (stage) => {
     const { source, backup, ferry, ssh } = stage;
-    const pattern = patternOf('incompressible', (context.quick ? 256 : 512) * MiB);
+    const pattern = patternOf('incompressible', (context.quick ? 256 : 1024) * MiB);
     await makeSource(stage, pattern);
     const { backupId } = await ferry.control.backup(image, BackupMode.FULL);
-    const bytes = sumOf(pattern.base);
     await createImage(backup, 'receiver', peerBackup, pattern.imageBytes);
     await barePipe({
       from: source,
@@ -29,9 +28,9 @@ export const restoreCase: Case = (context) =>
       image,
       snap: 'peer-0',
       target: peerBackup,
-      bytes,
+      bytes: 0,
     });
-    const back = (target: string): Haul => ({
+    const back = (target: string, bytes: number): Haul => ({
       from: backup,
       to: source,
       exporter: 'receiver',
@@ -41,11 +40,12 @@ export const restoreCase: Case = (context) =>
       target: `${sourcePool}/${target}`,
       bytes,
     });
+    const bytes = await streamBytes(back('', 0));
     const throughSsh = (haul: Haul) => sshPipe(haul, ssh, { cipher: fastCipher });
     const contenders: Contender[] = [
       { name: subject, run: () => ferryRestore(stage, backupId) },
-      { name: pipe, run: () => intoNewImage(back('pipe'), pattern.imageBytes, barePipe) },
-      { name: viaSsh, run: () => intoNewImage(back('ssh'), pattern.imageBytes, throughSsh) },
+      { name: pipe, run: () => intoNewImage(back('pipe', bytes), pattern.imageBytes, barePipe) },
+      { name: viaSsh, run: () => intoNewImage(back('ssh', bytes), pattern.imageBytes, throughSsh) },
     ];
     const turns = await takeTurns(contenders, context);
     const name = 'restore, incompressible';

@@ -9,7 +9,7 @@ import type { JobRun } from '../rig/control.js';
 import type { Ferry } from '../rig/ferry.js';
 import { fill } from '../rig/fill.js';
 import { patternOf, type Pattern } from '../rig/patterns.js';
-import { barePipe, intoNewImage, rawSshPipe, sshPipe, type Haul } from '../rig/pipes.js';
+import { barePipe, intoNewImage, rawSshPipe, sshPipe, streamBytes, type Haul } from '../rig/pipes.js';
 import { backupPool, createImage, rbd, removeImage, sourcePool } from '../rig/site.js';
 import { fastCipher } from '../rig/ssh-server.js';
 import { withStage, type Stage } from '../rig/stage.js';
@@ -68,11 +68,10 @@ const haulOf = ({ source, backup }: Stage, target: string, more: Pick<Haul, 'sna
   ...more,
 });
 
-export const sumOf = (extents: Pattern['base']): number => extents.reduce((sum, { length }) => sum + length, 0);
-
 const fulls = async (stage: Stage, pattern: Pattern, context: CaseContext): Promise<void> => {
   const { imageBytes } = pattern;
-  const haul = (target: string) => haulOf(stage, target, { snap: 'peer-0', bytes: sumOf(pattern.base) });
+  const bytes = await streamBytes(haulOf(stage, '', { snap: 'peer-0', bytes: 0 }));
+  const haul = (target: string) => haulOf(stage, target, { snap: 'peer-0', bytes });
   const contenders: Contender[] = [
     { name: subject, run: () => ferryFull(stage) },
     { name: pipe, run: () => intoNewImage(haul('pipe'), imageBytes, barePipe) },
@@ -113,11 +112,12 @@ const increments = async (stage: Stage, pattern: Pattern, context: CaseContext):
     await createImage(backup, 'receiver', first.target, pattern.imageBytes);
     await barePipe(first);
   }
+  let bytes = 0;
   const haul = (target: string, round: number) =>
     haulOf(stage, target, {
       snap: `peer-${round + 1}`,
       fromSnap: `peer-${round}`,
-      bytes: sumOf(pattern.change(round)),
+      bytes,
     });
   const contenders: Contender[] = [
     { name: subject, run: () => measureJob(ferry, () => ferry.control.backup(image, BackupMode.INCREMENTAL)) },
@@ -128,6 +128,7 @@ const increments = async (stage: Stage, pattern: Pattern, context: CaseContext):
     const extents = pattern.change(round);
     await fill(source, image, { extents, filling: pattern.filling, seed: `${pattern.name} ${round}` });
     await rbd(source, 'agent', ['snap', 'create', '--no-progress', `${image}@peer-${round + 1}`]);
+    bytes = await streamBytes(haul('', round));
   };
   const turns = await takeTurns(contenders, { ...context, prepare });
   const name = `increment, ${pattern.name}`;

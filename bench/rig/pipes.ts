@@ -1,3 +1,4 @@
+import { execa } from 'execa';
 import type { Sample } from '../measure/turns.js';
 import { commandLine, runPipeline } from './shell.js';
 import { backupFeatures, createImage, rbdWords, removeImage, type Site, type SiteUser } from './site.js';
@@ -29,6 +30,12 @@ const importDiff = ({ to, importer, target }: Haul): string =>
 export const barePipe = async (haul: Haul): Promise<Sample> => {
   const { seconds } = await runPipeline(`${exportDiff(haul)} | ${importDiff(haul)}`);
   return { seconds, bytes: haul.bytes };
+};
+
+/** Bytes of the diff stream of a haul. */
+export const streamBytes = async (haul: Haul): Promise<number> => {
+  const { stdout } = await execa('bash', ['-o', 'pipefail', '-c', `${exportDiff(haul)} | wc -c`], { timeout: 120_000 });
+  return Number(stdout);
 };
 
 /** The same through ssh. */

@@ -242,6 +242,26 @@ describe('rules', () => {
   });
 
   it('the next increment builds on an older common backup when one is left', async () => {
+    const image = 'rbd/protected';
+    await create(image);
+    const first = await backUp(image, 0);
+    // A protected snapshot cannot be retired, so two backups have theirs on the source.
+    await pair.source.rbd(['snap', 'protect', `${image}@${snapOf(first.id)}`]);
+    const second = await backUp(image, 1);
+    expect(await snapNames(pair.source, image)).toEqual([snapOf(first.id), snapOf(second.id)]);
+    const { stdout, stderr } = await pair.cli('delete', second.id);
+    expect(stdout).toBe(second.id);
+    expect(stderr).toBe(`the next increment of ${image} will build on ${first.id}`);
+    expect(await snapNames(pair.source, image)).toEqual([snapOf(first.id)]);
+    const third = await backUp(image, 2, '--mode', 'incr');
+    expect(chainOf(third.id)).toBe(chainOf(first.id));
+    for (const each of [first, third]) {
+      expect(await sha256OfExport(pair.backup, each.id)).toBe(each.sha256);
+      await expectRestorable(each);
+    }
+  });
+
+  it('of two stores each has a base of its own', async () => {
     const image = 'rbd/two-stores';
     await create(image);
     const warm = await backUp(image, 0);
