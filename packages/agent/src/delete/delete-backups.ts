@@ -39,20 +39,35 @@ export async function* deleteBackups(
   selection: Selection,
   deps: DeleteDeps,
 ): AsyncGenerator<DeleteEvent, void, undefined> {
-  const { receiver, dryRun } = deps;
   const before = await chainsTouched(selection, deps);
-  const gone: BackupId[] = [];
-  if (selection.kind === 'chain') {
-    gone.push(...(await receiver.deleteChain(selection.store, selection.chain, dryRun, deps)));
-    for (const id of gone) yield { kind: 'deleted', id };
-  } else {
-    for (const id of idsOf(selection, before, deps.now())) {
-      await receiver.deleteBackup(id, dryRun, deps);
-      gone.push(id);
+  const gone = new Set<BackupId>();
+  try {
+    for await (const id of remove(selection, before, deps)) {
+      gone.add(id);
       yield { kind: 'deleted', id };
     }
+  } catch (thrown) {
+    // What went before the failure leaves source snapshots too.
+    yield* afterwards(before, gone, deps);
+    throw thrown;
   }
-  yield* afterwards(before, new Set(gone), deps);
+  yield* afterwards(before, gone, deps);
+}
+
+/** Removes at the receiver, one after the other, and tells each id when it is gone. */
+async function* remove(
+  selection: Selection,
+  before: readonly Chain[],
+  { receiver, dryRun, now, signal }: DeleteDeps,
+): AsyncGenerator<BackupId, void, undefined> {
+  if (selection.kind === 'chain') {
+    yield* await receiver.deleteChain(selection.store, selection.chain, dryRun, { signal });
+    return;
+  }
+  for (const id of idsOf(selection, before, now())) {
+    await receiver.deleteBackup(id, dryRun, { signal });
+    yield id;
+  }
 }
 
 /** The chains that may be touched, as they are before. */
