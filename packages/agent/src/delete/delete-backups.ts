@@ -1,5 +1,5 @@
 import type { CephPort } from '@rbdferry/core/ceph/port.js';
-import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
+import { FerryError, toFerryError } from '@rbdferry/core/errors/ferry-error.js';
 import { orThrow } from '@rbdferry/core/errors/parsed.js';
 import { parseBackupId, type BackupId, type ChainName } from '@rbdferry/core/model/backup-id.js';
 import { chainSource, sameSpec, type Chain } from '@rbdferry/core/model/chain.js';
@@ -47,8 +47,12 @@ export async function* deleteBackups(
       yield { kind: 'deleted', id };
     }
   } catch (thrown) {
-    // What went before the failure leaves source snapshots too.
-    yield* afterwards(before, gone, deps);
+    // What went before the failure leaves source snapshots too; the first failure is the one that counts.
+    try {
+      yield* afterwards(before, gone, deps);
+    } catch (later) {
+      yield { kind: 'note', text: toFerryError(later).message };
+    }
     throw thrown;
   }
   yield* afterwards(before, gone, deps);

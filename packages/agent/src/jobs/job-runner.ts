@@ -42,11 +42,18 @@ export class JobRunner {
     this.#options = options;
   }
 
-  /** Queues a job. The same idempotency key gives the same job again. */
+  /** Queues a job. The same idempotency key with the same request gives the same job again. @throws INVALID_REQUEST with another one */
   submit(request: JobRequest, idempotencyKey: string | null = null): JobView {
     if (this.#stopping) throw new FerryError('JOB_INTERRUPTED', 'the agent is stopping');
     const known = idempotencyKey === null ? undefined : this.#options.store.byIdempotencyKey(idempotencyKey);
-    if (known !== undefined) return this.#viewOf(known);
+    if (known !== undefined) {
+      if (JSON.stringify(known.request) === JSON.stringify(request)) return this.#viewOf(known);
+      throw new FerryError(
+        'INVALID_REQUEST',
+        `the idempotency key ${JSON.stringify(idempotencyKey)} belongs to job ${known.id}, which was asked for something else`,
+        { hint: 'use a key of its own for each request' },
+      );
+    }
     const job: Job = {
       id: newJobId(),
       request,
@@ -84,6 +91,18 @@ export class JobRunner {
     readonly limit: number;
   }): JobView[] {
     return this.#options.store.list(filter).map((job) => this.#viewOf(job));
+  }
+
+  /** Runs a step while no job works on the image. @throws IMAGE_BUSY when one does */
+  async exclusively<T>(image: string, step: () => Promise<T>): Promise<T> {
+    const release = this.#images.tryAcquire(image);
+    if (release === undefined) throw new FerryError('IMAGE_BUSY', `a job works on ${image}`);
+    try {
+      return await step();
+    } finally {
+      release();
+      this.#pump();
+    }
   }
 
   /** Whether this life of the agent works on the job. */

@@ -98,7 +98,8 @@ export const createControlService = (options: ControlServiceOptions): ControlSer
       const receiver = await options.connect(name, { signal });
       try {
         const deps = { ceph: options.ceph, receiver, dryRun: request.dryRun, signal, now: Date.now };
-        return { snapshots: await deleteSourceSnapshots(image, store, deps) };
+        const name = formatImageSpec(image);
+        return { snapshots: await runner.exclusively(name, () => deleteSourceSnapshots(image, store, deps)) };
       } finally {
         receiver.close();
       }
