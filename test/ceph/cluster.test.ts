@@ -120,7 +120,10 @@ test('a cluster with a manager, three OSDs and an erasure-coded pool', async () 
     expect(await sha256OfExport(cluster, 'rbd/vm', { user: 'agent' })).toBe(
       createHash('sha256').update(bytes).digest('hex'),
     );
-    expect((await cluster.ceph(['df'])).stdout).toContain('data');
+    // The manager hears of a new pool with its next report.
+    await expect
+      .poll(async () => (await cluster.ceph(['df'])).stdout, { timeout: 60_000, interval: 1_000 })
+      .toContain('data');
   } finally {
     await cluster.stop();
   }

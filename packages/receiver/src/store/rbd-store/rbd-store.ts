@@ -67,7 +67,12 @@ export class RbdStore implements Store {
       const release = await this.#context.locks.acquire(id.chain, { mode: 'shared', signal: options.signal });
       release();
     }
-    return findBackup(await this.#context.reader.fresh(id.chain, options), id);
+    try {
+      return findBackup(await this.#context.reader.fresh(id.chain, options), id);
+    } catch (thrown) {
+      // Who asked for a backup hears of that backup, though its whole chain is missing.
+      throw toFerryError(thrown).code === 'BACKUP_NOT_FOUND' ? noBackup(id) : thrown;
+    }
   }
 
   async open(intent: PushIntent, options: Options): Promise<OpenedPush> {
