@@ -1,4 +1,5 @@
 import type { Case } from './case.js';
+import { distanceCase } from './distance.js';
 import { latencyCase } from './latency.js';
 import { restoreCase } from './restore.js';
 import { smallImagesCase } from './small-images.js';
@@ -9,6 +10,7 @@ const cases = {
   transfer: transferCase,
   latency: latencyCase,
   transport: transportCase,
+  distance: distanceCase,
   small: smallImagesCase,
   restore: restoreCase,
 } as const satisfies Record<string, Case>;

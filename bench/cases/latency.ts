@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { BackupMode } from '@rbdferry/core/gen/rbdferry/v1/control.js';
 import { takeTurns, type Sample } from '../measure/turns.js';
 import { compare, type Goal } from '../report/row.js';
+import { subject } from '../report/transfer-rows.js';
 import { MiB, scattered, type Extent } from '../rig/content.js';
 import { startFerry } from '../rig/ferry.js';
 import { fill } from '../rig/fill.js';
@@ -10,7 +11,7 @@ import { makeRecorder, type Ran } from '../rig/shim.js';
 import { backupPool, createImage, rbd, sourcePool } from '../rig/site.js';
 import { withStage, type Stage } from '../rig/stage.js';
 import type { Case, CaseContext } from './case.js';
-import { measureJob, subject } from './transfer.js';
+import { measureJob } from './backups.js';
 
 const image = `${sourcePool}/vm`;
 const target = `${backupPool}/vm`;

@@ -1,5 +1,6 @@
 import { BackupMode } from '@rbdferry/core/gen/rbdferry/v1/control.js';
 import { takeTurns, type Contender, type Sample } from '../measure/turns.js';
+import { fullGoals, pipe, subject, transferRows, viaSsh } from '../report/transfer-rows.js';
 import { MiB } from '../rig/content.js';
 import { patternOf } from '../rig/patterns.js';
 import { barePipe, intoNewImage, sshPipe, streamBytes, type Haul } from '../rig/pipes.js';
@@ -7,7 +8,7 @@ import { backupPool, createImage, removeImage, sourcePool } from '../rig/site.js
 import { fastCipher } from '../rig/ssh-server.js';
 import { withStage, type Stage } from '../rig/stage.js';
 import type { Case } from './case.js';
-import { image, makeSource, measureJob, pipe, rowsOf, subject, viaSsh } from './transfer.js';
+import { image, makeSource, measureJob } from './backups.js';
 
 const restored = `${sourcePool}/restored`;
 const peerBackup = `${backupPool}/peer`;
@@ -50,7 +51,7 @@ export const restoreCase: Case = (context) =>
     const turns = await takeTurns(contenders, context);
     const name = 'restore, incompressible';
     context.report.keep(name, turns);
-    context.report.add(...rowsOf(name, turns, true));
+    context.report.add(...transferRows(name, turns, fullGoals));
   });
 
 const ferryRestore = async ({ ferry, source }: Stage, backupId: string): Promise<Sample> => {

@@ -34,7 +34,7 @@ interface Ends {
 
 /** The transport alone: a producer at memory speed, a sink that discards. */
 export const transportCase: Case = async (context) => {
-  const ssh = await startSshServer(context.dir, context.log);
+  const ssh = await startSshServer(context.dir);
   const listeners: Listener[] = [];
   const keep = async (starting: Promise<Listener>): Promise<Listener> => {
     const listener = await starting;

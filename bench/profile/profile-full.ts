@@ -2,7 +2,7 @@ import { mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { BackupMode } from '@rbdferry/core/gen/rbdferry/v1/control.js';
-import { measureJob } from '../cases/transfer.js';
+import { measureJob } from '../cases/backups.js';
 import { GiB, MiB } from '../rig/content.js';
 import { startFerry } from '../rig/ferry.js';
 import { fill } from '../rig/fill.js';

@@ -10,6 +10,13 @@ interface RawTurns {
   readonly loads: readonly MachineLoad[];
 }
 
+/** What one process of the benchmark hands to another. */
+export interface ReportParts {
+  readonly rows: readonly Row[];
+  readonly raw: readonly RawTurns[];
+  readonly notes: readonly string[];
+}
+
 /** What the cases found. Grows while they run, so that a broken one does not take the others with it. */
 export class Report {
   readonly rows: Row[] = [];
@@ -26,6 +33,12 @@ export class Report {
     this.raw.push({ case: name, samples: Object.fromEntries(turns.samples), loads: turns.loads });
     const peaks = peaksOf(turns);
     if (peaks !== '') this.note(`${name}: peak resident memory ${peaks}`);
+  }
+
+  merge({ rows, raw, notes }: ReportParts): void {
+    this.rows.push(...rows);
+    this.raw.push(...raw);
+    this.notes.push(...notes);
   }
 
   note(line: string): void {

@@ -9,6 +9,8 @@ export interface FerryOptions {
   readonly dir: string;
   readonly source: Site;
   readonly backup: Site;
+  /** The address that the receiver listens on; 127.0.0.1 when left out. */
+  readonly host?: string;
   /** Top-level YAML lines for the daemons' configuration. */
   readonly agentExtra?: string;
   readonly receiverExtra?: string;
@@ -29,10 +31,10 @@ export interface Ferry {
 }
 
 /** Certificates of a CA of its own below `dir`: receiver.crt for localhost, agent1.crt. */
-export const makePki = async (dir: string): Promise<string> => {
+export const makePki = async (dir: string, host = '127.0.0.1'): Promise<string> => {
   const pki = join(dir, 'pki');
   await pkiCommand('init', '--dir', pki);
-  await pkiCommand('issue', 'receiver', '--dir', pki, '--host', 'localhost', '--host', '127.0.0.1');
+  await pkiCommand('issue', 'receiver', '--dir', pki, '--host', 'localhost', '--host', host);
   await pkiCommand('issue', 'agent1', '--dir', pki);
   return pki;
 };
@@ -47,16 +49,17 @@ let count = 0;
 export const startFerry = async (options: FerryOptions): Promise<Ferry> => {
   const dir = join(options.dir, `ferry-${(count += 1)}`);
   await mkdir(dir);
-  const pki = await makePki(dir);
+  const host = options.host ?? '127.0.0.1';
+  const pki = await makePki(dir, host);
   const receiverConfig = join(dir, 'receiver.yaml');
-  await writeFile(receiverConfig, receiverYaml(pki, options.backup) + (options.receiverExtra ?? ''));
+  await writeFile(receiverConfig, receiverYaml(pki, options.backup, host) + (options.receiverExtra ?? ''));
   const receiver = await startDaemon('rbdferry-receiver', receiverConfig, {
     nodeArgs: options.receiverNodeArgs ?? [],
     env: { ...options.receiverEnv },
   });
   const socket = join(dir, 'agent.sock');
   const agentConfig = join(dir, 'agent.yaml');
-  const where = { socket, state: join(dir, 'state'), port: receiver.port };
+  const where = { socket, state: join(dir, 'state'), address: `${host}:${receiver.port}` };
   await writeFile(agentConfig, agentYaml(pki, options.source, where) + (options.agentExtra ?? ''));
   const agent = await startDaemon('rbdferry-agent', agentConfig, {
     nodeArgs: options.agentNodeArgs ?? [],
@@ -80,8 +83,8 @@ const tlsYaml = (pki: string, name: string): string =>
 const cephYaml = ({ confPath, users }: Site, user: 'agent' | 'receiver'): string =>
   `ceph: { conf: ${confPath}, user: ${users[user].name}, keyring: ${users[user].keyringPath} }`;
 
-const receiverYaml = (pki: string, site: Site): string => `
-listen: 127.0.0.1:0
+const receiverYaml = (pki: string, site: Site, host: string): string => `
+listen: ${host}:0
 ${tlsYaml(pki, 'receiver')}
 ${cephYaml(site, 'receiver')}
 stores:
@@ -90,13 +93,13 @@ clients:
   agent1: { stores: [main] }
 `;
 
-const agentYaml = (pki: string, site: Site, where: { socket: string; state: string; port: number }): string => `
+const agentYaml = (pki: string, site: Site, where: { socket: string; state: string; address: string }): string => `
 socket: ${where.socket}
 state: ${where.state}
 ${cephYaml(site, 'agent')}
 receivers:
   dr:
-    address: localhost:${where.port}
+    address: ${where.address}
     ${tlsYaml(pki, 'agent1')}
     store: main
 `;

@@ -49,11 +49,11 @@ const ensureSshd = async (log: (line: string) => void): Promise<void> => {
   }
 };
 
-const freePort = (): Promise<number> =>
+const freePort = (host: string): Promise<number> =>
   new Promise((resolve, reject) => {
     const probe = createServer();
     probe.once('error', reject);
-    probe.listen(0, '127.0.0.1', () => {
+    probe.listen(0, host, () => {
       const { port } = probe.address() as AddressInfo;
       probe.close(() => {
         resolve(port);
@@ -61,9 +61,9 @@ const freePort = (): Promise<number> =>
     });
   });
 
-const listens = (port: number): Promise<boolean> =>
+const listens = (host: string, port: number): Promise<boolean> =>
   new Promise((resolve) => {
-    const socket = connect(port, '127.0.0.1');
+    const socket = connect(port, host);
     socket.once('connect', () => {
       socket.destroy();
       resolve(true);
@@ -77,10 +77,10 @@ const keygen = async (file: string): Promise<void> => {
   await execa('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', file]);
 };
 
-const serverConfig = (dir: string, port: number): string =>
+const serverConfig = (dir: string, host: string, port: number): string =>
   [
     `Port ${port}`,
-    'ListenAddress 127.0.0.1',
+    `ListenAddress ${host}`,
     `HostKey ${dir}/host_key`,
     `AuthorizedKeysFile ${dir}/user_key.pub`,
     `PidFile ${dir}/sshd.pid`,
@@ -107,23 +107,26 @@ const clientConfig = (dir: string): string =>
   ].join('\n');
 
 /** Starts it below `parent`. It ends with this process. @throws when sshd does not listen within ten seconds */
-export const startSshServer = async (parent: string, log: (line: string) => void): Promise<SshServer> => {
+export const startSshServer = async (
+  parent: string,
+  { host = '127.0.0.1', log = console.error }: { host?: string | undefined; log?: (line: string) => void } = {},
+): Promise<SshServer> => {
   await ensureSshd(log);
   const dir = join(parent, 'ssh');
   await mkdir(dir);
   await mkdir('/run/sshd', { recursive: true });
-  const port = await freePort();
+  const port = await freePort(host);
   await Promise.all([keygen(join(dir, 'host_key')), keygen(join(dir, 'user_key'))]);
   const hostKey = await readFile(join(dir, 'host_key.pub'), 'utf8');
   await writeFile(join(dir, 'known_hosts'), `bench ${hostKey}`);
-  await writeFile(join(dir, 'sshd_config'), serverConfig(dir, port));
+  await writeFile(join(dir, 'sshd_config'), serverConfig(dir, host, port));
   await writeFile(join(dir, 'ssh_config'), clientConfig(dir));
   const server = execa('setpriv', ['--pdeathsig', 'TERM', sshd, '-D', '-e', '-f', join(dir, 'sshd_config')], {
     stdin: 'ignore',
     reject: false,
   });
   const deadline = Date.now() + 10_000;
-  while (!(await listens(port))) {
+  while (!(await listens(host, port))) {
     if (Date.now() > deadline || server.exitCode !== null) {
       server.kill();
       throw new Error(`sshd does not listen: ${(await server).stderr}`);
@@ -131,7 +134,7 @@ export const startSshServer = async (parent: string, log: (line: string) => void
     await sleep(50);
   }
   return {
-    ...sshCommands(dir, port),
+    ...sshCommands(dir, host, port),
     async stop() {
       server.kill('SIGTERM');
       await server;
@@ -139,7 +142,7 @@ export const startSshServer = async (parent: string, log: (line: string) => void
   };
 };
 
-const sshCommands = (dir: string, ownPort: number): Omit<SshServer, 'stop'> => {
+const sshCommands = (dir: string, host: string, ownPort: number): Omit<SshServer, 'stop'> => {
   const words = (script: string, { cipher, port = ownPort }: SshOptions = {}): string[] => [
     'ssh',
     '-F',
@@ -147,7 +150,7 @@ const sshCommands = (dir: string, ownPort: number): Omit<SshServer, 'stop'> => {
     '-p',
     `${port}`,
     ...(cipher === undefined ? [] : ['-c', cipher]),
-    'root@127.0.0.1',
+    `root@${host}`,
     script,
   ];
   const near = `${dir}/cpu-ssh`;

@@ -1,0 +1,29 @@
+import { fulls, increments, makeSource } from '../cases/backups.js';
+import { clientHost } from '../links/wire.js';
+import { Report } from '../report/report.js';
+import { farGoals } from '../report/transfer-rows.js';
+import { MiB } from '../rig/content.js';
+import { patternOf } from '../rig/patterns.js';
+import { withClients } from '../rig/stage.js';
+import { clientSettings } from './settings.js';
+
+/** Measures where the clients are, and prints the report as JSON. */
+const settings = clientSettings.parse(JSON.parse(process.argv[2] ?? ''));
+const { dir, rounds, quick, roundTripMs } = settings;
+const log = (line: string): void => {
+  console.error(line);
+};
+
+const report = new Report();
+const where = `, ${roundTripMs} ms to the OSDs`;
+const goals = settings.pattern === 'small' && roundTripMs === 5 ? { increment: farGoals } : {};
+const context = { dir, rounds, quick, log, report, patterns: [settings.pattern], where, goals };
+await withClients({ dir, host: clientHost, ...settings.sites }, async (stage) => {
+  const pattern = patternOf(settings.pattern, 256 * MiB);
+  await makeSource(stage, pattern);
+  // Written to memory, small extents make whole objects: a full of them is like any other.
+  if (settings.pattern !== 'small') await fulls(stage, pattern, context);
+  if (settings.pattern === 'small' || !quick) await increments(stage, pattern, context);
+});
+const { rows, raw, notes } = report;
+console.log(JSON.stringify({ rows, raw, notes }));
