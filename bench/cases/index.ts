@@ -1,6 +1,7 @@
 import type { Case } from './case.js';
 import { distanceCase } from './distance.js';
 import { latencyCase } from './latency.js';
+import { memoryCase } from './memory.js';
 import { restoreCase } from './restore.js';
 import { smallImagesCase } from './small-images.js';
 import { transferCase } from './transfer.js';
@@ -13,6 +14,7 @@ const cases = {
   distance: distanceCase,
   small: smallImagesCase,
   restore: restoreCase,
+  memory: memoryCase,
 } as const satisfies Record<string, Case>;
 
 export type CaseName = keyof typeof cases;

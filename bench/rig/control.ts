@@ -34,20 +34,42 @@ export class Control {
     this.#client.close();
   }
 
+  /** Queues a backup and answers the job's id. */
+  async startBackup(image: string, mode: BackupMode): Promise<string> {
+    const request = StartBackupRequest.fromPartial({ image, mode });
+    const { job } = await callUnary(this.#client.startBackup.bind(this.#client), request, settings);
+    return job?.id ?? '';
+  }
+
+  /** Queues a restore and answers the job's id. */
+  async startRestore(backupId: string, to: string): Promise<string> {
+    const request = StartRestoreRequest.fromPartial({ backupId, to });
+    const { job } = await callUnary(this.#client.startRestore.bind(this.#client), request, settings);
+    return job?.id ?? '';
+  }
+
   /** @throws when the job does not commit */
   async backup(image: string, mode: BackupMode): Promise<JobRun> {
     const begin = performance.now();
-    const request = StartBackupRequest.fromPartial({ image, mode });
-    const { job } = await callUnary(this.#client.startBackup.bind(this.#client), request, settings);
-    return this.#follow(job?.id ?? '', begin);
+    return this.#follow(await this.startBackup(image, mode), begin);
   }
 
   /** @throws when the job does not commit */
   async restore(backupId: string, to: string): Promise<JobRun> {
     const begin = performance.now();
-    const request = StartRestoreRequest.fromPartial({ backupId, to });
-    const { job } = await callUnary(this.#client.startRestore.bind(this.#client), request, settings);
-    return this.#follow(job?.id ?? '', begin);
+    return this.#follow(await this.startRestore(backupId, to), begin);
+  }
+
+  /** Answers when the job has ended and cleaned up. */
+  async cancel(jobId: string): Promise<void> {
+    await callUnary(this.#client.cancelJob.bind(this.#client), { jobId }, settings);
+  }
+
+  /** Bytes that a running job has moved. */
+  async doneBytes(jobId: string): Promise<number> {
+    const { job } = await callUnary(this.#client.getJob.bind(this.#client), { jobId }, settings);
+    if (job?.state?.$case !== 'running') throw new Error(`the job does not run: ${describe(job)}`);
+    return Number(job.state.value.doneBytes);
   }
 
   /** Removes the chain that a backup belongs to. */
