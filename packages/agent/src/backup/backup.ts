@@ -1,4 +1,5 @@
 import { setTimeout } from 'node:timers/promises';
+import { estimatedStreamBytes } from '@rbdferry/core/ceph/diff-extents.js';
 import type { DiffRange, Snapshot } from '@rbdferry/core/ceph/port.js';
 import { FerryError, throwIfAborted, toFerryError } from '@rbdferry/core/errors/ferry-error.js';
 import {
@@ -172,8 +173,7 @@ const estimateTotal = async (
 ): Promise<void> => {
   try {
     await setTimeout(estimateAfterMs, undefined, { signal: job.signal });
-    const { dataBytes } = await job.ceph.diffExtents(source.spec, diff, job);
-    job.progress.estimate(Number(dataBytes));
+    job.progress.estimate(Number(estimatedStreamBytes(await job.ceph.diffExtents(source.spec, diff, job))));
   } catch {
     // The transfer has ended, or will tell what is wrong.
   }

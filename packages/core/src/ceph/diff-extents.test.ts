@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { ExtentSum } from './diff-extents.js';
+import { ExtentSum, estimatedStreamBytes } from './diff-extents.js';
 
 /** What rbd 16.2.15 prints, in one line. */
 const answer =
@@ -27,4 +27,11 @@ it('refuses extents it does not know', () => {
   expect(() => new ExtentSum('compare').add(Buffer.from('[{"from":0,"to":1}'))).toThrow(
     expect.objectContaining({ code: 'CEPH_FAILED' }),
   );
+});
+
+it('expects no less than a stream of these extents has', () => {
+  const estimate = estimatedStreamBytes({ dataBytes: 1203n * 4096n, zeroBytes: 0n, extents: 1203 });
+  const exact = 12n + 35n + 35n + 9n + 1203n * (17n + 4096n) + 1n;
+  expect(estimate).toBeGreaterThanOrEqual(exact);
+  expect(estimate - exact).toBeLessThan(100n);
 });

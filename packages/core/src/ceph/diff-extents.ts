@@ -51,3 +51,15 @@ export class ExtentSum {
     this.#extents += 1;
   }
 }
+
+/** Tag, offset and length of an extent's record. */
+const recordHeadBytes = 17n;
+/** Banner, size, end, and two names of the usual length. */
+const headerBytes = 96n;
+
+/**
+ * About how long `rbd export-diff` of these extents will be: a little more rather than less, so that a transfer does not outgrow
+ * its total. Bytes.
+ */
+export const estimatedStreamBytes = ({ dataBytes, extents }: DiffExtents): bigint =>
+  headerBytes + dataBytes + BigInt(extents) * recordHeadBytes;
