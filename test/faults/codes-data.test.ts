@@ -1,8 +1,10 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Job } from '@rbdferry/core/gen/rbdferry/v1/control.js';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { applyWrites, randomBytes, sha256OfExport } from '../ceph/cluster.js';
+import { Control, hasEnded } from '../harness/control.js';
 import { damagedRbd, type DamagedRbd } from '../harness/damaged-rbd.js';
 import { expectError } from '../harness/expect-error.js';
 import { imageNames, snapNames } from '../harness/look.js';
@@ -88,6 +90,8 @@ it('CEPH_NO_SPACE: rbd says that there is none', async () => {
 });
 
 describe('while a job runs', () => {
+  const waitsForOf = ({ state }: Job): string => (state?.$case === 'running' ? state.value.waitsFor : '');
+
   /** Starts a backup that does not go on before the file is there. */
   const heldBackup = async (): Promise<{ jobId: string; gate: string }> => {
     const gate = join(pair.dir, `gate-${Date.now()}`);
@@ -95,6 +99,21 @@ describe('while a job runs', () => {
     const { id: jobId } = JSON.parse(await pair.ok('backup', 'rbd/vm', '--async', '--json')) as { id: string };
     return { jobId, gate };
   };
+
+  it('a restore over its image says what it waits for', async () => {
+    const { jobId, gate } = await heldBackup();
+    const control = new Control(pair.socket);
+    try {
+      const restore = await control.startRestore(first.id, '');
+      const waiting = await control.until(restore.id, (job) => waitsForOf(job) !== '' || hasEnded(job));
+      expect(waitsForOf(waiting)).toBe('another job on rbd/vm');
+      await control.cancel(restore.id);
+      await control.cancel(jobId);
+    } finally {
+      control.close();
+      await writeFile(gate, '');
+    }
+  });
 
   it('IMAGE_BUSY: its source snapshots are asked to go', async () => {
     const { jobId, gate } = await heldBackup();
