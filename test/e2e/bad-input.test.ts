@@ -3,7 +3,8 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { applyWrites, randomBytes } from '../ceph/cluster.js';
-import { runCli, startDaemon, type CliResult } from '../harness/daemon.js';
+import { runCli, startDaemon } from '../harness/daemon.js';
+import { expectError } from '../harness/expect-error.js';
 import { startPair, type Pair } from '../harness/pair.js';
 import { imageNames, snapNames } from '../harness/look.js';
 
@@ -21,14 +22,6 @@ beforeAll(async () => {
 afterAll(async () => {
   await pair?.stop();
 });
-
-const expectError = (result: CliResult, code: string, exit: number, words: string): void => {
-  expect(result.stdout).toBe('');
-  expect(result.stderr).toContain(code);
-  expect(result.stderr).toContain(words);
-  expect(result.stderr).toMatch(/hint: \S/);
-  expect(result.exitCode).toBe(exit);
-};
 
 const expectNothingLeft = async (): Promise<void> => {
   for (const image of ['rbd/vm1', 'rbd/never', 'compute/vm1']) expect(await snapNames(pair.source, image)).toEqual([]);
@@ -181,6 +174,27 @@ describe('connections', () => {
     } finally {
       await receiver.stop();
     }
+  });
+
+  it('a certificate file that is not there', async () => {
+    await expectRefusal(
+      'no-file',
+      (config) => config.replaceAll('agent1.crt', 'none.crt'),
+      'CONFIG_MISSING',
+      14,
+      'none.crt',
+    );
+  });
+
+  it('a certificate file that is none', async () => {
+    await writeFile(join(pair.pki, 'garbage.crt'), 'garbage');
+    await expectRefusal(
+      'garbage',
+      (config) => config.replaceAll('agent1.crt', 'garbage.crt'),
+      'CONFIG_INVALID',
+      13,
+      'garbage.crt',
+    );
   });
 
   it('nobody listens', async () => {

@@ -88,7 +88,7 @@ describe.each([0, 1, 2, 3, 4])('the backup at place %i of a chain of five is del
     const { id } = made[place] ?? { id: '' };
     const { exitCode, stdout, stderr } = await pair.cli('delete', id);
     expect({ exitCode, stdout }).toEqual({ exitCode: 0, stdout: id });
-    expect(stderr).toBe(place === 4 ? `the next backup of ${image} will be a full one` : '');
+    expect(stderr).toBe(place === 4 ? `the next backup of ${image} to store rbd2 will be a full one` : '');
     left = made.filter((each) => each.id !== id);
     expect(await listed(image)).toEqual(left.map((each) => each.id));
     expect(await snapNames(pair.backup, chainOf(id))).toEqual(left.map((each) => snapOf(each.id)));
@@ -236,9 +236,22 @@ describe('rules', () => {
     const made = await backUpTimes('rbd/whole', 3);
     const { stdout, stderr } = await pair.cli('delete', '--chain', chainOf(made[0]?.id ?? '').slice('rbd2/'.length));
     expect(stdout.split('\n')).toEqual(made.map(({ id }) => id));
-    expect(stderr).toBe('the next backup of rbd/whole will be a full one');
+    expect(stderr).toBe('the next backup of rbd/whole to store rbd2 will be a full one');
     expect(await listed('rbd/whole')).toEqual([]);
     expect(await snapNames(pair.source, 'rbd/whole')).toEqual([]);
+  });
+
+  it('--chain takes the source snapshots of every image that the chain was made of', async () => {
+    const [first = { id: '' }] = await backUpTimes('rbd/forebear', 1);
+    await pair.ok('restore', first.id, '--to', 'rbd/heir');
+    const next = await backUp('rbd/heir', 1, '--mode', 'incr');
+    expect(chainOf(next.id)).toBe(chainOf(first.id));
+    expect(await snapNames(pair.source, 'rbd/forebear')).toEqual([snapOf(first.id)]);
+    expect(await snapNames(pair.source, 'rbd/heir')).toEqual([snapOf(next.id)]);
+    const { stdout } = await pair.cli('delete', '--chain', chainOf(first.id));
+    expect(stdout.split('\n')).toEqual([first.id, next.id]);
+    expect(await snapNames(pair.source, 'rbd/forebear')).toEqual([]);
+    expect(await snapNames(pair.source, 'rbd/heir')).toEqual([]);
   });
 
   it('the next increment builds on an older common backup when one is left', async () => {
@@ -268,7 +281,7 @@ describe('rules', () => {
     const cold = await backUp(image, 1, '--store', 'cold');
     const { stdout, stderr } = await pair.cli('delete', cold.id);
     expect(stdout).toBe(cold.id);
-    expect(stderr).toBe(`the next backup of ${image} will be a full one`);
+    expect(stderr).toBe(`the next backup of ${image} to store cold will be a full one`);
     expect(await snapNames(pair.source, image)).toEqual([snapOf(warm.id)]);
     expect(chainOf((await backUp(image, 2, '--mode', 'incr')).id)).toBe(chainOf(warm.id));
   });

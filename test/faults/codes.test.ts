@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { applyWrites, randomBytes, sha256OfExport } from '../ceph/cluster.js';
 import { Control, hasEnded, phaseOf } from '../harness/control.js';
 import { programPath, runCli, startDaemon, type CliResult } from '../harness/daemon.js';
+import { expectError } from '../harness/expect-error.js';
 import { imageNames, snapNames } from '../harness/look.js';
 import { startPair, type Pair } from '../harness/pair.js';
 
@@ -27,14 +28,6 @@ beforeAll(async () => {
 afterAll(async () => {
   await pair?.stop();
 });
-
-const expectError = (result: CliResult, code: string, exit: number, words: string): void => {
-  expect(result.stdout).toBe('');
-  expect(result.stderr).toContain(`rbdferry: ${code}: `);
-  expect(result.stderr).toContain(words);
-  expect(result.stderr).toMatch(/hint: \S/);
-  expect(result.exitCode).toBe(exit);
-};
 
 /** An agent of its own with a changed configuration; answers what `backup rbd/vm` said. */
 const backupWith = async (
@@ -171,10 +164,8 @@ describe('transfers', () => {
     });
     const jobId = await runningJob();
     await pair.agent.kill();
-    const { exitCode, stderr } = await cli;
-    expect(exitCode).toBe(72);
-    expect(stderr).toContain('CONNECTION_LOST');
-    expect(stderr).toContain(jobId);
+    const { exitCode, stdout, stderr } = await cli;
+    expectError({ exitCode: exitCode ?? -1, stdout, stderr }, 'CONNECTION_LOST', 72, jobId);
     await pair.startAgent();
     const ended = await pair.cli('job', 'wait', jobId);
     expect([0, 71]).toContain(ended.exitCode);

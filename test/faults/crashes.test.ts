@@ -4,6 +4,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import type { Job } from '@rbdferry/core/gen/rbdferry/v1/control.js';
 import { applyWrites, randomBytes, sha256OfExport } from '../ceph/cluster.js';
 import { Control, errorCodeOf, hasEnded, phaseOf, stateOf } from '../harness/control.js';
+import { expectError } from '../harness/expect-error.js';
 import { imageNames, snapNames } from '../harness/look.js';
 import { startPair, type Pair } from '../harness/pair.js';
 
@@ -215,8 +216,7 @@ describe('a restore', () => {
         await sleep(100);
       }
       const refused = await pair.cli('restore', known[0] ?? '', '--replace');
-      expect(refused.stderr).toContain('IMAGE_IN_USE');
-      expect(refused.exitCode).toBe(35);
+      expectError(refused, 'IMAGE_IN_USE', 35, image);
     } finally {
       watcher.kill();
       await watcher;

@@ -32,13 +32,15 @@ export interface PairOptions {
   /** Lines for the daemons' configuration files, as YAML at top level. */
   readonly agentExtra?: string;
   readonly receiverExtra?: string;
+  /** Added to the environment of both daemons. */
+  readonly env?: Readonly<Record<string, string>>;
   readonly log?: (line: string) => void;
   readonly osds?: number;
   readonly memstoreBytes?: number;
 }
 
 export const startPair = async (options: PairOptions): Promise<Pair> => {
-  const { name, sourcePools = ['rbd'], stores = ['rbd2'], log = () => {} } = options;
+  const { name, sourcePools = ['rbd'], stores = ['rbd2'], env = {}, log = () => {} } = options;
   const dir = await mkdtemp(join(tmpdir(), `rbdferry-${name}-`));
   const size = options.memstoreBytes === undefined ? {} : { memstoreBytes: options.memstoreBytes };
   const [source, backup] = await Promise.all([
@@ -58,7 +60,7 @@ export const startPair = async (options: PairOptions): Promise<Pair> => {
 
   const startReceiver = async (port: number): Promise<Daemon> => {
     await writeReceiverConfig(port);
-    return startDaemon('rbdferry-receiver', receiverConfig);
+    return startDaemon('rbdferry-receiver', receiverConfig, { env });
   };
   const receiver = await startReceiver(0);
   const { port } = receiver;
@@ -74,7 +76,7 @@ export const startPair = async (options: PairOptions): Promise<Pair> => {
     socket,
     pki,
     receiver,
-    agent: await startDaemon('rbdferry-agent', agentConfig),
+    agent: await startDaemon('rbdferry-agent', agentConfig, { env }),
     agentConfig,
     receiverConfig,
     cli: (...args) => runCli(['--socket', socket, ...args]),
@@ -88,7 +90,7 @@ export const startPair = async (options: PairOptions): Promise<Pair> => {
       return pair.receiver;
     },
     async startAgent() {
-      pair.agent = await startDaemon('rbdferry-agent', agentConfig);
+      pair.agent = await startDaemon('rbdferry-agent', agentConfig, { env });
       return pair.agent;
     },
     async stop() {

@@ -141,28 +141,40 @@ async function* afterwards(
   deps: DeleteDeps,
 ): AsyncGenerator<DeleteEvent, void, undefined> {
   const touched = before.filter((chain) => chain.backups.some((backup) => gone.has(backup.id)));
-  for (const [group] of groupByImage(touched).values()) {
-    const image = group === undefined ? null : (chainSource(group)?.image ?? null);
-    if (image === null) continue;
+  for (const { store, image } of sourcesOf(touched)) {
     const source = await ifExists(lookAtSource(deps.ceph, image, deps));
     if (source === null) continue;
-    const common = commonBackups(source.view, before);
+    const chains = before.filter((chain) => chain.store === store);
+    const common = commonBackups(source.view, chains);
     const orphans = common.filter((backup) => gone.has(backup.id));
     if (orphans.length === 0) continue;
     const notes: string[] = [];
     if (!deps.dryRun) await retire(deps.ceph, image, orphans, (warning) => notes.push(warning));
     for (const text of notes) yield { kind: 'note', text };
-    const left = newestCommon(source.view, withoutBackups(before, gone));
+    const left = newestCommon(source.view, withoutBackups(chains, gone));
     const name = formatImageSpec(image);
     yield {
       kind: 'note',
       text:
         left === null
-          ? `the next backup of ${name} will be a full one`
+          ? `the next backup of ${name} to store ${store} will be a full one`
           : `the next increment of ${name} will build on ${left.id}`,
     };
   }
 }
+
+/** Images that backups of these chains were made of. A chain may be of several: a restored image goes on with it under its own name. */
+const sourcesOf = (chains: readonly Chain[]): { store: string; image: ImageSpec }[] => {
+  const sources = new Map<string, { store: string; image: ImageSpec }>();
+  for (const { store, backups } of chains) {
+    for (const { source } of backups) {
+      if (source === null) continue;
+      const { image } = source.identity;
+      sources.set(`${store} ${formatImageSpec(image)}`, { store, image });
+    }
+  }
+  return [...sources.values()];
+};
 
 const withoutBackups = (chains: readonly Chain[], gone: ReadonlySet<BackupId>): Chain[] =>
   chains.map((chain) => ({ ...chain, backups: chain.backups.filter((backup) => !gone.has(backup.id)) }));

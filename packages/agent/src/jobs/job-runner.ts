@@ -244,9 +244,7 @@ export class JobRunner {
       },
       hold: async (image) => {
         if (holds.has(image)) return;
-        live.waitsFor = `another job on ${image}`;
-        held.push(await this.#images.acquire(image, { signal }));
-        live.waitsFor = null;
+        held.push(this.#images.tryAcquire(image) ?? (await this.#waitFor(image, live)));
         holds.add(image);
       },
       warn: (message) => {
@@ -257,6 +255,15 @@ export class JobRunner {
       },
       looseEnd: (end) => looseEnds.add(live.job.id, end),
     };
+  }
+
+  async #waitFor(image: string, live: LiveJob): Promise<Release> {
+    live.waitsFor = `another job on ${image}`;
+    try {
+      return await this.#images.acquire(image, { signal: live.controller.signal });
+    } finally {
+      live.waitsFor = null;
+    }
   }
 
   #dropEnded(live: LiveJob): void {

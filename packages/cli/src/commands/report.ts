@@ -7,7 +7,7 @@ export const addReport: AddVerb = (program) => {
     .command('report')
     .summary('report usage per client, pool and image')
     .description(
-      'Prints a usage report for billing as CSV (RFC 4180): a line for each client, pool and image, with the backups that were committed in the time range and still exist, what they added to the store, and what went over the wire for them.',
+      'Prints a usage report for billing as CSV (RFC 4180): a line for each client, pool and image, with the backups that were committed in the time range and still exist, what they added to the store, and what went over the wire for them. A deleted backup is in no report any more, whatever the range: keep the reports you bill by.',
     )
     .option('--from <TIME>', 'only backups committed at or after this day or time (UTC)', timeArgument)
     .option('--until <TIME>', 'only backups committed before this day or time (UTC)', timeArgument)

@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { status } from '@grpc/grpc-js';
 import { describe, expect, it } from 'vitest';
 import { abortReason, FerryError, throwIfAborted, toFerryError } from './ferry-error.js';
@@ -71,6 +71,22 @@ describe('docs/errors.md', () => {
       expect(what?.length, code).toBeGreaterThan(15);
       expect(rest, code).toHaveLength(1);
     }
+  });
+});
+
+describe('the tests on real clusters', () => {
+  it('provoke every code through the command line, with its exit status', async () => {
+    const root = new URL('../../../../test/', import.meta.url);
+    const files = (await readdir(root, { recursive: true })).filter((name) =>
+      /^(e2e|faults|blackbox)\/.*\.test\.ts$/.test(name),
+    );
+    const sources = await Promise.all(files.map((name) => readFile(new URL(name, root), 'utf8')));
+    // What they hand to expectError, directly or from a table: the code, then the exit status.
+    const provoked = sources
+      .filter((source) => source.includes('expectError'))
+      .flatMap((source) => [...source.matchAll(/'([A-Z][A-Z_]+)',\s*(\d+),/g)])
+      .map(([, code, exit]) => `${code} ${exit}`);
+    expect(entries.map(([code, { exit }]) => `${code} ${exit}`).filter((each) => !provoked.includes(each))).toEqual([]);
   });
 });
 

@@ -234,7 +234,7 @@ export interface DeleteBackupsResponse {
     /** The id of a backup that is gone (or would be). */
     { $case: "deleted"; value: string }
     | //
-    /** Something to know, like "the next backup of rbd/vm1 will be a full one". */
+    /** Something to know, like "the next backup of rbd/vm1 to store rbd2 will be a full one". */
     { $case: "note"; value: string }
     | undefined;
 }
