@@ -7,6 +7,8 @@ import { GiB, MiB } from '../rig/content.js';
 import { startFerry } from '../rig/ferry.js';
 import { fill } from '../rig/fill.js';
 import { patternOf } from '../rig/patterns.js';
+import { quote } from '../rig/shell.js';
+import { makeShim } from '../rig/shim.js';
 import { rbd, sourcePool } from '../rig/site.js';
 import { startClusters } from '../rig/stage.js';
 import { formatSelfTimes, selfTimes } from './cpu-profile.js';
@@ -22,7 +24,12 @@ export const profileFull = async (options: {
   readonly log: (line: string) => void;
 }): Promise<void> => {
   const folder = join(results, `profile-${Date.now()}`);
-  const nodeArgs = (who: string) => ['--cpu-prof', '--cpu-prof-interval=500', `--cpu-prof-dir=${join(folder, who)}`];
+  /** Where the launcher finds `node`: one that profiles, which NODE_OPTIONS may not ask for. */
+  const profiled = async (who: string) => {
+    const where = quote(join(folder, who));
+    const script = `exec "$real" --cpu-prof --cpu-prof-interval=500 --cpu-prof-dir=${where} "$@"`;
+    return (await makeShim(join(options.dir, `node-${who}`), { node: script })).env;
+  };
   await mkdir(folder, { recursive: true });
   const [source, backup] = await startClusters(options.log);
   try {
@@ -33,8 +40,8 @@ export const profileFull = async (options: {
       dir: options.dir,
       source,
       backup,
-      agentNodeArgs: nodeArgs('agent'),
-      receiverNodeArgs: nodeArgs('receiver'),
+      agentEnv: await profiled('agent'),
+      receiverEnv: await profiled('receiver'),
     });
     const sample = await measureJob(ferry, () => ferry.control.backup(image, BackupMode.FULL));
     await ferry.stop();

@@ -14,9 +14,6 @@ export interface FerryOptions {
   /** Top-level YAML lines for the daemons' configuration. */
   readonly agentExtra?: string;
   readonly receiverExtra?: string;
-  /** For `node`: `--cpu-prof` and the like. */
-  readonly agentNodeArgs?: readonly string[];
-  readonly receiverNodeArgs?: readonly string[];
   /** Environment of the daemons: a {@link Shim}'s, say. */
   readonly agentEnv?: Readonly<Record<string, string>>;
   readonly receiverEnv?: Readonly<Record<string, string>>;
@@ -54,7 +51,6 @@ export const startFerry = async (options: FerryOptions): Promise<Ferry> => {
   const receiverConfig = join(dir, 'receiver.yaml');
   await writeFile(receiverConfig, receiverYaml(pki, options.backup, host) + (options.receiverExtra ?? ''));
   const receiver = await startDaemon('rbdferry-receiver', receiverConfig, {
-    nodeArgs: options.receiverNodeArgs ?? [],
     env: { ...options.receiverEnv },
   });
   const socket = join(dir, 'agent.sock');
@@ -62,7 +58,6 @@ export const startFerry = async (options: FerryOptions): Promise<Ferry> => {
   const where = { socket, state: join(dir, 'state'), address: `${host}:${receiver.port}` };
   await writeFile(agentConfig, agentYaml(pki, options.source, where) + (options.agentExtra ?? ''));
   const agent = await startDaemon('rbdferry-agent', agentConfig, {
-    nodeArgs: options.agentNodeArgs ?? [],
     env: { ...options.agentEnv },
   });
   const control = new Control(socket);

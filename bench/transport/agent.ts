@@ -5,6 +5,7 @@ import { callClientStream } from '@rbdferry/core/rpc/calls.js';
 import { transferDefinition } from '@rbdferry/core/rpc/hot-data.js';
 import { clientOptions } from '@rbdferry/core/rpc/options.js';
 import { clientCredentials } from '@rbdferry/core/rpc/tls.js';
+import { allocateRoomy, releaseRoomy } from '@rbdferry/core/transfer/roomy-buffer.js';
 import { agentSettings } from './settings.js';
 
 /** The agent's end of the transport alone: sends messages of a MiB as fast as they are taken. Prints what it took. */
@@ -14,7 +15,7 @@ const TransferClient = makeClientConstructor(transferDefinition, 'rbdferry.v1.Tr
   ...args: ConstructorParameters<typeof Client>
 ) => TransferServiceClient;
 
-const data = randomFillSync(Buffer.allocUnsafe(1024 * 1024));
+const content = randomFillSync(Buffer.allocUnsafe(1024 * 1024));
 const credentials = await clientCredentials(tls);
 
 const cpuBefore = process.cpuUsage();
@@ -24,7 +25,13 @@ const call = callClientStream<PushRequest, PushResponse>(
   (metadata, options, callback) => client.push(metadata, options, callback),
   { peer: { unreachable: 'RECEIVER_UNREACHABLE', peer: 'the receiver' } },
 );
-for (let sent = 0; sent < bytes; sent += data.length) await call.write({ part: { $case: 'data', value: data } });
+for (let sent = 0; sent < bytes; sent += content.length) {
+  const data = allocateRoomy(content.length);
+  content.copy(data);
+  await call.write({ part: { $case: 'data', value: data } }, () => {
+    releaseRoomy(data);
+  });
+}
 await call.finish();
 const seconds = (performance.now() - begin) / 1000;
 const { user, system } = process.cpuUsage(cpuBefore);

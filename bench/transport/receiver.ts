@@ -1,7 +1,9 @@
 import { createHandlers } from '@rbdferry/core/rpc/handlers.js';
 import { transferDefinition } from '@rbdferry/core/rpc/hot-data.js';
 import { createServer } from '@rbdferry/core/rpc/server.js';
+import type { PushRequest } from '@rbdferry/core/gen/rbdferry/v1/transfer.js';
 import { serverCredentials } from '@rbdferry/core/rpc/tls.js';
+import { releaseRoomy } from '@rbdferry/core/transfer/roomy-buffer.js';
 import { receiverSettings } from './settings.js';
 
 /** The receiver's end of the transport alone: takes a push and throws the data away. Prints the port it listens on. */
@@ -16,8 +18,8 @@ const { clientStream } = createHandlers((error) => {
   console.error(error.message);
 });
 server.grpc.addService(transferDefinition, {
-  push: clientStream(async (messages: AsyncIterable<unknown>) => {
-    for await (const _message of messages);
+  push: clientStream(async (messages: AsyncIterable<PushRequest>) => {
+    for await (const { part } of messages) if (part?.$case === 'data') releaseRoomy(part.value);
     return { backup: undefined };
   }),
 });

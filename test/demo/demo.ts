@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { applyWrites, randomBytes, sha256OfExport } from '../ceph/cluster.js';
 import { ensureCeph } from '../ceph/install.js';
-import { programPath } from '../harness/daemon.js';
+import { cliPath } from '../harness/daemon.js';
 import { startPair, type Pair } from '../harness/pair.js';
 import { runInTerminal, say, step } from './narrate.js';
 
@@ -30,7 +30,7 @@ const main = async (): Promise<void> => {
 
 const show = async (pair: Pair): Promise<void> => {
   const ferry = (...args: string[]) =>
-    runInTerminal('rbdferry', [process.execPath, programPath('rbdferry'), '--socket', pair.socket], args);
+    runInTerminal('rbdferry', [process.execPath, cliPath, '--socket', pair.socket], args);
   const rbd = async (...args: string[]): Promise<void> => {
     say(`$ rbd ${args.join(' ')}`);
     const { stdout } = await pair.source.rbd(args);

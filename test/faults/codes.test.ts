@@ -5,7 +5,7 @@ import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { applyWrites, randomBytes, sha256OfExport } from '../ceph/cluster.js';
 import { Control, hasEnded, phaseOf } from '../harness/control.js';
-import { programPath, runCli, startDaemon, type CliResult } from '../harness/daemon.js';
+import { cliPath, runCli, startDaemon, type CliResult } from '../harness/daemon.js';
 import { expectError } from '../harness/expect-error.js';
 import { imageNames, snapNames } from '../harness/look.js';
 import { startPair, type Pair } from '../harness/pair.js';
@@ -109,7 +109,7 @@ describe('transfers', () => {
     const before = await imageNames(pair.backup, 'rbd2');
     const osd = pair.backup.daemonPids().get('osd.0') ?? 0;
     const control = new Control(pair.socket);
-    const cli = run(process.execPath, [programPath('rbdferry'), '--socket', pair.socket, 'backup', 'rbd/vm'], {
+    const cli = run(process.execPath, [cliPath, '--socket', pair.socket, 'backup', 'rbd/vm'], {
       reject: false,
       stdin: 'ignore',
     });
@@ -145,7 +145,7 @@ describe('transfers', () => {
   it('CANCELLED: Ctrl-C', async () => {
     await applyWrites(pair.source, 'rbd/vm', [{ offset: 0, data: randomBytes('cancel', 60 * MiB) }]);
     const before = await snapNames(pair.source, 'rbd/vm');
-    const cli = execa(process.execPath, [programPath('rbdferry'), '--socket', pair.socket, 'backup', 'rbd/vm'], {
+    const cli = execa(process.execPath, [cliPath, '--socket', pair.socket, 'backup', 'rbd/vm'], {
       reject: false,
       stdin: 'ignore',
     });
@@ -158,7 +158,7 @@ describe('transfers', () => {
   });
 
   it('CONNECTION_LOST: the agent dies while the command waits', async () => {
-    const cli = execa(process.execPath, [programPath('rbdferry'), '--socket', pair.socket, 'backup', 'rbd/vm'], {
+    const cli = execa(process.execPath, [cliPath, '--socket', pair.socket, 'backup', 'rbd/vm'], {
       reject: false,
       stdin: 'ignore',
     });

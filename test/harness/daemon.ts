@@ -6,13 +6,14 @@ import { execa } from 'execa';
 /** The repository's root, from the source as from test/dist. */
 const root = ((here) => here.slice(0, here.lastIndexOf('/test/') + 1))(fileURLToPath(import.meta.url));
 
-export type Program = 'rbdferry' | 'rbdferry-agent' | 'rbdferry-receiver';
+export type DaemonProgram = 'rbdferry-agent' | 'rbdferry-receiver';
 
-/** Path of a program of this repository. */
-export const programPath = (program: Program): string => {
-  const name = program === 'rbdferry' ? 'cli' : program.slice('rbdferry-'.length);
-  return `${root}packages/${name}/bin/${program}.js`;
-};
+/** Path of the command line, a script for Node. */
+export const cliPath = `${root}packages/cli/bin/rbdferry.js`;
+
+/** Path of a daemon's launcher, a program. */
+const launcherPath = (program: DaemonProgram): string =>
+  `${root}packages/${program.slice('rbdferry-'.length)}/bin/${program}`;
 
 export interface Daemon {
   readonly pid: number;
@@ -30,15 +31,16 @@ export interface Daemon {
 
 /** Starts a daemon and waits until it is ready. It dies with this process, however that ends. */
 export const startDaemon = async (
-  program: 'rbdferry-agent' | 'rbdferry-receiver',
+  program: DaemonProgram,
   config: string,
-  options: { env?: Record<string, string>; nodeArgs?: readonly string[] } = {},
+  options: { env?: Record<string, string> } = {},
 ): Promise<Daemon> => {
-  const child = execa(
-    '/usr/bin/setpriv',
-    ['--pdeathsig', 'KILL', process.execPath, ...(options.nodeArgs ?? []), programPath(program), '--config', config],
-    { stdin: 'ignore', buffer: { stdout: false, stderr: true }, reject: false, env: options.env ?? {} },
-  );
+  const child = execa('/usr/bin/setpriv', ['--pdeathsig', 'KILL', launcherPath(program), '--config', config], {
+    stdin: 'ignore',
+    buffer: { stdout: false, stderr: true },
+    reject: false,
+    env: options.env ?? {},
+  });
   const records: Record<string, unknown>[] = [];
   const arrived = new PassThrough({ objectMode: true }).setMaxListeners(0);
   arrived.resume();
@@ -100,7 +102,7 @@ export interface CliResult {
 
 /** Runs the CLI to its end. */
 export const runCli = async (args: readonly string[], options: { timeoutMs?: number } = {}): Promise<CliResult> => {
-  const { exitCode, stdout, stderr } = await execa(process.execPath, [programPath('rbdferry'), ...args], {
+  const { exitCode, stdout, stderr } = await execa(process.execPath, [cliPath, ...args], {
     reject: false,
     stdin: 'ignore',
     timeout: options.timeoutMs ?? 120_000,

@@ -6,6 +6,7 @@ import { FerryError, throwIfAborted, toFerryError } from '@rbdferry/core/errors/
 import type { BackupId } from '@rbdferry/core/model/backup-id.js';
 import type { Backup, Layout, StreamEnd } from '@rbdferry/core/model/chain.js';
 import { formatImageSpec, type ImageSpec } from '@rbdferry/core/model/image-spec.js';
+import { releaseRoomy } from '@rbdferry/core/transfer/roomy-buffer.js';
 import { watchStall, withinStallTime } from '@rbdferry/core/transfer/stall.js';
 import { expectedDiff, streamError } from '@rbdferry/core/transfer/stream-check.js';
 import type { JobContext, JobOutcome } from '../jobs/job-context.js';
@@ -94,10 +95,11 @@ const receive = async (
   for await (const data of stream) {
     parser.push(data);
     hash.update(data);
-    if (parser.ended) endRecord ??= data.subarray(-1);
+    if (parser.ended) endRecord ??= Uint8Array.from(data.subarray(-1));
     const body = parser.ended ? data.subarray(0, -1) : data;
     if (body.length > 0) await withinStallTime(sink.write(body), stallMs, 'rbd import-diff took no data');
     job.progress.add(data.length);
+    releaseRoomy(data);
   }
   parser.finish();
   if (trailer?.streamBytes !== parser.bytesConsumed || !hash.digest().equals(trailer.streamSha256)) {

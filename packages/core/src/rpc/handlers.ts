@@ -85,17 +85,25 @@ export const createHandlers = (onFailure: FailureListener) => {
   const serverStream =
     <Req, Res>(
       handle: (request: Req, context: CallContext) => AsyncIterable<Res>,
+      options: SendOptions<Res> = {},
     ): handleServerStreamingCall<Req, Res> =>
     (call) => {
       const context = contextOf(call);
-      promised(() => sendAll(call, handle(call.request, context), context)).catch((thrown: unknown) => {
-        // `destroy` and `pipeline` leave the client waiting; only this ends the call with a status.
-        call.emit('error', failed(thrown, context));
-      });
+      promised(() => sendAll(call, handle(call.request, context), { ...options, ...context })).catch(
+        (thrown: unknown) => {
+          // `destroy` and `pipeline` leave the client waiting; only this ends the call with a status.
+          call.emit('error', failed(thrown, context));
+        },
+      );
     };
 
   return { unary, clientStream, serverStream };
 };
+
+interface SendOptions<Res> {
+  /** Called when nothing refers to the message's content any more; not at all when the stream fails before. */
+  readonly onSent?: (message: Res) => void;
+}
 
 /** What a client's messages end with when it goes away; sometimes they just end. */
 const isAbruptEnd = (thrown: unknown): boolean =>
@@ -107,11 +115,14 @@ const promised = async <T>(handle: () => Promise<T>): Promise<T> => handle();
 const sendAll = async <Req, Res>(
   call: ServerWritableStream<Req, Res>,
   messages: AsyncIterable<Res>,
-  { signal }: CallContext,
+  { signal, onSent }: Pick<CallContext, 'signal'> & SendOptions<Res>,
 ): Promise<void> => {
   for await (const message of messages) {
     if (signal.aborted) throw abortReason(signal);
-    if (!call.write(message)) await drained(call, signal);
+    const sent = (error?: Error | null) => {
+      if (error == null) onSent?.(message);
+    };
+    if (!call.write(message, sent)) await drained(call, signal);
   }
   call.end();
 };

@@ -1,4 +1,5 @@
 import { withRoom } from '../transfer/roomy-buffer.js';
+import { installHotPath } from './grpc-hot-path.js';
 import { TransferServiceService, type PullResponse, type PushRequest } from '../gen/rbdferry/v1/transfer.js';
 
 /** Tag byte of `bytes data = 2` in PushRequest.part and PullResponse.part. */
@@ -61,6 +62,8 @@ const hotDeserialize =
     const data = decodeData(bytes);
     return data === undefined ? general(bytes) : wrap(data);
   };
+
+installHotPath();
 
 const { push, pull } = TransferServiceService;
 

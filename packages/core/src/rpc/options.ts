@@ -22,6 +22,8 @@ export const clientOptions = (windowBytes: number = defaultWindowBytes): Channel
   'grpc.max_send_message_length': maxMessageBytes,
   // A transfer is retried as a whole, by the job runner, never inside a stream.
   'grpc.enable_retries': 0,
+  // Nor is a message kept for a retry, and then said to be sent before it is: its buffer is used again once it is sent.
+  'grpc.per_rpc_retry_buffer_size': 0,
   // A proxy meant for the web must not carry backups.
   'grpc.enable_http_proxy': 0,
   'grpc.initial_reconnect_backoff_ms': 200,

@@ -1,39 +1,62 @@
 /**
- * Buffers with a little room before their content, where the encoder of the data message puts its head: the message is then
- * the buffer itself, without another copy of a MiB.
+ * Buffers with a little room before their content, where the heads that the wire puts before it are written: a message and its
+ * frame are then the buffer itself, without another copy of a MiB. They are used again and again.
  */
 
-/** Tag byte and length of a message of up to 4 GiB. */
-const roomBytes = 6;
+/** gRPC's frame head (5 bytes), and tag byte and length (of up to 4 GiB) of the data message in it (6). */
+const roomBytes = 11;
 
 /** Only the room of these may be written to: a view may as well begin in the middle of somebody's data. */
 const roomy = new WeakSet<ArrayBufferLike>();
 
 /**
  * Buffers that were given back. V8 collects garbage by how much was allocated outside its heap, and a full collection for every 16
- * MiB that went through cost more than a third of a transfer's CPU.
+ * MiB that went through cost more than a third of a transfer's CPU; where memory is new, each of its pages costs a fault besides.
  */
 const spare: ArrayBufferLike[] = [];
 const maxSpare = 16;
 
-/** A buffer for `sizeBytes` of content with room before it. Whoever gets it may keep it, or give it back. */
-export const allocateRoomy = (sizeBytes: number): Buffer => {
-  const at = spare.findIndex((buffer) => buffer.byteLength === roomBytes + sizeBytes);
-  const [again] = at < 0 ? [] : spare.splice(at, 1);
-  if (again !== undefined) return Buffer.from(again, roomBytes);
-  const whole = Buffer.allocUnsafeSlow(roomBytes + sizeBytes);
-  roomy.add(whole.buffer);
-  return whole.subarray(roomBytes);
+/** Content of about the same size shares buffers; smaller content is not worth keeping any for. */
+const stepBytes = 64 * 1024;
+
+const capacityFor = (sizeBytes: number): number =>
+  sizeBytes <= stepBytes ? sizeBytes : Math.ceil(sizeBytes / stepBytes) * stepBytes;
+
+const takeSpare = (capacityBytes: number): ArrayBufferLike | undefined => {
+  const at = spare.findIndex((buffer) => buffer.byteLength === roomBytes + capacityBytes);
+  return at < 0 ? undefined : spare.splice(at, 1)[0];
 };
 
-/** Gives a buffer back for the next {@link allocateRoomy}. Nobody may look at it any more; one of another kind is ignored. */
+const make = (capacityBytes: number): ArrayBufferLike => {
+  const { buffer } = Buffer.allocUnsafeSlow(roomBytes + capacityBytes);
+  roomy.add(buffer);
+  return buffer;
+};
+
+const allocate = (sizeBytes: number): ArrayBufferLike => {
+  const capacityBytes = capacityFor(sizeBytes);
+  return takeSpare(capacityBytes) ?? make(capacityBytes);
+};
+
+/** A buffer for `sizeBytes` of content with room before it. Whoever gets it may keep it, or give it back. */
+export const allocateRoomy = (sizeBytes: number): Buffer => Buffer.from(allocate(sizeBytes), roomBytes, sizeBytes);
+
+/** A buffer for `sizeBytes` that are content and the heads before it, as they come over the wire. Can be given back as well. */
+export const allocateFramed = (sizeBytes: number): Buffer =>
+  Buffer.from(allocate(Math.max(0, sizeBytes - roomBytes)), 0, sizeBytes);
+
+/**
+ * Gives the whole buffer back, of which this is a part, for the next one who needs one. Nobody may look at any part of it any more;
+ * a buffer of another kind is ignored.
+ */
 export const releaseRoomy = (content: Uint8Array): void => {
   const { buffer } = content;
-  if (spare.length < maxSpare && roomy.has(buffer) && !spare.includes(buffer)) spare.push(buffer);
+  const isWorthIt = buffer.byteLength > roomBytes + stepBytes;
+  if (isWorthIt && spare.length < maxSpare && roomy.has(buffer) && !spare.includes(buffer)) spare.push(buffer);
 };
 
-/** The content together with the last `headBytes` of its room, or undefined when it has none. */
+/** The content together with `headBytes` of the room before it, or undefined when it has not so much. */
 export const withRoom = (content: Uint8Array, headBytes: number): Buffer | undefined =>
-  content.byteOffset === roomBytes && headBytes <= roomBytes && roomy.has(content.buffer)
-    ? Buffer.from(content.buffer, roomBytes - headBytes, headBytes + content.length)
+  content.byteOffset <= roomBytes && content.byteOffset >= headBytes && roomy.has(content.buffer)
+    ? Buffer.from(content.buffer, content.byteOffset - headBytes, headBytes + content.length)
     : undefined;

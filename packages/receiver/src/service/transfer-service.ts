@@ -4,6 +4,7 @@ import { orThrow } from '@rbdferry/core/errors/parsed.js';
 import { parseBackupId, type BackupIdParts } from '@rbdferry/core/model/backup-id.js';
 import { createHandlers, type CallContext, type FailureListener } from '@rbdferry/core/rpc/handlers.js';
 import { agreeOnProtocol, software } from '@rbdferry/core/rpc/protocol.js';
+import { releaseRoomy } from '@rbdferry/core/transfer/roomy-buffer.js';
 import {
   backupToWire,
   chainNameFromWire,
@@ -88,15 +89,22 @@ export const createTransferService = (options: TransferServiceOptions): Transfer
       return { backup: backupToWire(backup) };
     }),
 
-    pull: serverStream(async function* (request, { client: name, signal }) {
-      const { id, store } = idFor(request.backupId, access.client(name));
-      const pull = await store.read(id, { signal });
-      if (!isVisible(access.client(name), pull.backup.client)) {
-        pull.close();
-        throw hidden(id);
-      }
-      yield* sendPull(pull, options.stallMs);
-    }),
+    pull: serverStream(
+      async function* (request, { client: name, signal }) {
+        const { id, store } = idFor(request.backupId, access.client(name));
+        const pull = await store.read(id, { signal });
+        if (!isVisible(access.client(name), pull.backup.client)) {
+          pull.close();
+          throw hidden(id);
+        }
+        yield* sendPull(pull, options.stallMs);
+      },
+      {
+        onSent: ({ part }) => {
+          if (part?.$case === 'data') releaseRoomy(part.value);
+        },
+      },
+    ),
 
     getBackup: unary(async (request, { client: name, signal }) => {
       const client = access.client(name);

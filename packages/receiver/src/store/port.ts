@@ -80,7 +80,7 @@ export interface OpenedPush {
   readonly backupId: BackupId;
   /** The stream comes now: what takes time to start may start. */
   begin(): void;
-  /** Part of the stream, without its final end record. @throws the store's own failure */
+  /** Part of the stream, without its final end record. Once it resolves the chunk is used again: keep none of it. @throws the store's own failure */
   write(chunk: Uint8Array): Promise<void>;
   /** Adds the end record and makes the backup durable. When it throws nothing was committed, and it has cleaned up. */
   commit(stream: StreamFacts): Promise<Backup>;

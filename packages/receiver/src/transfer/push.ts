@@ -4,6 +4,7 @@ import { DiffParser } from '@rbdferry/core/diff/diff-parser.js';
 import { FerryError, throwIfAborted } from '@rbdferry/core/errors/ferry-error.js';
 import type { Commit, PushRequest } from '@rbdferry/core/gen/rbdferry/v1/transfer.js';
 import type { Backup } from '@rbdferry/core/model/chain.js';
+import { releaseRoomy } from '@rbdferry/core/transfer/roomy-buffer.js';
 import { expectedDiff, streamError } from '@rbdferry/core/transfer/stream-check.js';
 import { watchStall } from '@rbdferry/core/transfer/stall.js';
 import type { OpenedPush, PushIntent } from '../store/port.js';
@@ -24,6 +25,7 @@ export const receivePush = async (
       if (part?.$case === 'data') {
         const chunk = stream.accept(part.value);
         if (chunk.length > 0) await push.write(chunk);
+        releaseRoomy(part.value);
       } else if (part?.$case === 'commit') {
         const facts = stream.finish(part.value);
         return await push.commit(facts);
