@@ -60,6 +60,12 @@ export interface CephPort {
   remove(image: ImageSpec, options?: CallOptions): Promise<boolean>;
 
   /**
+   * Makes, while there is room, what the first removal of an image in a pool or namespace would make: on a full pool it cannot be
+   * made, and then no image can be removed there. Does nothing when it is there.
+   */
+  prepareRemovals(where: PoolSpec, options?: CallOptions): Promise<void>;
+
+  /**
    * Moves an image, with its snapshots, to the trash; `expiresAt` is when `rbd trash purge` may take it. Whether it is in use is
    * looked at first: rbd itself would take it away from under its users. @throws IMAGE_NOT_FOUND, IMAGE_IN_USE
    */

@@ -1,4 +1,4 @@
-import { FerryError } from '../errors/ferry-error.js';
+import { FerryError, toFerryError } from '../errors/ferry-error.js';
 import { formatImageSpec, formatPoolSpec, type ImageSpec, type PoolSpec } from '../model/image-spec.js';
 import {
   destArgs,
@@ -159,6 +159,18 @@ class RbdCli implements CephPort {
     const args = ['rm', this.#rbd.concurrencyArg, ...imageArgs(image)];
     const meanings = { ...noImage, busy: 'IMAGE_IN_USE' } as const;
     return this.#rbd.changeUnlessAbsent({ what: `remove ${named(image)}`, args, meanings, long: true }, options);
+  }
+
+  /** `rbd rm` puts the image into the trash first, whose directory is this object. Its name is part of RBD's format on disk. */
+  async prepareRemovals(where: PoolSpec, options?: CallOptions): Promise<void> {
+    const what = `make the trash of "${formatPoolSpec(where)}"`;
+    const request = { what, args: [...poolArgs(where), 'create', 'rbd_trash'], writesTo: { pool: where.pool } };
+    try {
+      await this.#rbd.change(request, options, this.#rbd.radosCall(request));
+    } catch (thrown) {
+      // `rados` has one exit status for everything.
+      if (!toFerryError(thrown).message.includes('(17) File exists')) throw thrown;
+    }
   }
 
   /** The watchers are looked at first because `rbd trash move` (16.2.15) takes an image away from under its users. */

@@ -109,10 +109,8 @@ export class RbdRunner {
   }
 
   /** Runs it for what it does. */
-  async change(request: Request, options: CallOptions = {}): Promise<void> {
-    await this.#writing(request, options, (signal) =>
-      run(this.rbdCall(request), this.#runOptions(request, { signal })),
-    );
+  async change(request: Request, options: CallOptions = {}, call = this.rbdCall(request)): Promise<void> {
+    await this.#writing(request, options, (signal) => run(call, this.#runOptions(request, { signal })));
   }
 
   /** Runs it for what it does; answers false when what it is about does not exist. */
