@@ -25,9 +25,9 @@ let ceph: CephPort;
 beforeAll(async () => {
   cluster = await startCluster({ name: 'trouble', pools: ['rbd'] });
   ceph = as({});
-  // A pool's first removal makes its trash, for which there is no room on a full cluster.
-  await ceph.create(image, layout);
-  await ceph.remove(image);
+  // Without this nothing could be removed once the cluster is full.
+  await ceph.prepareRemovals(where);
+  await ceph.prepareRemovals(where);
   await ceph.create(image, layout);
   await ceph.createSnapshot(image, 's1');
   await ceph.createSnapshot(image, 's2');
@@ -169,8 +169,28 @@ describe('a full cluster', () => {
     throw new Error('the cluster did not get full');
   });
 
-  it('takes nothing, and says so in time', async () => {
-    const port = as({ deadlines: { commandMs: 1_500, stallMs: 1_500 } });
+  it('takes nothing, and says why', async () => {
+    const port = as({ deadlines: { fullMs: 300, closeGraceMs: 500, killGraceMs: 500 } });
+    const noSpace = expect.objectContaining({
+      code: 'CEPH_NO_SPACE',
+      message: expect.stringMatching(/^cannot .*: the pool "rbd" is full or over its quota$/),
+    });
+    const changes = [
+      port.create({ ...image, image: 'new' }, layout),
+      port.createSnapshot(image, 's3'),
+      port.setMetadata(image, 'k', 'v'),
+      port.removeMetadata(image, 'facts'),
+      port.rollback(image, 's1'),
+      port.rename(image, { ...image, image: 'renamed' }),
+    ];
+    await Promise.all(changes.map((change) => expect(change).rejects.toEqual(noSpace)));
+    const sink = port.importDiff(image);
+    await expect(sink.write(Buffer.alloc(10 * MiB))).rejects.toEqual(noSpace);
+    await sink.abort();
+  });
+
+  it('takes nothing from who may not see why either, and he hears of it in time', async () => {
+    const port = as({ cephPath: '/nope/ceph', deadlines: { commandMs: 1_500, stallMs: 1_500, fullMs: 300 } });
     await expect(port.create({ ...image, image: 'new' }, layout)).rejects.toEqual(failsWith('CEPH_TIMEOUT'));
     await expect(port.setMetadata(image, 'k', 'v')).rejects.toEqual(failsWith('CEPH_TIMEOUT'));
     await expect(port.rollback(image, 's1')).rejects.toEqual(failsWith('CEPH_TIMEOUT'));

@@ -436,7 +436,14 @@ describe('a store with trash_expiry', () => {
 
     await pair.ok('delete', made[1]?.id ?? '');
     expect(await trash()).toEqual([]);
-    expect((await pair.ok('delete', '--chain', `rbd2/${chain}`)).split('\n')).toEqual([made[0]?.id, made[2]?.id]);
+    const started = Date.now();
+    const whole = await pair.cli('delete', '--chain', `rbd2/${chain}`);
+    expect(whole.stdout.split('\n')).toEqual([made[0]?.id, made[2]?.id]);
+    const until = /^the image (\S+) is in the trash of the backup cluster until (\S+)$/m.exec(whole.stderr);
+    expect(until?.[1]).toBe(`rbd2/${chain}`);
+    const hours = (Date.parse(until?.[2] ?? '') - started) / 3_600_000;
+    expect(hours).toBeGreaterThan(0.99);
+    expect(hours).toBeLessThan(1.1);
     expect(await listed('rbd/trashed')).toEqual([]);
     const [thrown] = await trash();
     expect(thrown?.name).toBe(chain);
@@ -447,8 +454,13 @@ describe('a store with trash_expiry', () => {
       await expectRestorable({ id, sha256 });
     }
     // The last backup of a chain takes the chain's image with it, into the trash too.
-    await pair.ok('delete', made[0]?.id ?? '');
-    await pair.ok('delete', made[2]?.id ?? '');
+    const [oldest, newest] = [made[0]?.id ?? '', made[2]?.id ?? ''];
+    expect(JSON.parse(await pair.ok('delete', oldest, '--json'))).toMatchObject({ deleted: [oldest], trashed: [] });
+    const dry = JSON.parse(await pair.ok('delete', newest, '--dry-run', '--json')) as { notes: string[] };
+    expect(dry.notes[0]).toContain(`the image rbd2/${chain} would be in the trash of the backup cluster until `);
+    expect(JSON.parse(await pair.ok('delete', newest, '--json'))).toMatchObject({
+      trashed: [{ id: newest, until: expect.stringMatching(/^\d{4}-\d\d-\d\dT/) }],
+    });
     expect((await trash()).map(({ name }) => name)).toEqual([chain]);
   });
 

@@ -1,10 +1,12 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Job } from '@rbdferry/core/gen/rbdferry/v1/control.js';
+import { BackupKind } from '@rbdferry/core/gen/rbdferry/v1/model.js';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { applyWrites, randomBytes, sha256OfExport } from '../ceph/cluster.js';
-import { Control, hasEnded } from '../harness/control.js';
+import { applyWrites, randomBytes, sha256OfExport, type Cluster } from '../ceph/cluster.js';
+import { Control, hasEnded, phaseOf } from '../harness/control.js';
 import { damagedRbd, type DamagedRbd } from '../harness/damaged-rbd.js';
 import { expectError } from '../harness/expect-error.js';
 import { imageNames, snapNames } from '../harness/look.js';
@@ -17,7 +19,20 @@ let binDir: string;
 /** The first backup, and the content it has. */
 let first = { id: '', sha256: '' };
 
+/** Makes the cluster full, or roomy again, and waits until its clients notice. */
+const setFull = async (cluster: Cluster, full: boolean): Promise<void> => {
+  const ratios = full ? [1e-7, 1e-7, 1e-7] : [0.85, 0.9, 0.95];
+  const names = ['nearfull', 'backfillfull', 'full'];
+  await Promise.all(names.map((name, index) => cluster.ceph(['osd', `set-${name}-ratio`, `${ratios[index]}`])));
+  for (let tries = 0; tries < 200; tries += 1) {
+    if ((await cluster.ceph(['health'])).stdout.includes('pool(s) full') === full) return;
+    await sleep(100);
+  }
+  throw new Error(`the cluster did not become ${full ? 'full' : 'roomy'}`);
+};
+
 const snapOf = (id: string): string => id.slice(id.indexOf('@') + 1);
+const chainOf = (id: string): string => id.slice(0, id.indexOf('@'));
 
 beforeAll(async () => {
   binDir = await mkdtemp(join(tmpdir(), 'rbdferry-damaged-'));
@@ -83,22 +98,25 @@ describe('snapshots', () => {
 });
 
 it('CEPH_NO_SPACE: rbd says that there is none', async () => {
-  // By itself the rbd of Ceph 16 waits on a full pool, which is CEPH_TIMEOUT (ceph-port-trouble.test.ts).
+  // By itself the rbd of Ceph 16 waits on a full pool: see below.
   await rbd.instead(['create', '--id receiver'], `echo 'rbd: create error: (28) No space left on device' >&2; exit 28`);
   expectError(await pair.cli('backup', 'rbd/other'), 'CEPH_NO_SPACE', 63, 'No space left on device');
   expect(await snapNames(pair.source, 'rbd/other')).toEqual([]);
 });
 
-describe('while a job runs', () => {
-  const waitsForOf = ({ state }: Job): string => (state?.$case === 'running' ? state.value.waitsFor : '');
+/** Starts a backup that does not go on before the file is there. */
+const heldBackup = async (image = 'rbd/vm'): Promise<{ jobId: string; gate: string }> => {
+  const gate = join(pair.dir, `gate-${Date.now()}`);
+  await rbd.instead(['export-diff'], `until [ -e '${gate}' ]; do sleep 0.05; done; real`);
+  const { id: jobId } = JSON.parse(await pair.ok('backup', image, '--async', '--json')) as { id: string };
+  return { jobId, gate };
+};
 
-  /** Starts a backup that does not go on before the file is there. */
-  const heldBackup = async (): Promise<{ jobId: string; gate: string }> => {
-    const gate = join(pair.dir, `gate-${Date.now()}`);
-    await rbd.instead(['export-diff'], `until [ -e '${gate}' ]; do sleep 0.05; done; real`);
-    const { id: jobId } = JSON.parse(await pair.ok('backup', 'rbd/vm', '--async', '--json')) as { id: string };
-    return { jobId, gate };
-  };
+describe('while a job runs', () => {
+  const totalOf = ({ state }: Job): number | undefined =>
+    state?.$case === 'running' && state.value.totalBytes !== undefined ? Number(state.value.totalBytes) : undefined;
+
+  const waitsForOf = ({ state }: Job): string => (state?.$case === 'running' ? state.value.waitsFor : '');
 
   it('a restore over its image says what it waits for', async () => {
     const { jobId, gate } = await heldBackup();
@@ -129,6 +147,28 @@ describe('while a job runs', () => {
     first = { id: second ?? '', sha256: first.sha256 };
   });
 
+  it('a restore of an increment says how much there will be', async () => {
+    // A hundredth of the speed, for the first few seconds.
+    const slowly = 'for i in $(seq 50); do head -c 40000; sleep 0.1; done; cat';
+    await rbd.instead(['export-diff', '--id receiver'], `real | (${slowly})`);
+    const control = new Control(pair.socket);
+    try {
+      const { id } = await control.startRestore(first.id, 'rbd/back');
+      const known = await control.until(id, (job) => totalOf(job) !== undefined || hasEnded(job));
+      const end = await control.until(id, hasEnded);
+      expect(known.backupKind).toBe(BackupKind.INCREMENTAL);
+      const bytes = end.state?.$case === 'committed' ? Number(end.state.value.streamBytes) : 0;
+      expect(bytes).toBeGreaterThan(3_000_000);
+      expect(totalOf(known)).toBeGreaterThanOrEqual(bytes);
+      expect(totalOf(known)).toBeLessThan(bytes + 10_000);
+    } finally {
+      control.close();
+    }
+    expect(await sha256OfExport(pair.source, 'rbd/back')).toBe(first.sha256);
+    await pair.source.rbd(['snap', 'purge', 'rbd/back']);
+    await pair.source.rbd(['rm', 'rbd/back']);
+  });
+
   it('JOB_INTERRUPTED: the agent is stopped', async () => {
     const { jobId } = await heldBackup();
     await pair.agent.stop();
@@ -156,4 +196,66 @@ describe('requests', () => {
   it('USAGE: nothing is named', async () => {
     expectError(await pair.cli('delete'), 'USAGE', 2, 'nothing is named');
   });
+});
+
+describe('CEPH_NO_SPACE: a cluster that is really full', () => {
+  const full = (pool: string): string => `the pool "${pool}" is full or over its quota`;
+
+  /** Backs rbd/vm up after a change. */
+  const next = async (seed: string, ...args: string[]): Promise<{ id: string; sha256: string }> => {
+    await applyWrites(pair.source, 'rbd/vm', [{ offset: 9000, data: randomBytes(seed, 1_000_000) }]);
+    const id = await pair.ok('backup', 'rbd/vm', ...args);
+    return { id, sha256: await sha256OfExport(pair.source, `rbd/vm@${snapOf(id)}`) };
+  };
+
+  it('the backup cluster, in the middle of a transfer: it takes no other one, and lets go of backups', async () => {
+    const oldChain = chainOf(first.id);
+    const second = await next('one', '--mode', 'full');
+    first = await next('two');
+    await applyWrites(pair.source, 'rbd/other', [{ offset: 0, data: randomBytes('other', 12_000_000) }]);
+    const { jobId, gate } = await heldBackup('rbd/other');
+    await inTransfer(jobId);
+    expect(await imageNames(pair.backup, 'rbd2')).toHaveLength(3);
+    await setFull(pair.backup, true);
+    try {
+      await writeFile(gate, '');
+      // Each takes its time: Ceph keeps the lock of the client that had to be killed for half a minute.
+      const [waited] = await Promise.all([pair.cli('job', 'wait', jobId), meanwhile(second.id, oldChain)]);
+      expectError(waited, 'CEPH_NO_SPACE', 63, full('rbd2'));
+      // What had arrived of the transfer goes too, though the cluster is full.
+      for (let tries = 0; tries < 120 && (await imageNames(pair.backup, 'rbd2')).length > 1; tries += 1)
+        await sleep(500);
+      expect(await imageNames(pair.backup, 'rbd2')).toEqual([chainOf(first.id).slice('rbd2/'.length)]);
+    } finally {
+      await setFull(pair.backup, false);
+    }
+    expect(await snapNames(pair.source, 'rbd/other')).toEqual([]);
+    first = await next('three', '--mode', 'incr');
+  });
+
+  /** What a full backup cluster refuses, and what it does. */
+  const meanwhile = async (middle: string, chain: string): Promise<void> => {
+    expectError(await pair.cli('backup', 'rbd/vm'), 'CEPH_NO_SPACE', 63, full('rbd2'));
+    expectError(await pair.cli('backup', 'rbd/vm', '--mode', 'full'), 'CEPH_NO_SPACE', 63, full('rbd2'));
+    expect(await pair.ok('delete', middle)).toBe(middle);
+    expect(await snapNames(pair.backup, chainOf(first.id))).toEqual([snapOf(first.id)]);
+    await pair.ok('delete', '--chain', chain);
+    expect(await imageNames(pair.backup, 'rbd2')).not.toContain(chain.slice('rbd2/'.length));
+  };
+
+  it('the production cluster takes no restore', async () => {
+    await setFull(pair.source, true);
+    try {
+      expectError(await pair.cli('restore', first.id, '--to', 'rbd/back'), 'CEPH_NO_SPACE', 63, full('rbd'));
+    } finally {
+      await setFull(pair.source, false);
+    }
+  });
+
+  const inTransfer = async (jobId: string): Promise<void> => {
+    const control = new Control(pair.socket);
+    const job = await control.until(jobId, (each) => phaseOf(each) === 'transfer' || hasEnded(each));
+    control.close();
+    expect(phaseOf(job)).toBe('transfer');
+  };
 });

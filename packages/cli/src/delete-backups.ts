@@ -23,7 +23,7 @@ export const printDeletion = async (
   const report = new DeletionReport(options);
   await report.whole(async () => {
     for await (const event of agent.deleteBackups({ selection, dryRun, ...place })) {
-      if (event.kind === 'deleted') await report.deleted(event.id);
+      if (event.kind === 'deleted') await report.deleted(event.id, event.trashedUntil);
       else report.note(event.text);
     }
   });
@@ -48,6 +48,7 @@ export const printSourceSnapshots = async (
 
 class DeletionReport {
   readonly #deleted: string[] = [];
+  readonly #trashed: { id: string; until: Date }[] = [];
   readonly #notes: string[] = [];
   readonly #options: DeletionOptions;
 
@@ -55,8 +56,9 @@ class DeletionReport {
     this.#options = options;
   }
 
-  async deleted(what: string): Promise<void> {
+  async deleted(what: string, trashedUntil: Date | null = null): Promise<void> {
     this.#deleted.push(what);
+    if (trashedUntil !== null) this.#trashed.push({ id: what, until: trashedUntil });
     if (!this.#options.json) await printLine(what);
   }
 
@@ -82,7 +84,8 @@ class DeletionReport {
   async #close(error: FerryError | null): Promise<void> {
     if (!this.#options.json) return;
     const { dryRun } = this.#options;
-    await printLine(toJson({ dryRun, deleted: this.#deleted, notes: this.#notes, error: error && errorJson(error) }));
+    const done = { deleted: this.#deleted, trashed: this.#trashed, notes: this.#notes };
+    await printLine(toJson({ dryRun, ...done, error: error && errorJson(error) }));
   }
 }
 

@@ -23,8 +23,11 @@ const nowhere = { socket: '/nowhere' };
 const chain = 'vm1.2026-11-24.10:40:39.458883.bkp.image';
 const secondId = backupId.replace('22:40:43', '23:40:43');
 
-const deleted = (value: string) => ({ event: { $case: 'deleted' as const, value } });
-const told = (value: string) => ({ event: { $case: 'note' as const, value } });
+const deleted = (value: string, trashedUntilMs = 0n) => ({
+  event: { $case: 'deleted' as const, value },
+  trashedUntilMs,
+});
+const told = (value: string) => ({ event: { $case: 'note' as const, value }, trashedUntilMs: 0n });
 const lastRequest = ({ calls }: FakeAgent): unknown => calls.at(-1)?.request;
 
 describe('delete', () => {
@@ -53,10 +56,22 @@ describe('delete', () => {
     expect(JSON.parse(stdout)).toEqual({
       dryRun: true,
       deleted: [backupId, secondId],
+      trashed: [],
       notes: ['the next backup of rbd/vm1 will be a full one'],
       error: null,
     });
     expect(lastRequest(agent)).toMatchObject({ dryRun: true });
+  });
+
+  it('--json says until when the trash keeps what was deleted', async () => {
+    const until = new Date('2026-12-01T10:00:00.000Z');
+    const events = streamOf(deleted(backupId), deleted(secondId, BigInt(until.getTime())));
+    const agent = await agentForTest({ methods: { deleteBackups: events } });
+    const { stdout } = await on(agent, 'delete', backupId, secondId, '--json');
+    expect(JSON.parse(stdout)).toMatchObject({
+      deleted: [backupId, secondId],
+      trashed: [{ id: secondId, until: until.toISOString() }],
+    });
   });
 
   it('--dry-run says that it was one, and nothing to delete is said too', async () => {
@@ -134,7 +149,7 @@ describe('delete', () => {
     });
     expect(await on(none, 'delete', '--source-snapshots', 'rbd/vm1', '--json')).toMatchObject({
       status: 0,
-      stdout: '{"dryRun":false,"deleted":[],"notes":["nothing to delete"],"error":null}\n',
+      stdout: '{"dryRun":false,"deleted":[],"trashed":[],"notes":["nothing to delete"],"error":null}\n',
     });
   });
 

@@ -167,7 +167,7 @@ export const startFakeAgent = async (
       yield usageOf([backupUsageOf(314_560_000n)]);
     }),
     deleteBackups: serverStream(async function* () {
-      yield { event: { $case: 'deleted', value: backupId } };
+      yield { event: { $case: 'deleted', value: backupId }, trashedUntilMs: 0n };
     }),
     deleteSourceSnapshots: unary(() => Promise.resolve({ snapshots: ['2026-11-24.22:40:43.707889.snap'] })),
     getAgentInfo: unary(() => Promise.resolve(info)),

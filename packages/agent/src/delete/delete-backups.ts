@@ -9,7 +9,7 @@ import { expiredBackups, type RetentionPolicy } from '@rbdferry/core/model/reten
 import { chainsOf, lookAtSource } from '../backup/look-at-source.js';
 import { retire } from '../backup/retire.js';
 import { ifExists } from '../jobs/loose-ends.js';
-import type { ReceiverClient } from '../receiver-client/receiver-client.js';
+import type { Gone, ReceiverClient } from '../receiver-client/receiver-client.js';
 
 export type Selection =
   | { readonly kind: 'ids'; readonly ids: readonly BackupId[] }
@@ -23,7 +23,13 @@ export type Selection =
     };
 
 export type DeleteEvent =
-  { readonly kind: 'deleted'; readonly id: BackupId } | { readonly kind: 'note'; readonly text: string };
+  | {
+      readonly kind: 'deleted';
+      readonly id: BackupId;
+      /** When the trash lets go of its chain's image; null when it is gone for good. */
+      readonly trashedUntil: Date | null;
+    }
+  | { readonly kind: 'note'; readonly text: string };
 
 export interface DeleteDeps {
   readonly ceph: CephPort;
@@ -42,9 +48,12 @@ export async function* deleteBackups(
   const before = await chainsTouched(selection, deps);
   const gone = new Set<BackupId>();
   try {
-    for await (const id of remove(selection, before, deps)) {
-      gone.add(id);
-      yield { kind: 'deleted', id };
+    for await (const { ids, trashedUntil } of remove(selection, before, deps)) {
+      for (const id of ids) {
+        gone.add(id);
+        yield { kind: 'deleted', id, trashedUntil };
+      }
+      if (trashedUntil !== null) yield { kind: 'note', text: trashNote(ids, trashedUntil, deps) };
     }
   } catch (thrown) {
     // What went before the failure leaves source snapshots too; the first failure is the one that counts.
@@ -58,19 +67,24 @@ export async function* deleteBackups(
   yield* afterwards(before, gone, deps);
 }
 
-/** Removes at the receiver, one after the other, and tells each id when it is gone. */
+const trashNote = (ids: readonly BackupId[], until: Date, { dryRun }: DeleteDeps): string => {
+  const chain = ids[0]?.slice(0, ids[0].indexOf('@')) ?? '';
+  const time = `${until.toISOString().slice(0, 19)}Z`;
+  return `the image ${chain} ${dryRun ? 'would be' : 'is'} in the trash of the backup cluster until ${time}`;
+};
+
+/** Removes at the receiver, one after the other, and tells of each when it is gone. */
 async function* remove(
   selection: Selection,
   before: readonly Chain[],
   { receiver, dryRun, now, signal }: DeleteDeps,
-): AsyncGenerator<BackupId, void, undefined> {
+): AsyncGenerator<Gone, void, undefined> {
   if (selection.kind === 'chain') {
-    yield* await receiver.deleteChain(selection.store, selection.chain, dryRun, { signal });
+    yield await receiver.deleteChain(selection.store, selection.chain, dryRun, { signal });
     return;
   }
   for (const id of idsOf(selection, before, now())) {
-    await receiver.deleteBackup(id, dryRun, { signal });
-    yield id;
+    yield await receiver.deleteBackup(id, dryRun, { signal });
   }
 }
 

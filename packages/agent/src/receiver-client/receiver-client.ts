@@ -36,6 +36,15 @@ interface Options {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** Backups that went (or would go) together. */
+export interface Gone {
+  readonly ids: readonly BackupId[];
+  /** When the trash lets go of their chain's image; null when they are gone for good. */
+  readonly trashedUntil: Date | null;
+}
+
+const dateOf = (ms: bigint): Date | null => (ms === 0n ? null : new Date(Number(ms)));
+
 /** A push under way. */
 export interface Push {
   /** Sends a part of the diff stream; resolves when there is room for more. The buffer must not be kept: it is used again. */
@@ -102,22 +111,24 @@ export class ReceiverClient {
   }
 
   /** @throws BACKUP_NOT_FOUND, IMAGE_BUSY, STORE_NOT_FOUND, ACCESS_DENIED */
-  async deleteBackup(id: BackupId, dryRun: boolean, options: Options): Promise<{ chainRemoved: boolean }> {
-    return callUnary(
+  async deleteBackup(id: BackupId, dryRun: boolean, options: Options): Promise<Gone> {
+    const { trashedUntilMs } = await callUnary(
       this.#client.deleteBackup.bind(this.#client),
       { backupId: id, dryRun },
       this.#settings(options, deadlines.open),
     );
+    return { ids: [id], trashedUntil: dateOf(trashedUntilMs) };
   }
 
-  /** Answers the ids of the backups that went. @throws BACKUP_NOT_FOUND, IMAGE_BUSY, STORE_NOT_FOUND, ACCESS_DENIED */
-  async deleteChain(store: string, chain: ChainName, dryRun: boolean, options: Options): Promise<BackupId[]> {
-    const { backupIds } = await callUnary(
+  /** @throws BACKUP_NOT_FOUND, IMAGE_BUSY, STORE_NOT_FOUND, ACCESS_DENIED */
+  async deleteChain(store: string, chain: ChainName, dryRun: boolean, options: Options): Promise<Gone> {
+    const { backupIds, trashedUntilMs } = await callUnary(
       this.#client.deleteChain.bind(this.#client),
       { store, chain, dryRun },
       this.#settings(options, deadlines.open),
     );
-    return backupIds.map((id) => requireField(idFromWire(id) ?? undefined, 'backup id'));
+    const ids = backupIds.map((id) => requireField(idFromWire(id) ?? undefined, 'backup id'));
+    return { ids, trashedUntil: dateOf(trashedUntilMs) };
   }
 
   /** What chains of images of this name take up, or all (null). */
@@ -167,10 +178,14 @@ export class ReceiverClient {
     };
   }
 
-  /** A backup's whole content. Ends normally only after the trailer, which `onTrailer` gets. */
+  /** A backup's whole content. Ends normally only after the trailer. */
   async *pull(
     id: BackupId,
-    onTrailer: (trailer: StreamEnd) => void,
+    told: {
+      readonly onTrailer: (trailer: StreamEnd) => void;
+      /** About how many bytes there will be; told at most once, and not by a receiver of an earlier release. */
+      readonly onEstimate: (bytes: bigint) => void;
+    },
     options: Options,
   ): AsyncGenerator<Uint8Array, void, undefined> {
     const stream = callServerStream<PullResponse>(
@@ -182,8 +197,9 @@ export class ReceiverClient {
       if (part?.$case === 'data') yield part.value;
       if (part?.$case === 'trailer') {
         whole = true;
-        onTrailer(part.value);
+        told.onTrailer(part.value);
       }
+      if (part?.$case === 'estimatedBytes') told.onEstimate(part.value);
     }
     if (!whole)
       throw new FerryError('STREAM_TRUNCATED', `${this.#peer.peer} ended the stream of ${id} without its trailer`);

@@ -59,9 +59,11 @@ export const runRestore = async (request: RestoreRequest, job: JobContext): Prom
 
 const importInto = async (temporary: ImageSpec, backup: Backup, job: JobContext): Promise<bigint> => {
   const layout = await layoutFor(temporary, backup, job);
-  // What the chain's content is made of is not known; the whole image is the bound only of a full's own stream.
+  // What an increment's whole content takes is not known before the receiver has looked.
   if (backup.kind === 'full' && backup.streamBytes > 0n) job.progress.estimate(Number(backup.streamBytes));
+  const prepared = prepareRemovals(temporary, job);
   await job.ceph.create(temporary, layout, job);
+  await prepared;
   job.phase('transfer');
   const ending = new AbortController();
   const signal = AbortSignal.any([job.signal, ending.signal]);
@@ -77,6 +79,15 @@ const importInto = async (temporary: ImageSpec, backup: Backup, job: JobContext)
   }
 };
 
+/** Should the pool become full, the temporary image must still be removable. Never rejects. */
+const prepareRemovals = async (temporary: ImageSpec, { ceph, signal, log }: JobContext): Promise<void> => {
+  try {
+    await ceph.prepareRemovals(temporary, { signal });
+  } catch (thrown) {
+    log.warn({ error: toFerryError(thrown).message }, 'could not make the trash; a full pool may refuse removals');
+  }
+};
+
 const receive = async (
   backup: Backup,
   layout: Layout,
@@ -88,10 +99,15 @@ const receive = async (
   const hash = createHash('sha256');
   let trailer: StreamEnd | undefined;
   let endRecord: Uint8Array | undefined;
-  const onTrailer = (commit: StreamEnd) => {
-    trailer = commit;
+  const told = {
+    onTrailer: (commit: StreamEnd) => {
+      trailer = commit;
+    },
+    onEstimate: (bytes: bigint) => {
+      job.progress.estimate(Number(bytes));
+    },
   };
-  const stream = watchStall(job.receiver.pull(backup.id, onTrailer, job), stallMs, 'the receiver sent no data');
+  const stream = watchStall(job.receiver.pull(backup.id, told, job), stallMs, 'the receiver sent no data');
   for await (const data of stream) {
     parser.push(data);
     hash.update(data);

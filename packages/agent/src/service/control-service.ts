@@ -22,7 +22,7 @@ import { software } from '@rbdferry/core/rpc/protocol.js';
 import { chainNameFromWire, chainToWire, usageToWire } from '@rbdferry/core/wire/convert.js';
 import { chainsOf, lookAtSource, type SourceImage } from '../backup/look-at-source.js';
 import type { AgentConfig, ReceiverConfig } from '../config.js';
-import { deleteBackups, deleteSourceSnapshots, type Selection } from '../delete/delete-backups.js';
+import { deleteBackups, deleteSourceSnapshots, type DeleteEvent, type Selection } from '../delete/delete-backups.js';
 import type { JobRunner } from '../jobs/job-runner.js';
 import { ifExists } from '../jobs/loose-ends.js';
 import type { ReceiverClient } from '../receiver-client/receiver-client.js';
@@ -173,14 +173,20 @@ async function* deleteBackupsCall(
   try {
     const deps = { ceph: options.ceph, receiver, dryRun: request.dryRun, signal, now: Date.now };
     for await (const event of deleteBackups(selection, deps)) {
-      yield {
-        event: event.kind === 'deleted' ? { $case: 'deleted', value: event.id } : { $case: 'note', value: event.text },
-      };
+      yield deleteEventToWire(event);
     }
   } finally {
     receiver.close();
   }
 }
+
+const deleteEventToWire = (event: DeleteEvent): DeleteBackupsResponse =>
+  event.kind === 'deleted'
+    ? {
+        event: { $case: 'deleted', value: event.id },
+        trashedUntilMs: BigInt(event.trashedUntil?.getTime() ?? 0),
+      }
+    : { event: { $case: 'note', value: event.text }, trashedUntilMs: 0n };
 
 const selectionOf = ({ selection }: DeleteBackupsRequest, store: string): Selection => {
   switch (selection?.$case) {

@@ -133,8 +133,11 @@ describe('restore', () => {
 
 describe('delete', () => {
   it('-s deletes this backup and prints nothing on stdout', async () => {
-    const note = { event: { $case: 'note' as const, value: 'the next backup of rbd/vm1 will be a full one' } };
-    const gone = { event: { $case: 'deleted' as const, value: backupId } };
+    const note = {
+      event: { $case: 'note' as const, value: 'the next backup of rbd/vm1 will be a full one' },
+      trashedUntilMs: 0n,
+    };
+    const gone = { event: { $case: 'deleted' as const, value: backupId }, trashedUntilMs: 0n };
     const agent = await agentForTest({ methods: { deleteBackups: streamOf(gone, note) } });
     expect(await on(agent, `${image} -r rbd2 -o delete -s ${backupId}`)).toMatchObject({
       status: 0,

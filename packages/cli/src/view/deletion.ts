@@ -3,13 +3,23 @@ import type { DeleteBackupsResponse } from '@rbdferry/core/gen/rbdferry/v1/contr
 
 /** What a deletion tells while it goes on. */
 export type DeletionEvent =
-  { readonly kind: 'deleted'; readonly id: string } | { readonly kind: 'note'; readonly text: string };
+  | {
+      readonly kind: 'deleted';
+      readonly id: string;
+      /** When the trash of the backup cluster lets go of it; null when it is gone for good. */
+      readonly trashedUntil: Date | null;
+    }
+  | { readonly kind: 'note'; readonly text: string };
 
 /** @throws PROTOCOL_MISMATCH when the agent speaks of something this release does not know */
-export const deletionView = ({ event }: DeleteBackupsResponse): DeletionEvent => {
+export const deletionView = ({ event, trashedUntilMs }: DeleteBackupsResponse): DeletionEvent => {
   switch (event?.$case) {
     case 'deleted':
-      return { kind: 'deleted', id: event.value };
+      return {
+        kind: 'deleted',
+        id: event.value,
+        trashedUntil: trashedUntilMs === 0n ? null : new Date(Number(trashedUntilMs)),
+      };
     case 'note':
       return { kind: 'note', text: event.value };
     case undefined:

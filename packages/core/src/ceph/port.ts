@@ -5,7 +5,8 @@ import type { ImageSpec, PoolSpec } from '../model/image-spec.js';
  *
  * Promises of every method: the names it gets are legal (the model's parsers made them); it never waits for ever
  * (a deadline for what is quick, a watch on progress for what grows with the image; `exportDiff` and `importDiff` are watched by
- * their callers); it throws only FerryError, with a CEPH_* code or the more precise one named below; an aborted signal ends the
+ * their callers); a write that a full pool holds up fails with CEPH_NO_SPACE after a few seconds, if the user may see the pool's
+ * flags; it throws only FerryError, with a CEPH_* code or the more precise one named below; an aborted signal ends the
  * child and throws the signal's reason. A command that changes an image and is ended so may leave a lock on it for 30 s.
  */
 export interface CephPort {
@@ -57,6 +58,12 @@ export interface CephPort {
 
   /** Removes an image that has no snapshots. Time grows with the image. Answers false when there was none. @throws IMAGE_IN_USE (see `watchers`) */
   remove(image: ImageSpec, options?: CallOptions): Promise<boolean>;
+
+  /**
+   * Makes, while there is room, what the first removal of an image in a pool or namespace would make: on a full pool it cannot be
+   * made, and then no image can be removed there. Does nothing when it is there.
+   */
+  prepareRemovals(where: PoolSpec, options?: CallOptions): Promise<void>;
 
   /**
    * Moves an image, with its snapshots, to the trash; `expiresAt` is when `rbd trash purge` may take it. Whether it is in use is

@@ -1,4 +1,4 @@
-import { FerryError } from '../errors/ferry-error.js';
+import { FerryError, toFerryError } from '../errors/ferry-error.js';
 import { formatImageSpec, formatPoolSpec, type ImageSpec, type PoolSpec } from '../model/image-spec.js';
 import {
   destArgs,
@@ -29,12 +29,13 @@ import {
   type Snapshot,
   type TrashEntry,
 } from './port.js';
-import { RbdRunner, type RbdCliOptions } from './rbd-runner.js';
+import { RbdRunner, type RbdCliOptions, type Room } from './rbd-runner.js';
+import { RoomSink } from './room-sink.js';
 import * as schemas from './schemas.js';
 
 export type { Deadlines, RbdCliOptions } from './rbd-runner.js';
 
-/** The port to a cluster through its own programs, `rbd` and (for the fsid alone) `ceph`. Starts nothing by itself. */
+/** The port to a cluster through its own programs, `rbd`, `ceph` (for the fsid, and to see whether a pool is full) and `rados`. Starts nothing by itself. */
 export const createRbdCli = (options: RbdCliOptions): CephPort => new RbdCli(options);
 
 const named = (image: ImageSpec): string => `image "${formatImageSpec(image)}"`;
@@ -81,13 +82,16 @@ class RbdCli implements CephPort {
   create(image: ImageSpec, layout: ImageLayout, options?: CallOptions): Promise<void> {
     const args = ['create', '--no-progress', ...imageArgs(image), ...layoutArgs(layout)];
     const meanings = { exists: 'IMAGE_EXISTS' } as const;
-    return this.#rbd.change({ what: `create ${named(image)}`, args, meanings }, options);
+    const { dataPool } = layout;
+    const writesTo = { pool: image.pool, dataPool: () => Promise.resolve(dataPool) };
+    return this.#rbd.change({ what: `create ${named(image)}`, args, meanings, writesTo }, options);
   }
 
   createSnapshot(image: ImageSpec, snap: string, options?: CallOptions): Promise<void> {
     const args = ['snap', 'create', '--no-progress', ...snapArgs(image, snap)];
     const meanings = { ...noImage, exists: 'SNAPSHOT_EXISTS' } as const;
-    return this.#rbd.change({ what: `create snapshot ${namedSnap(image, snap)}`, args, meanings }, options);
+    const what = `create snapshot ${namedSnap(image, snap)}`;
+    return this.#rbd.change({ what, args, meanings, writesTo: { pool: image.pool } }, options);
   }
 
   removeSnapshot(image: ImageSpec, snap: string, options?: CallOptions): Promise<boolean> {
@@ -100,7 +104,8 @@ class RbdCli implements CephPort {
   rollback(image: ImageSpec, snap: string, options?: CallOptions): Promise<void> {
     const args = ['snap', 'rollback', this.#rbd.concurrencyArg, ...snapArgs(image, snap)];
     const meanings = { missing: 'SNAPSHOT_NOT_FOUND', busy: 'IMAGE_IN_USE' } as const;
-    return this.#rbd.change({ what: `roll back to ${namedSnap(image, snap)}`, args, meanings, long: true }, options);
+    const what = `roll back to ${namedSnap(image, snap)}`;
+    return this.#rbd.change({ what, args, meanings, long: true, writesTo: this.#roomFor(image) }, options);
   }
 
   /**
@@ -134,12 +139,14 @@ class RbdCli implements CephPort {
       );
     }
     const args = ['image-meta', 'set', ...imageArgs(image), '--', key, value];
-    await this.#rbd.change({ what, args, meanings: noImage }, options);
+    await this.#rbd.change({ what, args, meanings: noImage, writesTo: { pool: image.pool } }, options);
   }
 
   removeMetadata(image: ImageSpec, key: string, options?: CallOptions): Promise<boolean> {
     const args = ['image-meta', 'rm', ...imageArgs(image), '--', key];
-    return this.#rbd.changeUnlessAbsent({ what: `remove metadata "${key}" of ${named(image)}`, args }, options);
+    const what = `remove metadata "${key}" of ${named(image)}`;
+    // No removal for Ceph: it opens the image for writing, and waits on a full pool.
+    return this.#rbd.changeUnlessAbsent({ what, args, writesTo: { pool: image.pool } }, options);
   }
 
   watchers(image: ImageSpec, options?: CallOptions): Promise<string[]> {
@@ -154,6 +161,18 @@ class RbdCli implements CephPort {
     return this.#rbd.changeUnlessAbsent({ what: `remove ${named(image)}`, args, meanings, long: true }, options);
   }
 
+  /** `rbd rm` puts the image into the trash first, whose directory is this object. Its name is part of RBD's format on disk. */
+  async prepareRemovals(where: PoolSpec, options?: CallOptions): Promise<void> {
+    const what = `make the trash of "${formatPoolSpec(where)}"`;
+    const request = { what, args: [...poolArgs(where), 'create', 'rbd_trash'], writesTo: { pool: where.pool } };
+    try {
+      await this.#rbd.change(request, options, this.#rbd.radosCall(request));
+    } catch (thrown) {
+      // `rados` has one exit status for everything.
+      if (!toFerryError(thrown).message.includes('(17) File exists')) throw thrown;
+    }
+  }
+
   /** The watchers are looked at first because `rbd trash move` (16.2.15) takes an image away from under its users. */
   async moveToTrash(image: ImageSpec, expiresAt: Date, options?: CallOptions): Promise<void> {
     const what = `move ${named(image)} to the trash`;
@@ -162,7 +181,8 @@ class RbdCli implements CephPort {
       throw new FerryError('IMAGE_IN_USE', `cannot ${what}: it is in use by ${watchers.join(', ')}`);
     }
     const args = ['trash', 'mv', ...imageArgs(image), expiryArg(expiresAt)];
-    await this.#rbd.change({ what, args, meanings: { ...noImage, busy: 'IMAGE_IN_USE' } }, options);
+    const meanings = { ...noImage, busy: 'IMAGE_IN_USE' } as const;
+    await this.#rbd.change({ what, args, meanings, writesTo: { pool: image.pool } }, options);
   }
 
   trash(where: PoolSpec, options?: CallOptions): Promise<TrashEntry[]> {
@@ -173,13 +193,15 @@ class RbdCli implements CephPort {
   restoreFromTrash(imageId: string, to: ImageSpec, options?: CallOptions): Promise<void> {
     const args = ['trash', 'restore', `--image-id=${imageId}`, ...imageArgs(to)];
     const meanings = { ...noImage, exists: 'IMAGE_EXISTS' } as const;
-    return this.#rbd.change({ what: `restore ${named(to)} from the trash`, args, meanings }, options);
+    const what = `restore ${named(to)} from the trash`;
+    return this.#rbd.change({ what, args, meanings, writesTo: { pool: to.pool } }, options);
   }
 
   rename(from: ImageSpec, to: ImageSpec, options?: CallOptions): Promise<void> {
     const args = ['rename', ...imageArgs(from), ...destArgs(to)];
     const meanings = { ...noImage, exists: 'IMAGE_EXISTS' } as const;
-    return this.#rbd.change({ what: `rename ${named(from)} to "${formatImageSpec(to)}"`, args, meanings }, options);
+    const what = `rename ${named(from)} to "${formatImageSpec(to)}"`;
+    return this.#rbd.change({ what, args, meanings, writesTo: { pool: to.pool } }, options);
   }
 
   exportDiff(image: ImageSpec, diff: DiffRange, options: CallOptions = {}): ByteSource {
@@ -191,8 +213,13 @@ class RbdCli implements CephPort {
   importDiff(image: ImageSpec, options: CallOptions = {}): ByteSink {
     const args = ['import-diff', '--no-progress', ...writeBackCacheArgs, '--path=-', ...imageArgs(image)];
     const call = this.#rbd.rbdCall({ what: `import into ${named(image)}`, args, meanings: noImage });
-    const { killGraceMs, closeGraceMs } = this.#rbd.deadlines;
-    return new ImportSink(call, { killGraceMs, closeGraceMs, signal: options.signal });
+    const { killGraceMs, closeGraceMs, fullMs } = this.#rbd.deadlines;
+    const sink = new ImportSink(call, { killGraceMs, closeGraceMs, signal: options.signal });
+    return new RoomSink(sink, this.#rbd.askForRoom(call, this.#roomFor(image)), { afterMs: fullMs });
+  }
+
+  #roomFor(image: ImageSpec): Room {
+    return { pool: image.pool, dataPool: async (signal) => (await this.info(image, { signal })).dataPool };
   }
 
   async diffExtents(image: ImageSpec, diff: DiffRange, options?: CallOptions): Promise<DiffExtents> {

@@ -2,8 +2,9 @@ import type { z } from 'zod';
 import { FerryError } from '../errors/ferry-error.js';
 import type { Meanings } from './classify.js';
 import type { CallOptions } from './port.js';
+import { whileRoom, type AskForRoom } from './room.js';
 import { run, runUnlessAbsent, type Call, type Patience, type RunOptions } from './run-rbd.js';
-import { parseAnswer } from './schemas.js';
+import { fullPoolsSchema, parseAnswer } from './schemas.js';
 
 export interface RbdCliOptions {
   /** Path of the cluster's ceph.conf. */
@@ -31,6 +32,8 @@ export interface Deadlines {
   readonly connectMs: number;
   /** When to look for metadata past `rbd`, which waits for ever for it on a full pool; default 3 s. */
   readonly metadataMs: number;
+  /** How long a write may take before it is asked whether its pool is full, where it would wait for ever; default 3 s. */
+  readonly fullMs: number;
   /** How long `import-diff` may take to end after its input was closed; default 10 s. */
   readonly closeGraceMs: number;
   /** Between TERM and KILL; default 5 s. */
@@ -42,6 +45,7 @@ const defaultDeadlines: Deadlines = {
   stallMs: 600_000,
   connectMs: 30_000,
   metadataMs: 3_000,
+  fullMs: 3_000,
   closeGraceMs: 10_000,
   killGraceMs: 5_000,
 };
@@ -60,6 +64,15 @@ export interface Request {
   readonly long?: boolean;
   /** Whether an answer counts although something it is about did not exist: `rbd ls -l` goes on after such images, and exits with 2. */
   readonly partial?: boolean;
+  /** Where it writes; left out of what only reads, and of removals, which a full pool lets through. */
+  readonly writesTo?: Room;
+}
+
+/** The pools that a command needs room in. */
+export interface Room {
+  readonly pool: string;
+  /** The image's data pool, if it has one. */
+  readonly dataPool?: (signal: AbortSignal) => Promise<string | null>;
 }
 
 /** Runs `rbd` against one cluster as one user. */
@@ -96,13 +109,45 @@ export class RbdRunner {
   }
 
   /** Runs it for what it does. */
-  async change(request: Request, options: CallOptions = {}): Promise<void> {
-    await this.#timed(request, run(this.rbdCall(request), this.#runOptions(request, options)));
+  async change(request: Request, options: CallOptions = {}, call = this.rbdCall(request)): Promise<void> {
+    await this.#writing(request, options, (signal) => run(call, this.#runOptions(request, { signal })));
   }
 
   /** Runs it for what it does; answers false when what it is about does not exist. */
   async changeUnlessAbsent(request: Request, options: CallOptions = {}): Promise<boolean> {
-    return this.#timed(request, runUnlessAbsent(this.rbdCall(request), this.#runOptions(request, options)));
+    return this.#writing(request, options, (signal) =>
+      runUnlessAbsent(this.rbdCall(request), this.#runOptions(request, { signal })),
+    );
+  }
+
+  /** Whether a pool is full: the question to ask while a request takes long. */
+  askForRoom({ what }: Pick<Request, 'what'>, room: Room): AskForRoom {
+    return async (signal) => {
+      const full = await this.#fullPools({ signal });
+      if (full.length === 0) return null;
+      const needed = [room.pool, await room.dataPool?.(signal)];
+      const pool = full.find((name) => needed.includes(name));
+      return pool === undefined
+        ? null
+        : new FerryError('CEPH_NO_SPACE', `cannot ${what}: the pool ${JSON.stringify(pool)} is full or over its quota`);
+    };
+  }
+
+  async #fullPools(options: CallOptions): Promise<string[]> {
+    const request = { what: 'see which pools are full', args: ['osd', 'dump', '--format', 'json'] };
+    const text = await this.text(this.cephCall(request), request, options);
+    return parseAnswer(fullPoolsSchema, text, request.what);
+  }
+
+  #writing<T>(
+    request: Request,
+    { signal }: CallOptions,
+    work: (signal: AbortSignal | undefined) => Promise<T>,
+  ): Promise<T> {
+    const { writesTo } = request;
+    if (writesTo === undefined) return this.#timed(request, work(signal));
+    const options = { afterMs: this.deadlines.fullMs, signal };
+    return this.#timed(request, whileRoom(work, this.askForRoom(request, writesTo), options));
   }
 
   /** Runs it for its JSON answer. */
@@ -174,6 +219,7 @@ const withDefaults = (given: Partial<Deadlines>): Deadlines => ({
   stallMs: given.stallMs ?? defaultDeadlines.stallMs,
   connectMs: given.connectMs ?? defaultDeadlines.connectMs,
   metadataMs: given.metadataMs ?? defaultDeadlines.metadataMs,
+  fullMs: given.fullMs ?? defaultDeadlines.fullMs,
   closeGraceMs: given.closeGraceMs ?? defaultDeadlines.closeGraceMs,
   killGraceMs: given.killGraceMs ?? defaultDeadlines.killGraceMs,
 });

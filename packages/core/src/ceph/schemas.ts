@@ -88,6 +88,23 @@ export const trashSchema = z
   .array(z.object({ id: z.string().min(1), name: z.string() }))
   .transform((rows): TrashEntry[] => rows);
 
+/**
+ * `ceph osd dump`: names of the pools that take no more writes. The flag of a pool is what its clients obey; releases before
+ * Nautilus had one flag for the whole cluster.
+ */
+export const fullPoolsSchema = z
+  .object({
+    flags_set: z.array(z.string()).default([]),
+    pools: z.array(z.object({ pool_name: z.string(), flags_names: z.string().default('') })),
+  })
+  .transform(({ flags_set, pools }) =>
+    pools
+      .filter(({ flags_names }) => isFull(flags_set) || isFull(flags_names.split(',')))
+      .map(({ pool_name }) => pool_name),
+  );
+
+const isFull = (flags: readonly string[]): boolean => flags.includes('full') || flags.includes('full_quota');
+
 /** @param what for the message, as in `cannot list the images of "rbd"` @throws CEPH_FAILED when it is not what we expect of rbd */
 export const parseAnswer = <T>(schema: z.ZodType<T>, text: string, what: string): T => {
   const result = schema.safeParse(parseJson(text, what));

@@ -147,7 +147,12 @@ export const errorRegistry = {
     never,
     "give the CephX user 'profile rbd' on the monitor and on the pool",
   ),
-  CEPH_NO_SPACE: entry(63, 'RESOURCE_EXHAUSTED', never, 'the cluster or pool is full or over its quota'),
+  CEPH_NO_SPACE: entry(
+    63,
+    'RESOURCE_EXHAUSTED',
+    never,
+    'add room or raise the quota, or remove backups or images, which a full pool allows; see `ceph df`',
+  ),
   CEPH_FAILED: entry(64, 'INTERNAL', never, 'see what rbd said'),
   CEPH_NOT_INSTALLED: entry(65, 'FAILED_PRECONDITION', never, 'install ceph-common on the machine of the daemon'),
 

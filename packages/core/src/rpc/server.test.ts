@@ -3,6 +3,8 @@ import { createRequire } from 'node:module';
 import { createServer as createNetServer, type AddressInfo, type Server as NetServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { fromBinary } from '@bufbuild/protobuf';
+import { FileDescriptorProtoSchema } from '@bufbuild/protobuf/wkt';
 import { credentials, loadPackageDefinition, ServerCredentials, type Client, type GrpcObject } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 import { protoPath as healthProto } from 'grpc-health-check';
@@ -242,6 +244,23 @@ describe('reflection', () => {
     const files = described.file_descriptor_response?.file_descriptor_proto.map(String).join('') ?? '';
     expect(files).toContain('OpenPushRequest');
     expect(files).toContain('SourceFacts');
+  });
+
+  it('serves the files as they were compiled, which strict clients insist on', async () => {
+    await server().listenUnix(path);
+    const described = await ask('v1', { file_containing_symbol: 'rbdferry.v1.TransferService' });
+    const files = (described.file_descriptor_response?.file_descriptor_proto ?? []).map((bytes) =>
+      fromBinary(FileDescriptorProtoSchema, bytes),
+    );
+    expect(files.map(({ name }) => name)).toEqual(['rbdferry/v1/transfer.proto', 'rbdferry/v1/model.proto']);
+    const messages = files.flatMap(({ messageType }) => messageType);
+    const facts = messages.find(({ name }) => name === 'SourceFacts');
+    // Go's protobuf refuses a file whose map entries have any other name.
+    expect(facts?.nestedType.map(({ name }) => name)).toEqual(['MetadataEntry']);
+    const typeNames = messages
+      .flatMap(({ field }) => field.map(({ typeName }) => typeName))
+      .filter((name) => name !== '');
+    expect(typeNames.filter((name) => !name.startsWith('.'))).toEqual([]);
   });
 });
 

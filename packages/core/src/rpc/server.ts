@@ -1,15 +1,11 @@
 import { chmod, lstat, unlink } from 'node:fs/promises';
 import { connect } from 'node:net';
-import { fileURLToPath } from 'node:url';
 import { ServerCredentials, type Server } from '@grpc/grpc-js';
-import { loadSync } from '@grpc/proto-loader';
-import { ReflectionService } from '@grpc/reflection';
-import { HealthImplementation, protoPath as healthProto } from 'grpc-health-check';
+import { HealthImplementation } from 'grpc-health-check';
 import { FerryError } from '../errors/ferry-error.js';
 import { serverOptions } from './options.js';
+import { addReflection } from './reflection.js';
 import { defaultWindowBytes, WideWindowServer } from './wide-window-server.js';
-
-const protoRoot = fileURLToPath(new URL('../../../../proto', import.meta.url));
 
 export interface RpcServer {
   /** Where services are added before `listen`. */
@@ -33,8 +29,7 @@ export const createServer = (options: {
   const grpc = new WideWindowServer(options.windowBytes ?? defaultWindowBytes, serverOptions);
   const health = new HealthImplementation({ '': 'SERVING', [options.service]: 'SERVING' });
   health.addToServer(grpc);
-  const definitions = loadSync([options.proto, healthProto], { includeDirs: [protoRoot] });
-  new ReflectionService(definitions).addToServer(grpc);
+  addReflection(grpc, options.proto);
   return {
     grpc,
     listenTls: (address, credentials) => bind(grpc, address, credentials),

@@ -91,6 +91,8 @@ export interface OpenedPush {
 export interface OpenedPull {
   readonly backup: Backup;
   readonly stream: ByteSource;
+  /** About how many bytes the stream will have; looks at the whole image. */
+  estimate(options: Options): Promise<bigint>;
   /** Must be called when done with the stream. */
   close(): void;
 }

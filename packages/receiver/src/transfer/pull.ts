@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { PullResponse } from '@rbdferry/core/gen/rbdferry/v1/transfer.js';
 import { watchStall } from '@rbdferry/core/transfer/stall.js';
 import { backupToWire } from '@rbdferry/core/wire/convert.js';
@@ -6,6 +7,7 @@ import type { OpenedPull } from '../store/port.js';
 
 /** The messages of one pull: header, data, and a trailer only when the store's stream ended well. */
 export async function* sendPull(pull: OpenedPull, stallMs: number): AsyncGenerator<PullResponse, void, undefined> {
+  const total = new Total(pull);
   try {
     yield { part: { $case: 'header', value: backupToWire(pull.backup) } };
     const hash = createHash('sha256');
@@ -15,9 +17,48 @@ export async function* sendPull(pull: OpenedPull, stallMs: number): AsyncGenerat
       hash.update(data);
       bytes += BigInt(data.length);
       yield { part: { $case: 'data', value: Buffer.from(data.buffer, data.byteOffset, data.length) } };
+      const estimate = total.take();
+      if (estimate !== null) yield { part: { $case: 'estimatedBytes', value: estimate } };
     }
     yield { part: { $case: 'trailer', value: { streamBytes: bytes, streamSha256: hash.digest() } } };
   } finally {
+    await total.close();
     pull.close();
+  }
+}
+
+/** How long a transfer must last before its total is worth a second look at the image, in milliseconds. */
+const estimateAfterMs = 1_000;
+
+/** How much there will be, found out beside the transfer. */
+class Total {
+  readonly #ending = new AbortController();
+  readonly #finding: Promise<void>;
+  #bytes: bigint | null = null;
+
+  constructor(pull: OpenedPull) {
+    this.#finding = this.#find(pull);
+  }
+
+  /** The total, once, when it is known. */
+  take(): bigint | null {
+    const bytes = this.#bytes;
+    this.#bytes = null;
+    return bytes;
+  }
+
+  async close(): Promise<void> {
+    this.#ending.abort();
+    await this.#finding;
+  }
+
+  async #find(pull: OpenedPull): Promise<void> {
+    const { signal } = this.#ending;
+    try {
+      await sleep(estimateAfterMs, undefined, { signal });
+      this.#bytes = await pull.estimate({ signal });
+    } catch {
+      // The transfer has ended, or will tell what is wrong. Without an answer the total stays unknown.
+    }
   }
 }

@@ -1,3 +1,4 @@
+import { estimatedStreamBytes } from '@rbdferry/core/ceph/diff-extents.js';
 import type { CephPort } from '@rbdferry/core/ceph/port.js';
 import { FerryError, toFerryError } from '@rbdferry/core/errors/ferry-error.js';
 import { KeyedLock } from '@rbdferry/core/lifecycle/keyed-lock.js';
@@ -16,6 +17,7 @@ import { formatPoolSpec, type PoolSpec } from '@rbdferry/core/model/image-spec.j
 import type { OpenedPull, OpenedPush, PushIntent, Removed, RemoveOptions, Store } from '../port.js';
 import { encodeState, stateKey, type KnownHeadState } from './backup-meta.js';
 import { ChainReader } from './chain-reader.js';
+import { CleanUpLater } from './clean-up-later.js';
 import { findBackup, lockWithin, noBackup, readersOf, removeImage, type Options } from './context.js';
 import { RbdOpenedPush } from './opened-push.js';
 import { recoverChain } from './recover-chain.js';
@@ -47,6 +49,7 @@ export class RbdStore implements Store {
   readonly #receiving = new Set<BackupId>();
   readonly #background = new Set<Promise<void>>();
   readonly #meter: UsageMeter;
+  readonly #later = new CleanUpLater((chain, signal) => this.#cleanUpAgain(chain, signal));
 
   constructor(options: RbdStoreOptions) {
     const { name, pool, ceph } = options;
@@ -117,8 +120,13 @@ export class RbdStore implements Store {
     const close = await locks.acquire(readersOf(id.chain), { mode: 'shared', signal: options.signal });
     try {
       const backup = await this.backup(id, options);
-      const stream = ceph.exportDiff(reader.image(id.chain), { snap: id.snap, fromSnap: null }, options);
-      return { backup, stream, close };
+      const [image, diff] = [reader.image(id.chain), { snap: id.snap, fromSnap: null }];
+      return {
+        backup,
+        stream: ceph.exportDiff(image, diff, options),
+        estimate: async (options) => estimatedStreamBytes(await ceph.diffExtents(image, diff, options)),
+        close,
+      };
     } catch (thrown) {
       close();
       throw thrown;
@@ -145,6 +153,7 @@ export class RbdStore implements Store {
 
   async recover(options: Options): Promise<string[]> {
     const { ceph, pool, reader } = this.#context;
+    await this.#prepareRemovals(options);
     const names = await ceph.list(pool, options);
     const views = await reader.many(null, options);
     const listed = new Set<string>(views.map((view) => view.chain.name));
@@ -164,7 +173,7 @@ export class RbdStore implements Store {
 
   async close(): Promise<void> {
     await Promise.all(this.#background);
-    await this.#meter.close();
+    await Promise.all([this.#meter.close(), this.#later.close()]);
   }
 
   /** If we die here: the image has its `.new` name, or it has its state; either way it is known as ours and uncommitted. */
@@ -247,19 +256,45 @@ export class RbdStore implements Store {
     return { kind: 'receiving', v: 1, snap, base: base?.snap ?? null, client, since };
   }
 
-  #cleanUp(chain: ChainName): Promise<void> {
-    return this.#quietly(chain, () => recoverChain(this.#context, chain, {}));
+  /** Never rejects. */
+  async #cleanUp(chain: ChainName): Promise<void> {
+    if (!(await this.#quietly(chain, () => recoverChain(this.#context, chain, {})))) this.#later.add(chain);
   }
 
-  async #quietly(image: string, step: () => Promise<unknown>): Promise<void> {
+  /** Answers whether that is settled. Whoever holds the chain found it clean or cleans it up. */
+  async #cleanUpAgain(chain: ChainName, signal: AbortSignal): Promise<boolean> {
+    const release = this.#context.locks.tryAcquire(chain);
+    if (release === undefined) return true;
     try {
-      await step();
+      return await this.#quietly(chain, () => recoverChain(this.#context, chain, { signal }));
+    } finally {
+      release();
+    }
+  }
+
+  /** Deletion must work on a store that has become full. */
+  async #prepareRemovals(options: Options): Promise<void> {
+    const { ceph, pool, log } = this.#context;
+    try {
+      await ceph.prepareRemovals(pool, options);
     } catch (thrown) {
       const error = toFerryError(thrown);
-      this.#context.log.warn(
-        { image, code: error.code, error: error.message },
-        'could not clean up; left to the next transfer',
+      log.warn(
+        { code: error.code, error: error.message },
+        'could not make the trash; a full pool may refuse deletions',
       );
+    }
+  }
+
+  /** Answers whether the step succeeded. */
+  async #quietly(image: string, step: () => Promise<unknown>): Promise<boolean> {
+    try {
+      await step();
+      return true;
+    } catch (thrown) {
+      const error = toFerryError(thrown);
+      this.#context.log.warn({ image, code: error.code, error: error.message }, 'could not clean up yet');
+      return false;
     }
   }
 }

@@ -237,6 +237,11 @@ export interface DeleteBackupsResponse {
     /** Something to know, like "the next backup of rbd/vm1 to store rbd2 will be a full one". */
     { $case: "note"; value: string }
     | undefined;
+  /**
+   * With `deleted`: its chain's image is in the trash until then (milliseconds since 1970), and the backup in it; 0 when the backup
+   * is gone for good.
+   */
+  trashedUntilMs: bigint;
 }
 
 export interface DeleteSourceSnapshotsRequest {
@@ -1935,7 +1940,7 @@ export const DeletePolicy: MessageFns<DeletePolicy> = {
 };
 
 function createBaseDeleteBackupsResponse(): DeleteBackupsResponse {
-  return { event: undefined };
+  return { event: undefined, trashedUntilMs: 0n };
 }
 
 export const DeleteBackupsResponse: MessageFns<DeleteBackupsResponse> = {
@@ -1947,6 +1952,12 @@ export const DeleteBackupsResponse: MessageFns<DeleteBackupsResponse> = {
       case "note":
         writer.uint32(18).string(message.event.value);
         break;
+    }
+    if (message.trashedUntilMs !== 0n) {
+      if (BigInt.asIntN(64, message.trashedUntilMs) !== message.trashedUntilMs) {
+        throw new globalThis.Error("value provided for field message.trashedUntilMs of type int64 too large");
+      }
+      writer.uint32(24).int64(message.trashedUntilMs);
     }
     return writer;
   },
@@ -1980,6 +1991,14 @@ export const DeleteBackupsResponse: MessageFns<DeleteBackupsResponse> = {
             message.event = { $case: "note", value: reader.string() };
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.trashedUntilMs = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1999,6 +2018,11 @@ export const DeleteBackupsResponse: MessageFns<DeleteBackupsResponse> = {
         : isSet(object.note)
         ? { $case: "note", value: globalThis.String(object.note) }
         : undefined,
+      trashedUntilMs: isSet(object.trashedUntilMs)
+        ? BigInt(object.trashedUntilMs)
+        : isSet(object.trashed_until_ms)
+        ? BigInt(object.trashed_until_ms)
+        : 0n,
     };
   },
 
@@ -2008,6 +2032,9 @@ export const DeleteBackupsResponse: MessageFns<DeleteBackupsResponse> = {
       obj.deleted = message.event.value;
     } else if (message.event?.$case === "note") {
       obj.note = message.event.value;
+    }
+    if (message.trashedUntilMs !== 0n) {
+      obj.trashedUntilMs = message.trashedUntilMs.toString();
     }
     return obj;
   },
@@ -2031,6 +2058,9 @@ export const DeleteBackupsResponse: MessageFns<DeleteBackupsResponse> = {
         break;
       }
     }
+    message.trashedUntilMs = (object.trashedUntilMs !== undefined && object.trashedUntilMs !== null)
+      ? BigInt(object.trashedUntilMs)
+      : 0n;
     return message;
   },
 };

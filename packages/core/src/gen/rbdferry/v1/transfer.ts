@@ -113,6 +113,9 @@ export interface PullResponse {
     /** Part of the diff stream. */
     { $case: "data"; value: Buffer }
     | { $case: "trailer"; value: Commit }
+    | //
+    /** About how many bytes of the diff stream there will be in all: sent at most once, as soon as the receiver has found it out. */
+    { $case: "estimatedBytes"; value: bigint }
     | undefined;
 }
 
@@ -1243,6 +1246,12 @@ export const PullResponse: MessageFns<PullResponse> = {
       case "trailer":
         Commit.encode(message.part.value, writer.uint32(26).fork()).join();
         break;
+      case "estimatedBytes":
+        if (BigInt.asUintN(64, message.part.value) !== message.part.value) {
+          throw new globalThis.Error("value provided for field message.part.value of type uint64 too large");
+        }
+        writer.uint32(32).uint64(message.part.value);
+        break;
     }
     return writer;
   },
@@ -1284,6 +1293,14 @@ export const PullResponse: MessageFns<PullResponse> = {
             message.part = { $case: "trailer", value: Commit.decode(reader, reader.uint32()) };
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.part = { $case: "estimatedBytes", value: reader.uint64() as bigint };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1304,6 +1321,10 @@ export const PullResponse: MessageFns<PullResponse> = {
         ? { $case: "data", value: Buffer.from(bytesFromBase64(object.data)) }
         : isSet(object.trailer)
         ? { $case: "trailer", value: Commit.fromJSON(object.trailer) }
+        : isSet(object.estimatedBytes)
+        ? { $case: "estimatedBytes", value: BigInt(object.estimatedBytes) }
+        : isSet(object.estimated_bytes)
+        ? { $case: "estimatedBytes", value: BigInt(object.estimated_bytes) }
         : undefined,
     };
   },
@@ -1316,6 +1337,8 @@ export const PullResponse: MessageFns<PullResponse> = {
       obj.data = base64FromBytes(message.part.value);
     } else if (message.part?.$case === "trailer") {
       obj.trailer = Commit.toJSON(message.part.value);
+    } else if (message.part?.$case === "estimatedBytes") {
+      obj.estimatedBytes = message.part.value.toString();
     }
     return obj;
   },
@@ -1341,6 +1364,12 @@ export const PullResponse: MessageFns<PullResponse> = {
       case "trailer": {
         if (object.part?.value !== undefined && object.part?.value !== null) {
           message.part = { $case: "trailer", value: Commit.fromPartial(object.part.value) };
+        }
+        break;
+      }
+      case "estimatedBytes": {
+        if (object.part?.value !== undefined && object.part?.value !== null) {
+          message.part = { $case: "estimatedBytes", value: BigInt(object.part.value) };
         }
         break;
       }
