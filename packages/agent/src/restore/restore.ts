@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import type { ByteSink, ImageInfo, Snapshot } from '@rbdferry/core/ceph/port.js';
 import { DiffError } from '@rbdferry/core/diff/diff-error.js';
 import { DiffParser } from '@rbdferry/core/diff/diff-parser.js';
@@ -8,6 +8,7 @@ import type { Backup, Layout, StreamEnd } from '@rbdferry/core/model/chain.js';
 import { formatImageSpec, type ImageSpec } from '@rbdferry/core/model/image-spec.js';
 import { watchStall, withinStallTime } from '@rbdferry/core/transfer/stall.js';
 import { expectedDiff, streamError } from '@rbdferry/core/transfer/stream-check.js';
+import { followStages } from '../jobs/follow-stages.js';
 import type { JobContext, JobOutcome } from '../jobs/job-context.js';
 import { ifExists, type LooseEndHandle } from '../jobs/loose-ends.js';
 import { writeLineage } from '../lineage.js';
@@ -80,7 +81,7 @@ const receive = async (
   backup: Backup,
   layout: Layout,
   sink: ByteSink,
-  job: Pick<JobContext, 'receiver' | 'signal' | 'config' | 'progress'>,
+  job: Pick<JobContext, 'receiver' | 'signal' | 'config' | 'progress' | 'transfer'>,
 ): Promise<bigint> => {
   const stallMs = job.config.stall_timeout;
   const parser = new DiffParser(expectedDiff(layout, { snap: backup.snap, fromSnap: null }));
@@ -90,13 +91,22 @@ const receive = async (
   const onTrailer = (commit: StreamEnd) => {
     trailer = commit;
   };
-  const stream = watchStall(job.receiver.pull(backup.id, onTrailer, job), stallMs, 'the receiver sent no data');
-  for await (const data of stream) {
+  const { receiver, signal } = job;
+  const stages = job.transfer('taker');
+  const { meter } = stages;
+  const transferId = randomUUID();
+  void followStages(receiver, transferId, { stages, signal });
+  const pulled = receiver.pull(backup.id, onTrailer, { signal, stages, transferId });
+  const stream = watchStall(pulled, stallMs, 'the receiver sent no data');
+  for await (const data of meter.arriving(stream)) {
     parser.push(data);
     hash.update(data);
     if (parser.ended) endRecord ??= data.subarray(-1);
     const body = parser.ended ? data.subarray(0, -1) : data;
-    if (body.length > 0) await withinStallTime(sink.write(body), stallMs, 'rbd import-diff took no data');
+    if (body.length > 0) {
+      await meter.leaving(withinStallTime(sink.write(body), stallMs, 'rbd import-diff took no data'));
+    }
+    meter.passed(data.length);
     job.progress.add(data.length);
   }
   parser.finish();
@@ -105,7 +115,7 @@ const receive = async (
   }
   // Only now may import-diff make the snapshot: a restored image has it if and only if it is whole.
   if (endRecord !== undefined) await sink.write(endRecord);
-  await withinStallTime(sink.finish(), stallMs, 'rbd import-diff did not end');
+  await meter.leaving(withinStallTime(sink.finish(), stallMs, 'rbd import-diff did not end'));
   return parser.bytesConsumed;
 };
 
