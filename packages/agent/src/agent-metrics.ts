@@ -65,15 +65,17 @@ export class AgentMetrics {
 
   /** Looks at the queue at each scrape. */
   watchQueue(counts: () => { readonly queued: number; readonly running: number }): void {
-    new Gauge({
-      name: `${prefix}jobs`,
-      help: 'Jobs that have not ended.',
-      labelNames: ['state'],
-      registers: [this.registry],
-      collect() {
-        for (const [state, count] of Object.entries(counts())) this.set({ state }, count);
-      },
-    });
+    this.registry.registerMetric(
+      new Gauge({
+        name: `${prefix}jobs`,
+        help: 'Jobs that have not ended.',
+        labelNames: ['state'],
+        registers: [],
+        collect() {
+          for (const [state, count] of Object.entries(counts())) this.set({ state }, count);
+        },
+      }),
+    );
   }
 
   callFailed(code: ErrorCode): void {

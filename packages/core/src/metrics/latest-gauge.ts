@@ -13,26 +13,30 @@ export const addLatestGauge = <Labels extends ImageLabels, Entry extends LatestE
   },
 ): void => {
   const { name, help, labelNames, valueOf, registry } = gauge;
-  new Gauge({
-    name,
-    help,
-    labelNames,
-    registers: [registry],
-    collect() {
-      this.reset();
-      for (const { labels, entry } of latest.series) this.set(labels, valueOf(entry));
-    },
-  });
+  registry.registerMetric(
+    new Gauge({
+      name,
+      help,
+      labelNames,
+      registers: [],
+      collect() {
+        this.reset();
+        for (const { labels, entry } of latest.series) this.set(labels, valueOf(entry));
+      },
+    }),
+  );
 };
 
 /** How many images have no series of their own. */
 export const addFoldedGauge = (prefix: string, latest: { readonly folded: number }, registry: Registry): void => {
-  new Gauge({
-    name: `${prefix}images_folded`,
-    help: 'Images that have no series of their own and share the one of image "other".',
-    registers: [registry],
-    collect() {
-      this.set(latest.folded);
-    },
-  });
+  registry.registerMetric(
+    new Gauge({
+      name: `${prefix}images_folded`,
+      help: 'Images that have no series of their own and share the one of image "other".',
+      registers: [],
+      collect() {
+        this.set(latest.folded);
+      },
+    }),
+  );
 };

@@ -53,17 +53,19 @@ export class TransferMetrics {
       collect: countLive,
     });
     const live = this.#live;
-    new Gauge({
-      name: `${prefix}transfers_open`,
-      help: 'Transfers under way.',
-      labelNames: ['kind'],
-      registers,
-      collect() {
-        for (const kind of ['full', 'incremental', 'restore'] as const) {
-          this.set({ kind }, [...live].filter((each) => each.kind === kind).length);
-        }
-      },
-    });
+    registry.registerMetric(
+      new Gauge({
+        name: `${prefix}transfers_open`,
+        help: 'Transfers under way.',
+        labelNames: ['kind'],
+        registers: [],
+        collect() {
+          for (const kind of ['full', 'incremental', 'restore'] as const) {
+            this.set({ kind }, [...live].filter((each) => each.kind === kind).length);
+          }
+        },
+      }),
+    );
   }
 
   begin(transfer: MeasuredTransfer, stages: TransferStages): EndMeasuring {
