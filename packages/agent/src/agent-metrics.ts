@@ -1,11 +1,10 @@
 import { Counter, Gauge, type Registry } from 'prom-client';
-import type { ErrorCode } from '@rbdferry/core/errors/registry.js';
-import { isErrorCode } from '@rbdferry/core/errors/registry.js';
+import { errorCodes, isErrorCode, type ErrorCode } from '@rbdferry/core/errors/registry.js';
 import { ConnectionMetrics } from '@rbdferry/core/metrics/connection-metrics.js';
 import { Latest, type LatestEntry } from '@rbdferry/core/metrics/latest.js';
 import { addFoldedGauge, addLatestGauge } from '@rbdferry/core/metrics/latest-gauge.js';
 import { createRegistry } from '@rbdferry/core/metrics/registry.js';
-import { TransferMetrics, type MeasuredResult } from '@rbdferry/core/metrics/transfer-metrics.js';
+import { measuredResults, TransferMetrics, type MeasuredResult } from '@rbdferry/core/metrics/transfer-metrics.js';
 import { parseBackupId, snapTime, timestampToMs } from '@rbdferry/core/model/backup-id.js';
 import { software } from '@rbdferry/core/rpc/protocol.js';
 import type { Job } from './jobs/job.js';
@@ -45,6 +44,9 @@ export class AgentMetrics {
       labelNames: ['code', 'origin'],
       registers,
     });
+    // Prometheus does not count what a series is born with: so each one is there before its first event.
+    for (const result of measuredResults) for (const kind of ['backup', 'restore']) this.#jobs.inc({ kind, result }, 0);
+    for (const code of errorCodes) for (const origin of ['job', 'call']) this.#errors.inc({ code, origin }, 0);
     const labelNames = ['image', 'receiver', 'store'] as const;
     addLatestGauge(this.#successes, {
       name: `${prefix}last_success_timestamp_seconds`,

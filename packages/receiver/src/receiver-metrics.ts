@@ -4,7 +4,7 @@ import { Latest, type LatestEntry } from '@rbdferry/core/metrics/latest.js';
 import { addFoldedGauge, addLatestGauge } from '@rbdferry/core/metrics/latest-gauge.js';
 import { createRegistry } from '@rbdferry/core/metrics/registry.js';
 import { TransferMetrics } from '@rbdferry/core/metrics/transfer-metrics.js';
-import type { ErrorCode } from '@rbdferry/core/errors/registry.js';
+import { errorCodes, type ErrorCode } from '@rbdferry/core/errors/registry.js';
 import { parseBackupId } from '@rbdferry/core/model/backup-id.js';
 import type { Backup } from '@rbdferry/core/model/chain.js';
 import { formatImageSpec } from '@rbdferry/core/model/image-spec.js';
@@ -35,6 +35,8 @@ export class ReceiverMetrics {
       labelNames: ['code'],
       registers: [registry],
     });
+    // Prometheus does not count what a series is born with: so each one is there before its first event.
+    for (const code of errorCodes) this.#errors.inc({ code }, 0);
     addLatestGauge(this.#committed, {
       name: `${prefix}last_committed_timestamp_seconds`,
       help: 'When the newest backup of an image was committed, in seconds since 1970.',

@@ -3,12 +3,16 @@ import { stageNames, type Stage } from '../model/stages.js';
 import type { TransferStages } from '../transfer/transfer-stages.js';
 
 export interface MeasuredTransfer {
-  readonly kind: 'full' | 'incremental' | 'restore';
+  readonly kind: (typeof kinds)[number];
   /** Which way the diff stream goes, as this daemon sees it. */
   readonly direction: 'sent' | 'received';
 }
 
-export type MeasuredResult = 'ok' | 'failed' | 'cancelled';
+/** How a transfer, or a job, may end. */
+export const measuredResults = ['ok', 'failed', 'cancelled'] as const;
+export type MeasuredResult = (typeof measuredResults)[number];
+
+const kinds = ['full', 'incremental', 'restore'] as const;
 
 /** Called once, at the transfer's end. */
 export type EndMeasuring = (result: MeasuredResult) => void;
@@ -38,6 +42,8 @@ export class TransferMetrics {
       labelNames: ['kind', 'result'],
       registers,
     });
+    // Prometheus does not count what a series is born with: so each one is there before its first event.
+    for (const kind of kinds) for (const result of measuredResults) this.#ended.inc({ kind, result }, 0);
     this.#bytes = new Counter({
       name: `${prefix}transfer_bytes_total`,
       help: 'Bytes of diff streams sent and received.',
@@ -60,7 +66,7 @@ export class TransferMetrics {
         labelNames: ['kind'],
         registers: [],
         collect() {
-          for (const kind of ['full', 'incremental', 'restore'] as const) {
+          for (const kind of kinds) {
             this.set({ kind }, [...live].filter((each) => each.kind === kind).length);
           }
         },
