@@ -641,6 +641,54 @@ describe('a transfer id', () => {
   });
 });
 
+describe('the progress of a transfer', () => {
+  interface Progress {
+    readonly waits: { readonly streamBytes: string; readonly upstreamMs: string; readonly downstreamMs: string } | null;
+  }
+  const progress = async (transferId: string, caller = agent1, waits: Message | null = null) =>
+    (await caller.unary<Progress>('getTransferProgress', { transferId, waits })).waits;
+  /** As much as fits: what no honest client has counted. */
+  const boast = (() => {
+    const most = String(2n ** 64n - 1n);
+    return { streamBytes: most, upstreamMs: most, downstreamMs: most };
+  })();
+
+  it('is told to the client whose transfer it is, while it is under way', async () => {
+    const { backup } = await pushFull('told');
+    for await (const _ of agent1.stream('pull', { backupId: backup.id, transferId: 'mine' })) {
+      expect(Number((await progress('mine'))?.streamBytes)).toBeGreaterThanOrEqual(0);
+      expect(await progress('mine', agent1, boast)).not.toBeNull();
+      expect(await progress('mine', agent2)).toBeNull();
+      expect(await progress('other')).toBeNull();
+      break;
+    }
+    await expect.poll(() => progress('mine')).toBeNull();
+    expect(await progress('')).toBeNull();
+  });
+
+  it('is told at the end of a push and of a pull, whatever the client says of itself', async () => {
+    const snap = `${nextTime()}.snap`;
+    const opened = await openPush(snap, '', agent1, facts('boastful'));
+    expect(await progress(opened.transferId)).toBeNull();
+    const stream = streamOf({ from: null, to: snap }, ...fullRecords());
+    const { commit } = commitOf(stream) as { commit: Message };
+    const answer = await agent1.upload<{ backup: Backup } & Progress>('push', [
+      header(opened.transferId),
+      ...cut(stream),
+      { commit: { ...commit, waits: boast } },
+    ]);
+    expect(answer.waits?.streamBytes).toBe(String(stream.length));
+    expect(hash(diff.apply((await pull(answer.backup.id)).stream, Buffer.alloc(0)))).toBe(hash(fullContent()));
+    const parts = await agent1.all<{ trailer?: Progress }>('pull', { backupId: answer.backup.id });
+    expect(Number(parts.at(-1)?.trailer?.waits?.streamBytes)).toBeGreaterThan(3 * MiB);
+  });
+
+  it('has no name that is longer than need be', async () => {
+    const request = { backupId: `${pool}/x.${nextTime()}.bkp.image@${nextTime()}.snap`, transferId: 'x'.repeat(101) };
+    await expectFailure(agent1.all('pull', request), 'INVALID_REQUEST', 'INVALID_ARGUMENT');
+  });
+});
+
 describe('what one client has', () => {
   it('another neither sees nor reads nor builds on nor removes', async () => {
     const { backup } = await pushFull('secret');

@@ -1,21 +1,35 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { TransferStage } from '@rbdferry/core/gen/rbdferry/v1/control.js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { applyWrites, randomBytes, sha256OfExport } from '../ceph/cluster.js';
+import { Control, hasEnded } from '../harness/control.js';
+import { damagedRbd, type DamagedRbd } from '../harness/damaged-rbd.js';
 import { startPair, type Pair } from '../harness/pair.js';
 import { expectError } from '../harness/expect-error.js';
 import { imageNames, snapNames } from '../harness/look.js';
+import { documentedMetrics, scrape, type Scrape } from '../harness/metrics.js';
 
 const MiB = 1024 * 1024;
 const idPattern =
   /^rbd2\/[\w.-]+\.\d{4}-\d\d-\d\d\.\d\d:\d\d:\d\d\.\d{6}\.bkp\.image@\d{4}-\d\d-\d\d\.\d\d:\d\d:\d\d\.\d{6}\.snap$/;
 
+const metrics = 'metrics: { listen: 127.0.0.1:0 }\n';
+
 let pair: Pair;
+let rbd: DamagedRbd;
+let binDir: string;
 
 beforeAll(async () => {
-  pair = await startPair({ name: 'e2e', sourcePools: ['rbd'], stores: ['rbd2'] });
+  binDir = await mkdtemp(join(tmpdir(), 'rbdferry-slow-'));
+  rbd = await damagedRbd(binDir);
+  pair = await startPair({ name: 'e2e', env: rbd.env, agentExtra: metrics, receiverExtra: metrics });
 });
 
 afterAll(async () => {
   await pair?.stop();
+  await rm(binDir, { recursive: true, force: true });
 });
 
 const create = (image: string, ...args: string[]) => pair.source.rbd(['create', image, ...args], { user: 'agent' });
@@ -248,5 +262,167 @@ describe('names', () => {
     expect(await snapNames(pair.source, 'rbd/vm1')).toEqual([]);
     const id = await pair.ok('backup', 'rbd/vm1');
     expect(await backupOf(id)).toBe(await sourceAt('rbd/vm1', id));
+  });
+});
+
+describe('metrics and stages', () => {
+  const image = 'rbd/measured';
+  const both = async () => ({ agent: await scrape(pair.agent), receiver: await scrape(pair.receiver) });
+
+  /** The newest job of the image. */
+  const job = async (of = image) => {
+    const [found] = JSON.parse(await pair.ok('jobs', '--image', of, '--limit', '1', '--json')) as {
+      id: string;
+      streamBytes: number;
+      stages: { bottleneck: string; source: unknown; wire: unknown; target: { waitedMs: number } };
+    }[];
+    if (found === undefined) throw new Error(`there is no job of ${of}`);
+    return found;
+  };
+
+  const grown = (before: Scrape, after: Scrape) => (name: string, labels?: Record<string, string>) =>
+    after.value(name, labels) - before.value(name, labels);
+
+  it('counts a full, an increment, a restore and a failure on both sides', async () => {
+    await create(image, '--size', '16M');
+    await applyWrites(pair.source, image, [{ offset: 0, data: randomBytes('measured', 3 * MiB) }]);
+    const before = await both();
+    const first = await pair.ok('backup', image);
+    const full = await job();
+    await applyWrites(pair.source, image, [{ offset: 8 * MiB, data: randomBytes('more measured', MiB) }]);
+    await pair.ok('backup', image);
+    const increment = await job();
+    await pair.ok('restore', first, '--to', 'rbd/measured-back');
+    const restore = await job('rbd/measured-back');
+    expectError(await pair.cli('backup', 'rbd/nobody'), 'IMAGE_NOT_FOUND', 20, 'rbd/nobody');
+    expectError(await pair.cli('job', 'show', 'nobody'), 'JOB_NOT_FOUND', 25, 'nobody');
+    const after = await both();
+    expect(full.streamBytes).toBeGreaterThan(3 * MiB);
+    expect(increment.streamBytes).toBeGreaterThan(MiB);
+
+    const agent = grown(before.agent, after.agent);
+    const receiver = grown(before.receiver, after.receiver);
+    for (const [of, name] of [
+      [agent, 'rbdferry_agent'],
+      [receiver, 'rbdferry_receiver'],
+    ] as const) {
+      expect(of(`${name}_transfers_total`, { kind: 'full', result: 'ok' })).toBe(1);
+      expect(of(`${name}_transfers_total`, { kind: 'incremental', result: 'ok' })).toBe(1);
+      expect(of(`${name}_transfers_total`, { kind: 'restore', result: 'ok' })).toBe(1);
+      expect(of(`${name}_transfers_total`)).toBe(3);
+      expect(of(`${name}_stage_wait_seconds_total`, { kind: 'full', stage: 'source' })).toBeGreaterThan(0);
+      expect(of(`${name}_stage_wait_seconds_total`, { kind: 'full', stage: 'target' })).toBeGreaterThan(0);
+      expect(of(`${name}_stage_wait_seconds_total`, { kind: 'full', stage: 'unknown' })).toBe(0);
+    }
+    const backedUp = full.streamBytes + increment.streamBytes;
+    expect(agent('rbdferry_agent_transfer_bytes_total', { direction: 'sent' })).toBe(backedUp);
+    expect(agent('rbdferry_agent_transfer_bytes_total', { direction: 'received' })).toBe(restore.streamBytes);
+    expect(receiver('rbdferry_receiver_transfer_bytes_total', { direction: 'received' })).toBe(backedUp);
+    expect(receiver('rbdferry_receiver_transfer_bytes_total', { direction: 'sent' })).toBe(restore.streamBytes);
+    expect(agent('rbdferry_agent_jobs_total', { kind: 'backup', result: 'ok' })).toBe(2);
+    expect(agent('rbdferry_agent_jobs_total', { kind: 'backup', result: 'failed' })).toBe(1);
+    expect(agent('rbdferry_agent_jobs_total', { kind: 'restore', result: 'ok' })).toBe(1);
+    expect(agent('rbdferry_agent_errors_total', { code: 'IMAGE_NOT_FOUND', origin: 'job' })).toBe(1);
+    expect(agent('rbdferry_agent_errors_total', { code: 'JOB_NOT_FOUND', origin: 'call' })).toBe(1);
+    expect(after.agent.value('rbdferry_agent_jobs')).toBe(0);
+  });
+
+  it('documents every metric, its type and its labels, and none that is not there', async () => {
+    const page = documentedMetrics(await readFile(new URL('../../docs/metrics.md', import.meta.url), 'utf8'));
+    const { agent, receiver } = await both();
+    const live = new Map([...agent.metrics, ...receiver.metrics]);
+    expect([...page.keys()].sort()).toEqual([...live.keys()].sort());
+    for (const [name, { type, labels }] of live) {
+      expect(`${name} ${type}`).toBe(`${name} ${page.get(name)?.type}`);
+      for (const label of labels) expect([...(page.get(name)?.labels ?? [])], name).toContain(label);
+    }
+  });
+
+  it('knows the last success of each image after a restart, and forgets an image without backups', async () => {
+    const labels = { image, store: 'rbd2' };
+    const before = await both();
+    const success = before.agent.value('rbdferry_agent_last_success_timestamp_seconds', { ...labels, receiver: 'dr' });
+    const committed = before.receiver.value('rbdferry_receiver_last_committed_timestamp_seconds', {
+      ...labels,
+      client: 'agent1',
+    });
+    expect(Math.abs(Date.now() / 1000 - success)).toBeLessThan(600);
+    expect(Math.abs(committed - success)).toBeLessThan(60);
+    await Promise.all([pair.agent.stop(), pair.receiver.stop()]);
+    await Promise.all([pair.startAgent(), pair.startReceiver()]);
+    const again = await both();
+    expect(again.agent.value('rbdferry_agent_last_success_timestamp_seconds', labels)).toBe(success);
+    expect(again.agent.value('rbdferry_agent_last_snapshot_timestamp_seconds', labels)).toBeLessThan(success);
+    const lastCommitted = async () =>
+      (await scrape(pair.receiver)).value('rbdferry_receiver_last_committed_timestamp_seconds', labels);
+    await expect.poll(lastCommitted, { timeout: 20_000 }).toBe(committed);
+
+    const [chain] = JSON.parse(await pair.ok('list', image, '--json')) as { name: string; backups: { id: string }[] }[];
+    await pair.ok('delete', chain?.backups.at(-1)?.id ?? '');
+    await expect.poll(lastCommitted, { timeout: 20_000 }).toBeLessThan(committed);
+    expect(await lastCommitted()).toBeGreaterThan(0);
+    await pair.ok('delete', '--chain', `rbd2/${chain?.name}`);
+    await expect.poll(lastCommitted, { timeout: 20_000 }).toBe(0);
+  });
+
+  /** Lets a stream through at about 2 MiB/s. */
+  const slowly = `perl -e 'while (sysread(STDIN, $_, 262144)) { select(undef, undef, undef, 0.12); syswrite(STDOUT, $_) }'`;
+
+  it.each([
+    ['target', TransferStage.TARGET, ['import-diff', '--id receiver'], `${slowly} | real`],
+    ['source', TransferStage.SOURCE, ['export-diff', '--id agent'], `real | ${slowly}`],
+  ] as const)('names a slow %s while a backup runs and afterwards', async (name, stage, words, script) => {
+    const slow = `rbd/slow-${name}`;
+    await create(slow, '--size', '16M');
+    await applyWrites(pair.source, slow, [{ offset: 0, data: randomBytes(slow, 8 * MiB) }]);
+    await rbd.instead(words, script);
+    const before = await both();
+    const control = new Control(pair.socket);
+    try {
+      const { id } = await control.startBackup(slow);
+      const seen = await control.until(
+        id,
+        ({ state }) =>
+          state?.$case === 'running' &&
+          state.value.stages?.target !== undefined &&
+          state.value.stages.bottleneck === stage,
+      );
+      expect(seen.state?.$case).toBe('running');
+      await control.until(id, hasEnded);
+    } finally {
+      control.close();
+      await rbd.heal();
+    }
+    const { stages, id } = await job(slow);
+    expect(stages.bottleneck).toBe(name);
+    expect(await pair.ok('job', 'show', id)).toMatch(new RegExp(`^${name} .*waited for .*, the bottleneck$`, 'm'));
+    for (const { records } of [pair.agent, pair.receiver]) {
+      expect(records.filter(({ msg }) => msg === 'transfer ended').at(-1)).toMatchObject({
+        result: 'ok',
+        bottleneck: name,
+      });
+    }
+    const after = await both();
+    for (const [daemon, from, to] of [
+      ['agent', before.agent, after.agent],
+      ['receiver', before.receiver, after.receiver],
+    ] as const) {
+      const waited = (stage: string) =>
+        grown(from, to)(`rbdferry_${daemon}_stage_wait_seconds_total`, { kind: 'full', stage });
+      for (const other of ['source', 'wire', 'target', 'unknown'].filter((each) => each !== name)) {
+        expect(waited(name), `${daemon}: ${name}, ${other}`).toBeGreaterThan(2 * waited(other));
+      }
+    }
+  });
+
+  it('names a slow target of a restore', async () => {
+    await create('rbd/slow-back', '--size', '16M');
+    await applyWrites(pair.source, 'rbd/slow-back', [{ offset: 0, data: randomBytes('slow-back', 8 * MiB) }]);
+    const id = await pair.ok('backup', 'rbd/slow-back');
+    await rbd.instead(['import-diff', '--id agent'], `${slowly} | real`);
+    await pair.ok('restore', id, '--to', 'rbd/slow-restored');
+    await rbd.heal();
+    expect((await job('rbd/slow-restored')).stages.bottleneck).toBe('target');
+    expect(await sha256OfExport(pair.source, 'rbd/slow-restored')).toBe(await backupOf(id));
   });
 });

@@ -3,6 +3,7 @@ import {
   cephSchema,
   durationSchema,
   logLevelSchema,
+  metricsSchema,
   nameSchema,
   timeoutSchema,
   tlsSchema,
@@ -34,6 +35,8 @@ export const agentConfigSchema = z
     /** How long a replaced image is kept in the trash. */
     trash_expiry: durationSchema.default(7 * 86_400_000),
     keep_jobs: durationSchema.default(90 * 86_400_000),
+    /** Off when left out. */
+    metrics: metricsSchema.optional(),
     log_level: logLevelSchema,
   })
   .superRefine((config, context) => {

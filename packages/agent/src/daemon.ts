@@ -3,7 +3,9 @@ import { loadConfig } from '@rbdferry/core/config/load.js';
 import { toFerryError } from '@rbdferry/core/errors/ferry-error.js';
 import type { Running } from '@rbdferry/core/lifecycle/daemon.js';
 import { createLogger, type Logger } from '@rbdferry/core/log/logger.js';
+import { serveMetricsIf } from '@rbdferry/core/metrics/endpoint.js';
 import { createServer } from '@rbdferry/core/rpc/server.js';
+import { AgentMetrics } from './agent-metrics.js';
 import { agentConfigSchema } from './config.js';
 import { JobRunner } from './jobs/job-runner.js';
 import { JobStore } from './jobs/job-store.js';
@@ -28,6 +30,8 @@ export const startAgent = async (configPath: string): Promise<{ running: Running
     ReceiverClient.connect(name, receiverConfig(config, name), options);
 
   const store = new JobStore(config.state);
+  const metrics = new AgentMetrics();
+  for (const job of store.newestBackups()) metrics.succeeded(job);
   const looseEnds = new LooseEnds(store, {
     ceph,
     findBackup: async (name, id) => {
@@ -45,12 +49,22 @@ export const startAgent = async (configPath: string): Promise<{ running: Running
     ceph,
     config,
     log,
+    metrics,
     connect,
     onBroken: () => {
       caretaker.poke();
     },
   });
-  const caretaker = new Caretaker({ store, looseEnds, runner, ceph, connect, log }, config.keep_jobs);
+  metrics.watchQueue(() => runner.counts);
+  for (const [name, { window }] of Object.entries(config.receivers)) {
+    metrics.connections.saw(name, { windowBytes: window });
+  }
+  const onEnded = metrics.jobEnded.bind(metrics);
+  const caretaker = new Caretaker({ store, looseEnds, runner, ceph, connect, log, onEnded }, () => {
+    const before = Date.now() - config.keep_jobs;
+    store.forget(before);
+    metrics.forget(before);
+  });
   const server = createServer({ proto: 'rbdferry/v1/control.proto', service: 'rbdferry.v1.ControlService' });
   server.grpc.addService(
     controlDefinition,
@@ -60,11 +74,13 @@ export const startAgent = async (configPath: string): Promise<{ running: Running
       ceph,
       connect,
       onFailure: (error, { method }) => {
+        metrics.callFailed(error.code);
         log.warn({ method, code: error.code, error: error.message }, 'a call failed');
       },
     }),
   );
   await server.listenUnix(config.socket);
+  const endpoint = await serveMetricsIf(metrics.registry, config.metrics, log);
   log.info({ socket: config.socket, receivers: Object.keys(config.receivers) }, 'ready');
   runner.resume(
     store
@@ -78,7 +94,7 @@ export const startAgent = async (configPath: string): Promise<{ running: Running
     running: {
       async stop() {
         await runner.stop();
-        await Promise.all([server.stop(stopGraceMs), caretaker.stop()]);
+        await Promise.all([server.stop(stopGraceMs), caretaker.stop(), endpoint.stop()]);
         store.close();
       },
     },
@@ -88,15 +104,16 @@ export const startAgent = async (configPath: string): Promise<{ running: Running
 /** Settles leftovers: soon after something broke, and then less and less often. */
 class Caretaker {
   readonly #options: Parameters<typeof settleLeftovers>[0];
-  readonly #keepJobsMs: number;
+  readonly #forget: () => void;
   readonly #ending = new AbortController();
   #round: Promise<void> = Promise.resolve();
   #timer: NodeJS.Timeout | undefined;
   #delayMs = settleSoonestMs;
 
-  constructor(options: Parameters<typeof settleLeftovers>[0], keepJobsMs: number) {
+  /** @param forget forgets jobs that are old enough */
+  constructor(options: Parameters<typeof settleLeftovers>[0], forget: () => void) {
     this.#options = options;
-    this.#keepJobsMs = keepJobsMs;
+    this.#forget = forget;
   }
 
   /** Looks at once. */
@@ -128,7 +145,7 @@ class Caretaker {
     this.#round = this.#round.then(async () => {
       try {
         const { left } = await settleLeftovers(this.#options, this.#ending.signal);
-        this.#options.store.forget(Date.now() - this.#keepJobsMs);
+        this.#forget();
         this.#delayMs = left ? Math.min(this.#delayMs * 2, settleSeldomMs) : settleSeldomMs;
       } catch (thrown) {
         this.#options.log.error({ error: toFerryError(thrown).message }, 'the caretaker failed');

@@ -27,6 +27,7 @@ const planning: Job['state'] = {
     etaSeconds: undefined,
     cancelling: false,
     waitsFor: '',
+    stages: undefined,
   },
 };
 const waiting: Job['state'] = { $case: 'queued', value: { waitsFor: 'one of 2 transfers to end' } };

@@ -5,8 +5,10 @@ import { Server, ServerCredentials } from '@grpc/grpc-js';
 import {
   ControlServiceService,
   JobKind,
+  TransferStage,
   type ControlServiceServer,
   type Job,
+  type TransferStages,
   type GetUsageResponse,
   type ListBackupsResponse,
 } from '@rbdferry/core/gen/rbdferry/v1/control.js';
@@ -39,7 +41,19 @@ export const jobOf = (state: Job['state'], over: Partial<Job> = {}): Job => ({
 
 export const queued: Job['state'] = { $case: 'queued', value: { waitsFor: '' } };
 
-export const running = (doneBytes: bigint, totalBytes?: bigint): Job['state'] => ({
+/** A transfer of which the target is the slowest stage; the source was hardly waited for. */
+export const stages: TransferStages = {
+  source: { waitedMs: 0n, bytesPerSecond: undefined },
+  wire: { waitedMs: 1_500n, bytesPerSecond: 200n * 1_048_576n },
+  target: { waitedMs: 9_000n, bytesPerSecond: 33n * 1_048_576n },
+  bottleneck: TransferStage.TARGET,
+};
+
+export const running = (
+  doneBytes: bigint,
+  totalBytes?: bigint,
+  stages?: TransferStages,
+): NonNullable<Job['state']> & { $case: 'running' } => ({
   $case: 'running',
   value: {
     phase: 'transfer',
@@ -49,12 +63,13 @@ export const running = (doneBytes: bigint, totalBytes?: bigint): Job['state'] =>
     etaSeconds: totalBytes === undefined ? undefined : Number((totalBytes - doneBytes) / 104_857_600n),
     cancelling: false,
     waitsFor: '',
+    stages,
   },
 });
 
 export const committed = (...warnings: string[]): Job['state'] => ({
   $case: 'committed',
-  value: { streamBytes: 1_073_741_824n, warnings },
+  value: { streamBytes: 1_073_741_824n, warnings, stages: undefined },
 });
 
 export const failed = (code: string, message: string, hint: string): Job['state'] => ({

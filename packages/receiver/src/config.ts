@@ -3,6 +3,7 @@ import {
   cephSchema,
   durationSchema,
   logLevelSchema,
+  metricsSchema,
   nameSchema,
   poolSchema,
   timeoutSchema,
@@ -38,6 +39,8 @@ export const receiverConfigSchema = z
     clients: z.record(z.string().min(1), clientSchema),
     stall_timeout: timeoutSchema.default(600_000),
     window: windowSchema.default(defaultWindowBytes),
+    /** Off when left out. */
+    metrics: metricsSchema.optional(),
     log_level: logLevelSchema,
   })
   .superRefine((config, context) => {

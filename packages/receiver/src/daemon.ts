@@ -3,15 +3,20 @@ import type { CephPort } from '@rbdferry/core/ceph/port.js';
 import { loadConfig } from '@rbdferry/core/config/load.js';
 import { toFerryError } from '@rbdferry/core/errors/ferry-error.js';
 import type { Running } from '@rbdferry/core/lifecycle/daemon.js';
+import { describeStages } from '@rbdferry/core/log/describe-stages.js';
 import { createLogger, type Logger } from '@rbdferry/core/log/logger.js';
+import { serveMetricsIf } from '@rbdferry/core/metrics/endpoint.js';
 import { transferDefinition } from '@rbdferry/core/rpc/hot-data.js';
 import { createServer } from '@rbdferry/core/rpc/server.js';
 import { serverCredentials } from '@rbdferry/core/rpc/tls.js';
 import { Access } from './access.js';
 import { receiverConfigSchema, type ReceiverConfig } from './config.js';
+import { KnownBackups } from './known-backups.js';
+import { ReceiverMetrics } from './receiver-metrics.js';
 import { createTransferService } from './service/transfer-service.js';
 import type { Store } from './store/port.js';
 import { RbdStore } from './store/rbd-store/rbd-store.js';
+import { LiveTransfers, type LiveTransfer, type TransferListener } from './transfer/live-transfers.js';
 import { OpenTransfers } from './transfer/open-transfers.js';
 
 /** How long transfers may go on after SIGTERM before they are broken off (and leave nothing, as any broken one). */
@@ -24,6 +29,9 @@ export const startReceiver = async (configPath: string): Promise<{ running: Runn
   const log = createLogger('rbdferry-receiver', config.log_level);
   const stores = createStores(config, log);
   const open = new OpenTransfers();
+  const metrics = new ReceiverMetrics();
+  const ending = new AbortController();
+  const known = new KnownBackups({ stores, metrics, log, signal: ending.signal });
   const server = createServer({
     proto: 'rbdferry/v1/transfer.proto',
     service: 'rbdferry.v1.TransferService',
@@ -34,14 +42,18 @@ export const startReceiver = async (configPath: string): Promise<{ running: Runn
     createTransferService({
       access: new Access(config.clients, stores),
       open,
+      live: new LiveTransfers(listenToTransfers(metrics, log)),
       stallMs: config.stall_timeout,
       onFailure: (error, { client, method }) => {
+        metrics.failed(error.code);
         log.warn({ client, method, code: error.code, error: error.message }, 'a call failed');
       },
       onRemoved: (backups, client) => {
+        known.removed(backups);
         log.info({ backups, client }, 'backups removed');
       },
       onCommitted: (backup) => {
+        metrics.exists(backup);
         log.info(
           { backup: backup.id, client: backup.client, streamBytes: Number(backup.streamBytes) },
           'backup committed',
@@ -50,21 +62,41 @@ export const startReceiver = async (configPath: string): Promise<{ running: Runn
     }),
   );
   const port = await server.listenTls(config.listen, await serverCredentials(config.tls));
+  for (const client of Object.keys(config.clients)) metrics.connections.saw(client, { windowBytes: config.window });
+  const endpoint = await serveMetricsIf(metrics.registry, config.metrics, log);
   log.info({ listen: config.listen, port, stores: [...stores.keys()] }, 'ready');
-  const recovery = new AbortController();
-  const recovered = recoverStores(stores, log, recovery.signal);
+  const recovered = recoverStores(stores, log, ending.signal).then(() => {
+    if (config.metrics !== undefined) known.fill();
+  });
   return {
     log,
     running: {
       async stop() {
-        recovery.abort();
+        ending.abort();
         await Promise.all([server.stop(stopGraceMs), recovered]);
+        await Promise.all([known.idle(), endpoint.stop()]);
         await open.close();
         await Promise.all([...stores.values()].map((store) => store.close()));
       },
     },
   };
 };
+
+/** Counts transfers, and tells of each when it ends. */
+const listenToTransfers = (metrics: ReceiverMetrics, log: Logger): TransferListener => ({
+  begun(transfer, stages) {
+    const direction = transfer.kind === 'restore' ? 'sent' : 'received';
+    const measured = metrics.transfers.begin({ kind: transfer.kind, direction }, stages);
+    return (result) => {
+      const code = result.kind === 'ok' ? undefined : result.code;
+      const outcome = code === 'CANCELLED' ? 'cancelled' : result.kind;
+      measured(outcome);
+      log.info({ ...nameOf(transfer), result: outcome, code, ...describeStages(stages.view) }, 'transfer ended');
+    };
+  },
+});
+
+const nameOf = ({ kind, client, backupId }: LiveTransfer) => ({ transfer: kind, client, backup: backupId });
 
 const createStores = (config: ReceiverConfig, log: Logger): Map<string, Store> => {
   const { conf, user, keyring, command_timeout } = config.ceph;

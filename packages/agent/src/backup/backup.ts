@@ -17,6 +17,7 @@ import { commonBackups, planBackup, type BackupMode, type NoBase } from '@rbdfer
 import type { JobContext, JobOutcome } from '../jobs/job-context.js';
 import type { LooseEndHandle } from '../jobs/loose-ends.js';
 import { factsAt, lookAtBoth, type SourceImage } from './look-at-source.js';
+import { followStages } from '../jobs/follow-stages.js';
 import { retire } from './retire.js';
 import { isBackupOf, sendDiff } from './send.js';
 
@@ -146,9 +147,12 @@ const transfer = async (
   try {
     const diff = { snap: snapshot.name, fromSnap: target.base?.snap ?? null };
     void estimateTotal(source, diff, { ...job, signal });
+    const stages = job.transfer('sender');
+    void followStages(job.receiver, opened.transferId, { stages, signal });
     const stream = job.ceph.exportDiff(source.spec, diff, { signal });
-    return await sendDiff(stream, await job.receiver.push(opened.transferId, { signal }), {
+    return await sendDiff(stream, await job.receiver.push(opened.transferId, { signal, stages }), {
       stallMs: job.config.stall_timeout,
+      meter: stages.meter,
       onBytes: (bytes) => {
         job.progress.add(bytes);
       },

@@ -1,12 +1,14 @@
 import { createHash } from 'node:crypto';
 import type { ByteSource } from '@rbdferry/core/ceph/port.js';
 import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
+import type { StageMeter } from '@rbdferry/core/transfer/stage-meter.js';
 import { watchStall, withinStallTime } from '@rbdferry/core/transfer/stall.js';
 import type { Backup, StreamEnd } from '@rbdferry/core/model/chain.js';
 import type { Push } from '../receiver-client/receiver-client.js';
 
 export interface SendOptions {
   readonly stallMs: number;
+  readonly meter: StageMeter;
   readonly onBytes: (bytes: number) => void;
   /** Called before the commit goes out: from then on only the receiver knows whether there is a backup. */
   readonly onCommit: (sent: StreamEnd) => void;
@@ -17,22 +19,24 @@ export interface SendOptions {
  * unknown once `onCommit` was called.
  */
 export const sendDiff = async (source: ByteSource, push: Push, options: SendOptions): Promise<Backup> => {
+  const { meter } = options;
   const hash = createHash('sha256');
   let streamBytes = 0n;
   try {
     const chunks = watchStall(source, options.stallMs, 'rbd export-diff sent no data');
-    for await (const data of chunks) {
+    for await (const data of meter.arriving(chunks)) {
       const sent = push.send(data);
       hash.update(data);
       streamBytes += BigInt(data.length);
-      await withinStallTime(sent, options.stallMs, 'the receiver took no data');
+      await meter.leaving(withinStallTime(sent, options.stallMs, 'the receiver took no data'));
+      meter.passed(data.length);
       options.onBytes(data.length);
     }
     const streamSha256 = hash.digest();
     const sent = { streamBytes, streamSha256 };
     options.onCommit(sent);
     const answer = push.commit(sent);
-    const backup = await withinStallTime(answer, options.stallMs, 'the receiver did not commit');
+    const backup = await meter.leaving(withinStallTime(answer, options.stallMs, 'the receiver did not commit'));
     if (!isBackupOf(backup, sent)) {
       throw new FerryError('DIGEST_MISMATCH', 'the receiver committed something else than was sent');
     }

@@ -3,6 +3,8 @@ import type { Logger } from '@rbdferry/core/log/logger.js';
 import type { BackupId } from '@rbdferry/core/model/backup-id.js';
 import type { BackupKind } from '@rbdferry/core/model/chain.js';
 import type { JobPhase } from '@rbdferry/core/model/job-state.js';
+import type { TransferEnd } from '@rbdferry/core/model/stages.js';
+import type { TransferStages } from '@rbdferry/core/transfer/transfer-stages.js';
 import type { AgentConfig } from '../config.js';
 import type { ReceiverClient } from '../receiver-client/receiver-client.js';
 import type { LooseEndHandle } from './loose-ends.js';
@@ -22,6 +24,8 @@ export interface JobContext {
   readonly now: () => number;
 
   phase(phase: JobPhase): void;
+  /** The transfer begins, of which we are this end: what it waits for is counted from now on until the job has ended. */
+  transfer(end: TransferEnd): TransferStages;
   /** Waits until no other job works on the image, and keeps others off it until this one ends. */
   hold(image: string): Promise<void>;
   /** Something the user should know though the job succeeds. */

@@ -3,8 +3,12 @@ import type { CephPort } from '@rbdferry/core/ceph/port.js';
 import { FerryError, throwIfAborted, toFerryError } from '@rbdferry/core/errors/ferry-error.js';
 import { orThrow } from '@rbdferry/core/errors/parsed.js';
 import { KeyedLock, type Release } from '@rbdferry/core/lifecycle/keyed-lock.js';
+import { describeStages } from '@rbdferry/core/log/describe-stages.js';
 import type { Logger } from '@rbdferry/core/log/logger.js';
 import { parseImageSpec } from '@rbdferry/core/model/image-spec.js';
+import type { TransferEnd } from '@rbdferry/core/model/stages.js';
+import { TransferStages } from '@rbdferry/core/transfer/transfer-stages.js';
+import { resultOf, type AgentMetrics } from '../agent-metrics.js';
 import { runBackup } from '../backup/backup.js';
 import type { AgentConfig } from '../config.js';
 import type { ReceiverClient } from '../receiver-client/receiver-client.js';
@@ -22,6 +26,7 @@ export interface JobRunnerOptions {
   readonly ceph: CephPort;
   readonly config: AgentConfig;
   readonly log: Logger;
+  readonly metrics: AgentMetrics;
   readonly connect: (receiver: string, options: { signal: AbortSignal }) => Promise<ReceiverClient>;
   /** Told when a job has failed or was cancelled: it may have left something to settle. */
   readonly onBroken: () => void;
@@ -105,6 +110,11 @@ export class JobRunner {
     }
   }
 
+  /** How many jobs wait, and how many run. */
+  get counts(): { readonly queued: number; readonly running: number } {
+    return { queued: this.#queue.length, running: this.#running.size };
+  }
+
   /** Whether this life of the agent works on the job. */
   owns(id: string): boolean {
     return this.#live.has(id);
@@ -148,11 +158,13 @@ export class JobRunner {
   }
 
   #viewOf(job: Job): JobView {
-    return this.#live.get(job.id)?.view() ?? { ...job, progress: new Progress().view(), waitsFor: null };
+    return this.#live.get(job.id)?.view() ?? { ...job, progress: new Progress().view(), stages: null, waitsFor: null };
   }
 
   #adopt(job: Job): LiveJob {
-    const live = new LiveJob(job, this.#options.store);
+    const live = new LiveJob(job, this.#options.store, (ended) => {
+      this.#options.metrics.jobEnded(ended);
+    });
     this.#live.set(job.id, live);
     this.#queue.push(live);
     return live;
@@ -183,6 +195,7 @@ export class JobRunner {
     const held: Release[] = [release];
     const run = this.#run(live, held).finally(() => {
       for (const each of held) each();
+      this.#endTransfer(live);
       this.#running.delete(live);
       this.#live.delete(live.job.id);
       if (live.job.state.kind !== 'committed') this.#options.onBroken();
@@ -199,8 +212,10 @@ export class JobRunner {
       const receiver = await this.#options.connect(request.receiver, { signal: live.controller.signal });
       try {
         const outcome = await this.#recipe(live, receiver, held);
-        live.apply({ kind: 'committed', streamBytes: Number(outcome.streamBytes), warnings: live.warnings });
-        log.info({ job: id, backup: live.job.backupId, streamBytes: Number(outcome.streamBytes) }, 'job committed');
+        const { stages, warnings } = live;
+        const streamBytes = Number(outcome.streamBytes);
+        live.apply({ kind: 'committed', streamBytes, warnings, ...(stages === null ? {} : { stages }) });
+        log.info({ job: id, backup: live.job.backupId, streamBytes }, 'job committed');
       } finally {
         receiver.close();
       }
@@ -242,6 +257,7 @@ export class JobRunner {
       phase: (phase) => {
         live.apply({ kind: 'phase', phase });
       },
+      transfer: (end) => this.#beginTransfer(live, end),
       hold: async (image) => {
         if (holds.has(image)) return;
         held.push(this.#images.tryAcquire(image) ?? (await this.#waitFor(image, live)));
@@ -264,6 +280,23 @@ export class JobRunner {
     } finally {
       live.waitsFor = null;
     }
+  }
+
+  #beginTransfer(live: LiveJob, end: TransferEnd): TransferStages {
+    const { request, backupKind } = live.job;
+    const kind = request.kind === 'restore' ? 'restore' : (backupKind ?? 'full');
+    const stages = new TransferStages(end);
+    const direction = end === 'sender' ? 'sent' : 'received';
+    live.beginTransfer(stages, this.#options.metrics.transfers.begin({ kind, direction }, stages));
+    return stages;
+  }
+
+  #endTransfer(live: LiveJob): void {
+    const { stages, job } = live;
+    if (stages === null) return;
+    const result = resultOf(job);
+    live.endTransfer(result);
+    this.#options.log.info({ job: job.id, backup: job.backupId, result, ...describeStages(stages) }, 'transfer ended');
   }
 
   #dropEnded(live: LiveJob): void {

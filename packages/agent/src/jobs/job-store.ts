@@ -103,6 +103,19 @@ export class JobStore {
       .map(jobOfRow);
   }
 
+  /** The newest successful backup of each image, for each place it went to; in order of image. */
+  newestBackups(): Job[] {
+    // Of the columns without an aggregate SQLite takes those of the row that has the maximum.
+    return this.#db
+      .prepare(
+        `SELECT ${columns}, MAX(seq) FROM job
+         WHERE ended = 1 AND state ->> 'kind' = 'committed' AND request ->> 'kind' = 'backup'
+         GROUP BY image, request ->> 'receiver', request ->> 'store' ORDER BY image`,
+      )
+      .all()
+      .map(jobOfRow);
+  }
+
   saveState(id: string, state: JobState): void {
     this.#db
       .prepare('UPDATE job SET state = ?, ended = ? WHERE id = ?')

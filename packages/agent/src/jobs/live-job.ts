@@ -1,7 +1,10 @@
 import { EventEmitter } from 'node:events';
 import type { BackupId } from '@rbdferry/core/model/backup-id.js';
 import type { BackupKind } from '@rbdferry/core/model/chain.js';
+import type { EndMeasuring, MeasuredResult } from '@rbdferry/core/metrics/transfer-metrics.js';
 import { hasEnded, transition, type JobEvent } from '@rbdferry/core/model/job-state.js';
+import type { Stages } from '@rbdferry/core/model/stages.js';
+import type { TransferStages } from '@rbdferry/core/transfer/transfer-stages.js';
 import type { Job } from './job.js';
 import type { JobStore } from './job-store.js';
 import { Progress, type ProgressView } from './progress.js';
@@ -9,6 +12,8 @@ import { Progress, type ProgressView } from './progress.js';
 /** A job as others see it: a plain value. */
 export interface JobView extends Job {
   readonly progress: ProgressView;
+  /** Null when there is no transfer (yet), or nothing was kept of it. */
+  readonly stages: Stages | null;
   /** Null while it waits for nothing. */
   readonly waitsFor: string | null;
 }
@@ -19,14 +24,18 @@ export class LiveJob {
   readonly progress = new Progress();
   readonly warnings: string[] = [];
   waitsFor: string | null = null;
+  readonly #onEnded: (job: Job) => void;
+  #transfer: { readonly stages: TransferStages; readonly end: EndMeasuring } | null = null;
   readonly #changes = new EventEmitter().setMaxListeners(0);
   #version = 0;
   readonly #store: JobStore;
   #job: Job;
 
-  constructor(job: Job, store: JobStore) {
+  /** @param onEnded told of the job's end, once */
+  constructor(job: Job, store: JobStore, onEnded: (job: Job) => void) {
     this.#job = job;
     this.#store = store;
+    this.#onEnded = onEnded;
   }
 
   get job(): Job {
@@ -43,6 +52,7 @@ export class LiveJob {
     if (next === null) return;
     this.#store.saveState(this.#job.id, next);
     this.#change({ ...this.#job, state: next });
+    if (this.ended) this.#onEnded(this.#job);
   }
 
   setFacts(facts: { backupId: BackupId; backupKind: BackupKind; image?: string }): void {
@@ -52,7 +62,22 @@ export class LiveJob {
   }
 
   view(): JobView {
-    return { ...this.#job, progress: this.progress.view(), waitsFor: this.waitsFor };
+    return { ...this.#job, progress: this.progress.view(), stages: this.stages, waitsFor: this.waitsFor };
+  }
+
+  /** @param end to be called when the job has ended */
+  beginTransfer(stages: TransferStages, end: EndMeasuring): void {
+    this.#transfer = { stages, end };
+  }
+
+  /** The transfer counts as ended; without one nothing happens. */
+  endTransfer(result: MeasuredResult): void {
+    this.#transfer?.end(result);
+  }
+
+  /** Null before the transfer has begun. */
+  get stages(): Stages | null {
+    return this.#transfer?.stages.view ?? null;
   }
 
   /** Counts changes; see {@link changed}. */

@@ -21,6 +21,8 @@ export interface RecoveryOptions {
   readonly ceph: CephPort;
   readonly connect: (receiver: string, options: { signal: AbortSignal }) => Promise<ReceiverClient>;
   readonly log: Logger;
+  /** Told of the end of a job that an earlier life of the agent was running. */
+  readonly onEnded: (job: Job) => void;
 }
 
 const manyJobs = 100_000;
@@ -77,7 +79,10 @@ const endOrphan = async (
   const event =
     job.request.kind === 'backup' ? await backupEnd(job, settled, options, signal) : restoreEnd(job, settled);
   const next = transition(job.state, event, Date.now());
-  if (next !== null) options.store.saveState(job.id, next);
+  if (next !== null) {
+    options.store.saveState(job.id, next);
+    options.onEnded({ ...job, state: next });
+  }
   options.log.info({ job: job.id, end: event.kind }, 'the agent had been stopped while this job ran');
 };
 

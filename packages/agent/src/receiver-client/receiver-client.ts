@@ -15,6 +15,7 @@ import { clientOptions } from '@rbdferry/core/rpc/options.js';
 import { agreeOnProtocol, protocolVersions, software } from '@rbdferry/core/rpc/protocol.js';
 import { clientCredentials } from '@rbdferry/core/rpc/tls.js';
 import { releaseRoomy } from '@rbdferry/core/transfer/roomy-buffer.js';
+import type { TransferStages } from '@rbdferry/core/transfer/transfer-stages.js';
 import {
   backupFromWire,
   chainFromWire,
@@ -22,11 +23,13 @@ import {
   requireField,
   sourceToWire,
   usageFromWire,
+  waitsFromWire,
+  waitsToWire,
 } from '@rbdferry/core/wire/convert.js';
 import type { ReceiverConfig } from '../config.js';
 
 /** Deadlines in milliseconds. Opening a push may roll a large image back first; listing may read a whole store. */
-const deadlines = { connect: 20_000, quick: 60_000, open: 30 * 60_000, list: 10 * 60_000 } as const;
+const deadlines = { connect: 20_000, progress: 5_000, quick: 60_000, open: 30 * 60_000, list: 10 * 60_000 } as const;
 
 const TransferClient = makeClientConstructor(transferDefinition, 'rbdferry.v1.TransferService') as unknown as new (
   ...args: ConstructorParameters<typeof Client>
@@ -44,6 +47,11 @@ export interface Gone {
 }
 
 const dateOf = (ms: bigint): Date | null => (ms === 0n ? null : new Date(Number(ms)));
+
+/** What a transfer is told by, and told of: its stages as both ends see them. */
+interface TransferOptions extends Options {
+  readonly stages: TransferStages;
+}
 
 /** A push under way. */
 export interface Push {
@@ -153,7 +161,8 @@ export class ReceiverClient {
   }
 
   /** The stream of an opened push. */
-  async push(transferId: string, options: Options): Promise<Push> {
+  async push(transferId: string, options: TransferOptions): Promise<Push> {
+    const { stages } = options;
     const call = callClientStream<PushRequest, PushResponse>(
       (metadata, callOptions, callback) => this.#client.push(metadata, callOptions, callback),
       this.#settings(options),
@@ -167,9 +176,11 @@ export class ReceiverClient {
         });
       },
       async commit({ streamBytes, streamSha256 }) {
-        const commit = { streamBytes, streamSha256: Buffer.from(streamSha256) };
+        const waits = waitsToWire(stages.meter.waits);
+        const commit = { streamBytes, streamSha256: Buffer.from(streamSha256), waits };
         await call.write({ part: { $case: 'commit', value: commit } });
-        const { backup } = await call.finish();
+        const { backup, waits: receiverWaits } = await call.finish();
+        stages.heard(waitsFromWire(receiverWaits));
         return backupFromWire(requireField(backup, 'backup'));
       },
       cancel: () => {
@@ -178,7 +189,11 @@ export class ReceiverClient {
     };
   }
 
-  /** A backup's whole content. Ends normally only after the trailer. */
+  /**
+   * A backup's whole content. Ends normally only after the trailer.
+   *
+   * @param options with the name that {@link compareWaits} knows the transfer by
+   */
   async *pull(
     id: BackupId,
     told: {
@@ -186,10 +201,11 @@ export class ReceiverClient {
       /** About how many bytes there will be; told at most once, and not by a receiver of an earlier release. */
       readonly onEstimate: (bytes: bigint) => void;
     },
-    options: Options,
+    options: TransferOptions & { readonly transferId: string },
   ): AsyncGenerator<Uint8Array, void, undefined> {
     const stream = callServerStream<PullResponse>(
-      (metadata, callOptions) => this.#client.pull({ backupId: id }, metadata, callOptions),
+      (metadata, callOptions) =>
+        this.#client.pull({ backupId: id, transferId: options.transferId }, metadata, callOptions),
       this.#settings(options),
     );
     let whole = false;
@@ -197,12 +213,23 @@ export class ReceiverClient {
       if (part?.$case === 'data') yield part.value;
       if (part?.$case === 'trailer') {
         whole = true;
+        options.stages.heard(waitsFromWire(part.value.waits));
         told.onTrailer(part.value);
       }
       if (part?.$case === 'estimatedBytes') told.onEstimate(part.value);
     }
     if (!whole)
       throw new FerryError('STREAM_TRUNCATED', `${this.#peer.peer} ended the stream of ${id} without its trailer`);
+  }
+
+  /** Both ends of a transfer under way tell each other what they waited for. @throws PROTOCOL_MISMATCH when the receiver is too old */
+  async compareWaits(transferId: string, { stages, signal }: TransferOptions): Promise<void> {
+    const { waits } = await callUnary(
+      this.#client.getTransferProgress.bind(this.#client),
+      { transferId, waits: waitsToWire(stages.meter.waits) },
+      this.#settings({ signal }, deadlines.progress),
+    );
+    stages.heard(waitsFromWire(waits));
   }
 
   async #handshake(options: Options): Promise<void> {

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import type { ByteSink, ImageInfo, Snapshot } from '@rbdferry/core/ceph/port.js';
 import { DiffError } from '@rbdferry/core/diff/diff-error.js';
 import { DiffParser } from '@rbdferry/core/diff/diff-parser.js';
@@ -9,6 +9,7 @@ import { formatImageSpec, type ImageSpec } from '@rbdferry/core/model/image-spec
 import { releaseRoomy } from '@rbdferry/core/transfer/roomy-buffer.js';
 import { watchStall, withinStallTime } from '@rbdferry/core/transfer/stall.js';
 import { expectedDiff, streamError } from '@rbdferry/core/transfer/stream-check.js';
+import { followStages } from '../jobs/follow-stages.js';
 import type { JobContext, JobOutcome } from '../jobs/job-context.js';
 import { ifExists, type LooseEndHandle } from '../jobs/loose-ends.js';
 import { writeLineage } from '../lineage.js';
@@ -92,7 +93,7 @@ const receive = async (
   backup: Backup,
   layout: Layout,
   sink: ByteSink,
-  job: Pick<JobContext, 'receiver' | 'signal' | 'config' | 'progress'>,
+  job: Pick<JobContext, 'receiver' | 'signal' | 'config' | 'progress' | 'transfer'>,
 ): Promise<bigint> => {
   const stallMs = job.config.stall_timeout;
   const parser = new DiffParser(expectedDiff(layout, { snap: backup.snap, fromSnap: null }));
@@ -107,13 +108,22 @@ const receive = async (
       job.progress.estimate(Number(bytes));
     },
   };
-  const stream = watchStall(job.receiver.pull(backup.id, told, job), stallMs, 'the receiver sent no data');
-  for await (const data of stream) {
+  const { receiver, signal } = job;
+  const stages = job.transfer('taker');
+  const { meter } = stages;
+  const transferId = randomUUID();
+  void followStages(receiver, transferId, { stages, signal });
+  const pulled = receiver.pull(backup.id, told, { signal, stages, transferId });
+  const stream = watchStall(pulled, stallMs, 'the receiver sent no data');
+  for await (const data of meter.arriving(stream)) {
     parser.push(data);
     hash.update(data);
     if (parser.ended) endRecord ??= Uint8Array.from(data.subarray(-1));
     const body = parser.ended ? data.subarray(0, -1) : data;
-    if (body.length > 0) await withinStallTime(sink.write(body), stallMs, 'rbd import-diff took no data');
+    if (body.length > 0) {
+      await meter.leaving(withinStallTime(sink.write(body), stallMs, 'rbd import-diff took no data'));
+    }
+    meter.passed(data.length);
     job.progress.add(data.length);
     releaseRoomy(data);
   }
@@ -123,7 +133,7 @@ const receive = async (
   }
   // Only now may import-diff make the snapshot: a restored image has it if and only if it is whole.
   if (endRecord !== undefined) await sink.write(endRecord);
-  await withinStallTime(sink.finish(), stallMs, 'rbd import-diff did not end');
+  await meter.leaving(withinStallTime(sink.finish(), stallMs, 'rbd import-diff did not end'));
   return parser.bytesConsumed;
 };
 

@@ -1,5 +1,11 @@
 import { BackupKind, type ErrorDetail } from '@rbdferry/core/gen/rbdferry/v1/model.js';
-import { JobKind, type Job as WireJob } from '@rbdferry/core/gen/rbdferry/v1/control.js';
+import {
+  JobKind,
+  TransferStage,
+  type Job as WireJob,
+  type TransferStages,
+} from '@rbdferry/core/gen/rbdferry/v1/control.js';
+import type { Stage, Stages, StageView } from '@rbdferry/core/model/stages.js';
 import type { JobView } from '../jobs/live-job.js';
 
 /** A job as it goes over the control API. */
@@ -25,7 +31,7 @@ const kindToWire = ({ backupKind }: JobView): BackupKind => {
   return backupKind === 'full' ? BackupKind.FULL : BackupKind.INCREMENTAL;
 };
 
-const stateToWire = ({ state, progress, waitsFor }: JobView): WireJob['state'] => {
+const stateToWire = ({ state, progress, stages, waitsFor }: JobView): WireJob['state'] => {
   switch (state.kind) {
     case 'queued':
       return { $case: 'queued', value: { waitsFor: waitsFor ?? '' } };
@@ -40,12 +46,17 @@ const stateToWire = ({ state, progress, waitsFor }: JobView): WireJob['state'] =
           etaSeconds: progress.etaSeconds ?? undefined,
           cancelling: state.cancelling,
           waitsFor: waitsFor ?? '',
+          stages: stages === null ? undefined : stagesToWire(stages),
         },
       };
     case 'committed':
       return {
         $case: 'committed',
-        value: { streamBytes: BigInt(state.streamBytes), warnings: [...state.warnings] },
+        value: {
+          streamBytes: BigInt(state.streamBytes),
+          warnings: [...state.warnings],
+          stages: state.stages === undefined ? undefined : stagesToWire(state.stages),
+        },
       };
     case 'failed': {
       const error: ErrorDetail = state.error;
@@ -55,3 +66,24 @@ const stateToWire = ({ state, progress, waitsFor }: JobView): WireJob['state'] =
       return { $case: 'cancelled', value: {} };
   }
 };
+
+const wireStages: Record<Stage, TransferStage> = {
+  source: TransferStage.SOURCE,
+  wire: TransferStage.WIRE,
+  target: TransferStage.TARGET,
+};
+
+const stagesToWire = ({ source, wire, target, bottleneck }: Stages): TransferStages => ({
+  source: stageToWire(source),
+  wire: stageToWire(wire),
+  target: stageToWire(target),
+  bottleneck: bottleneck === null ? TransferStage.UNSPECIFIED : wireStages[bottleneck],
+});
+
+const stageToWire = (view: StageView | null): TransferStages['source'] =>
+  view === null
+    ? undefined
+    : {
+        waitedMs: BigInt(view.waitedMs),
+        bytesPerSecond: view.bytesPerSecond === null ? undefined : BigInt(view.bytesPerSecond),
+      };

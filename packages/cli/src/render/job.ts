@@ -1,6 +1,7 @@
 import { visible } from '../output.js';
-import type { JobView } from '../view/job.js';
-import { duration, time } from './human.js';
+import { stageNames } from '@rbdferry/core/model/stages.js';
+import type { JobView, StagesView } from '../view/job.js';
+import { duration, rate, time } from './human.js';
 import { paintState, stateText, tookText } from './state.js';
 
 /** A job with all that is known of it, a fact a line. */
@@ -26,8 +27,24 @@ const factsOf = (job: JobView, now: Date): Fact[] => [
   ['waited', job.startedAt === null ? null : duration(job.startedAt.getTime() - job.createdAt.getTime())],
   ['took', job.startedAt === null ? null : tookText(job, now)],
   ['ended', job.endedAt === null ? null : time(job.endedAt)],
+  ...(job.state === 'running' || job.state === 'committed' ? stageFacts(job.stages) : []),
   ...endFacts(job),
 ];
+
+/** A line for each stage of the transfer that is known. */
+const stageFacts = (stages: StagesView | null): Fact[] =>
+  stages === null
+    ? []
+    : stageNames.map((name) => {
+        const stage = stages[name];
+        if (stage === null) return [name, null];
+        const facts = [
+          ...(stage.bytesPerSecond === null ? [] : [rate(stage.bytesPerSecond)]),
+          `waited for ${duration(Number(stage.waitedMs))}`,
+          ...(stages.bottleneck === name ? ['the bottleneck'] : []),
+        ];
+        return [name, facts.join(', ')];
+      });
 
 const endFacts = (job: JobView): Fact[] => {
   if (job.state === 'failed') {

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { backupOf, chainOf, committed, failed, jobOf, queued, running } from '../../test/fake-agent.js';
+import { backupOf, chainOf, committed, failed, jobOf, queued, running, stages } from '../../test/fake-agent.js';
 import { chainView } from '../view/chain.js';
 import { jobView } from '../view/job.js';
 import { printJsonArray, toJson } from './json.js';
@@ -43,6 +43,18 @@ describe('a job as JSON', () => {
       etaSeconds: null,
       cancelling: false,
       waitsFor: null,
+      stages: null,
+    });
+  });
+
+  it('running, with the stages of its transfer', () => {
+    expect(parsed(jobView(jobOf(running(5n, undefined, { ...stages, wire: undefined }))))).toMatchObject({
+      stages: {
+        source: { waitedMs: 0, bytesPerSecond: null },
+        wire: null,
+        target: { waitedMs: 9_000, bytesPerSecond: 34_603_008 },
+        bottleneck: 'target',
+      },
     });
   });
 
@@ -52,6 +64,7 @@ describe('a job as JSON', () => {
       state: 'committed',
       streamBytes: 1_073_741_824,
       warnings: ['mind the gap'],
+      stages: null,
     });
   });
 

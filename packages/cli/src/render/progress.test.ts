@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { committed, jobOf, queued, running } from '../../test/fake-agent.js';
+import { committed, jobOf, queued, running, stages } from '../../test/fake-agent.js';
 import { jobView, type RunningState } from '../view/job.js';
 import { progressLine } from './progress.js';
 
@@ -14,6 +14,14 @@ describe('progressLine', () => {
         `[${'='.repeat(10)}${' '.repeat(30)}]`,
       ),
     );
+  });
+
+  it('names the slowest stage where there is room for it beside the bar', () => {
+    const state = running(300n * MiB, 1200n * MiB, stages);
+    expect(line(state, 100)).toMatch(/\[.*\].*ETA 9s {2}slowest: target$/);
+    expect(line(state, 80)).toMatch(/\[.*\].*ETA 9s$/);
+    expect(line(running(300n * MiB, undefined, stages), 80)).toMatch(/slowest: target$/);
+    expect(line(running(300n * MiB, 1200n * MiB, { ...stages, bottleneck: 0 }), 100)).toMatch(/ETA 9s$/);
   });
 
   it('has no bar and no per cent while the total is unknown', () => {

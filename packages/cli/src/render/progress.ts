@@ -60,7 +60,10 @@ const barCells = { least: 10, most: 40 } as const;
 export const progressLine = (job: JobView, columns: number): string => {
   const width = (columns > 0 ? columns : 80) - 1;
   const [head = '', ...rest] = job.state === 'running' ? runningFacts(job) : [stateText(job)];
-  const tail = rest.join('  ');
+  const figures = rest.join('  ');
+  const slowest = slowestOf(job);
+  // The bar is worth more than the name of the bottleneck.
+  const tail = figures.length + slowest.length <= width - headAndGaps - barCells.least ? figures + slowest : figures;
   // Phases differ in length; a fixed place for the bar is calmer.
   const parts = [visible(head).padEnd(rest.length === 0 ? 0 : 8), barOf(job, width - tail.length), tail];
   return parts
@@ -68,6 +71,12 @@ export const progressLine = (job: JobView, columns: number): string => {
     .join('  ')
     .slice(0, width);
 };
+
+/** Behind the rate and the time that are left, what sets them. Empty while that is not known. */
+const slowestOf = (job: JobView): string =>
+  job.state === 'running' && job.phase === 'transfer' && job.stages?.bottleneck != null
+    ? `  slowest: ${job.stages.bottleneck}`
+    : '';
 
 const headAndGaps = 8 + 2 + 2 + 2;
 

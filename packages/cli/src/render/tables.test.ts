@@ -1,6 +1,17 @@
 import { BackupKind } from '@rbdferry/core/gen/rbdferry/v1/model.js';
 import { describe, expect, it } from 'vitest';
-import { at, backupOf, cancelled, chainOf, committed, failed, jobOf, queued, running } from '../../test/fake-agent.js';
+import {
+  at,
+  backupOf,
+  cancelled,
+  chainOf,
+  committed,
+  failed,
+  jobOf,
+  queued,
+  running,
+  stages,
+} from '../../test/fake-agent.js';
 import { chainView } from '../view/chain.js';
 import { jobView } from '../view/job.js';
 import { jobText } from './job.js';
@@ -59,6 +70,13 @@ describe('jobs', () => {
     expect(texts[2]).toMatch(/^backup kind full$/m);
     expect(texts[3]).toMatch(/^error {7}NO_CHAIN: no chain\nhint {8}make one$/m);
     expect(texts[0]).not.toContain('ended');
+  });
+
+  it('one by one, with the stages of the transfer', () => {
+    const text = jobText(jobView(jobOf(running(5n, 10n, { ...stages, source: undefined }))), now);
+    expect(text).toMatch(/^wire {8}200 MiB\/s, waited for 1.5s\ntarget {6}33 MiB\/s, waited for 9s, the bottleneck$/m);
+    expect(text).not.toMatch(/^source/m);
+    expect(jobText(jobView(jobOf(running(5n, 10n, stages))), now)).toMatch(/^source {6}waited for 0ms$/m);
   });
 
   it('let no control characters through', () => {

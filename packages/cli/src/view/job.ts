@@ -1,7 +1,15 @@
 import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
-import { JobKind, type Job as WireJob, type JobRunning } from '@rbdferry/core/gen/rbdferry/v1/control.js';
+import {
+  JobKind,
+  TransferStage,
+  type Job as WireJob,
+  type JobRunning,
+  type StageProgress,
+  type TransferStages,
+} from '@rbdferry/core/gen/rbdferry/v1/control.js';
 import { BackupKind as WireKind } from '@rbdferry/core/gen/rbdferry/v1/model.js';
 import type { BackupKind } from '@rbdferry/core/model/chain.js';
+import type { Stage } from '@rbdferry/core/model/stages.js';
 
 /** What an ended job failed with, or what a failed command says. */
 export interface JobError {
@@ -9,6 +17,20 @@ export interface JobError {
   readonly code: string;
   readonly message: string;
   readonly hint: string;
+}
+
+/** How a stage of a transfer gets on. */
+export interface StageView {
+  /** How long the transfer waited for it, in milliseconds. */
+  readonly waitedMs: bigint;
+  /** Bytes for each second of waiting: what the stage can do at least. Null when it was hardly waited for. */
+  readonly bytesPerSecond: bigint | null;
+}
+
+/** The stages of a transfer; each is null while it is not known. */
+export interface StagesView extends Readonly<Record<Stage, StageView | null>> {
+  /** The one that was waited for most. */
+  readonly bottleneck: Stage | null;
 }
 
 /** How far a running job is. Bytes are those of the diff stream. */
@@ -27,6 +49,8 @@ export interface RunningState {
   readonly cancelling: boolean;
   /** What it waits for, like `another job on rbd/vm1`; null when it does not wait. */
   readonly waitsFor: string | null;
+  /** Null before the transfer has begun. */
+  readonly stages: StagesView | null;
 }
 
 export type EndState =
@@ -35,6 +59,8 @@ export type EndState =
       /** Bytes of the diff stream. */
       readonly streamBytes: bigint;
       readonly warnings: readonly string[];
+      /** Null when nothing was kept of them. */
+      readonly stages: StagesView | null;
     }
   | { readonly state: 'failed'; readonly error: JobError }
   | { readonly state: 'cancelled' };
@@ -109,7 +135,12 @@ const stateView = ({ id, state }: WireJob): JobStateView => {
     case 'running':
       return runningView(state.value);
     case 'committed':
-      return { state: 'committed', streamBytes: state.value.streamBytes, warnings: state.value.warnings };
+      return {
+        state: 'committed',
+        streamBytes: state.value.streamBytes,
+        warnings: state.value.warnings,
+        stages: stagesView(state.value.stages),
+      };
     case 'failed': {
       const { code = 'INTERNAL', message = '', hint = '' } = state.value.error ?? {};
       return { state: 'failed', error: { code, message, hint } };
@@ -130,4 +161,25 @@ const runningView = (running: JobRunning): RunningState => ({
   etaSeconds: running.etaSeconds ?? null,
   cancelling: running.cancelling,
   waitsFor: orNull(running.waitsFor),
+  stages: stagesView(running.stages),
 });
+
+/** A newer agent may name a bottleneck that this release does not know: then it is not known. */
+const stagesView = (stages: TransferStages | undefined): StagesView | null =>
+  stages === undefined
+    ? null
+    : {
+        source: stageView(stages.source),
+        wire: stageView(stages.wire),
+        target: stageView(stages.target),
+        bottleneck: stageNamesOfWire.get(stages.bottleneck) ?? null,
+      };
+
+const stageNamesOfWire: ReadonlyMap<TransferStage, Stage> = new Map([
+  [TransferStage.SOURCE, 'source'],
+  [TransferStage.WIRE, 'wire'],
+  [TransferStage.TARGET, 'target'],
+]);
+
+const stageView = (stage: StageProgress | undefined): StageView | null =>
+  stage === undefined ? null : { waitedMs: stage.waitedMs, bytesPerSecond: stage.bytesPerSecond ?? null };

@@ -71,3 +71,6 @@ export const addressSchema = z
   .string()
   .regex(/^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):\d{1,5}$/, 'expected HOST:PORT')
   .refine((address) => Number(address.slice(address.lastIndexOf(':') + 1)) <= 65_535, 'expected a port up to 65535');
+
+/** Where a daemon answers Prometheus. */
+export const metricsSchema = z.strictObject({ listen: addressSchema });

@@ -170,5 +170,7 @@ export const errorRegistry = {
 
 export type ErrorCode = keyof typeof errorRegistry;
 
+export const errorCodes = Object.keys(errorRegistry) as readonly ErrorCode[];
+
 /** Whether `text` is a code of this release; a newer peer may send others. */
 export const isErrorCode = (text: string): text is ErrorCode => Object.hasOwn(errorRegistry, text);

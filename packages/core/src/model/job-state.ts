@@ -1,3 +1,5 @@
+import type { Stages } from './stages.js';
+
 /**
  * The states of a job and the one function that changes them.
  *
@@ -12,6 +14,8 @@ export type JobState =
       readonly endedAtMs: number;
       readonly streamBytes: number;
       readonly warnings: readonly string[];
+      /** Left out when there was no transfer in this life of the agent, or the record is of an earlier release. */
+      readonly stages?: Stages;
     }
   | { readonly kind: 'failed'; readonly startedAtMs: number; readonly endedAtMs: number; readonly error: JobError }
   | { readonly kind: 'cancelled'; readonly startedAtMs: number; readonly endedAtMs: number };
@@ -29,7 +33,12 @@ export type JobEvent =
   | { readonly kind: 'start' }
   | { readonly kind: 'phase'; readonly phase: JobPhase }
   | { readonly kind: 'cancel-asked' }
-  | { readonly kind: 'committed'; readonly streamBytes: number; readonly warnings: readonly string[] }
+  | {
+      readonly kind: 'committed';
+      readonly streamBytes: number;
+      readonly warnings: readonly string[];
+      readonly stages?: Stages;
+    }
   | { readonly kind: 'failed'; readonly error: JobError }
   | { readonly kind: 'cancelled' };
 
@@ -54,9 +63,7 @@ export const transition = (state: JobState, event: JobEvent, nowMs: number): Job
         ? { ...state, cancelling: true }
         : { kind: 'cancelled', startedAtMs, endedAtMs: nowMs };
     case 'committed':
-      return state.kind === 'running'
-        ? { kind: 'committed', startedAtMs, endedAtMs: nowMs, streamBytes: event.streamBytes, warnings: event.warnings }
-        : null;
+      return state.kind === 'running' ? { ...event, startedAtMs, endedAtMs: nowMs } : null;
     case 'failed':
       return { kind: 'failed', startedAtMs, endedAtMs: nowMs, error: event.error };
     case 'cancelled':

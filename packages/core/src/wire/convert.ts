@@ -1,6 +1,7 @@
 import { FerryError } from '../errors/ferry-error.js';
 import { orThrow } from '../errors/parsed.js';
 import type * as wire from '../gen/rbdferry/v1/model.js';
+import type { TransferWaits } from '../gen/rbdferry/v1/transfer.js';
 import { BackupKind as WireKind } from '../gen/rbdferry/v1/model.js';
 import {
   isSnapName,
@@ -15,6 +16,7 @@ import {
 import type { Backup, BackupKind, Chain, ChainUsage, Layout, SourceFacts, SourceIdentity } from '../model/chain.js';
 import { nameProblem, type ImageSpec } from '../model/image-spec.js';
 import { quoted } from '../model/parsed.js';
+import type { Waits } from '../model/stages.js';
 
 /** Conversions between the wire's messages and the model; what comes from the wire is checked here, once. */
 
@@ -250,3 +252,19 @@ export const chainNameFromWire = (name: string): ChainName => {
   requireName('image', parts.image);
   return parts.chain;
 };
+
+export const waitsToWire = ({ bytes, upstreamMs, downstreamMs }: Waits): TransferWaits => ({
+  streamBytes: BigInt(bytes),
+  upstreamMs: BigInt(Math.round(upstreamMs)),
+  downstreamMs: BigInt(Math.round(downstreamMs)),
+});
+
+/** Null when the peer says nothing. What it says is for people to look at: nothing depends on it. */
+export const waitsFromWire = (waits: TransferWaits | undefined): Waits | null =>
+  waits === undefined
+    ? null
+    : {
+        bytes: Number(waits.streamBytes),
+        upstreamMs: Number(waits.upstreamMs),
+        downstreamMs: Number(waits.downstreamMs),
+      };

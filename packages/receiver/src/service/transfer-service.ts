@@ -2,6 +2,7 @@ import type { OpenPushRequest, PushRequest, TransferServiceServer } from '@rbdfe
 import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
 import { orThrow } from '@rbdferry/core/errors/parsed.js';
 import { parseBackupId, type BackupIdParts } from '@rbdferry/core/model/backup-id.js';
+import type { Backup } from '@rbdferry/core/model/chain.js';
 import { createHandlers, type CallContext, type FailureListener } from '@rbdferry/core/rpc/handlers.js';
 import { agreeOnProtocol, software } from '@rbdferry/core/rpc/protocol.js';
 import { releaseRoomy } from '@rbdferry/core/transfer/roomy-buffer.js';
@@ -13,9 +14,12 @@ import {
   requireField,
   snapFromWire,
   sourceFromWire,
+  waitsFromWire,
+  waitsToWire,
 } from '@rbdferry/core/wire/convert.js';
 import { isVisible, visibleChain, type Access } from '../access.js';
 import type { PushIntent, Removed } from '../store/port.js';
+import type { LiveTransfers } from '../transfer/live-transfers.js';
 import type { OpenTransfers } from '../transfer/open-transfers.js';
 import { sendPull } from '../transfer/pull.js';
 import { receivePush } from '../transfer/push.js';
@@ -23,10 +27,11 @@ import { receivePush } from '../transfer/push.js';
 export interface TransferServiceOptions {
   readonly access: Access;
   readonly open: OpenTransfers;
+  readonly live: LiveTransfers;
   readonly stallMs: number;
   readonly onFailure: FailureListener;
   /** Told of each committed backup. */
-  readonly onCommitted: (backup: { id: string; client: string; streamBytes: bigint }) => void;
+  readonly onCommitted: (backup: Backup) => void;
   /** Told of removed backups. */
   readonly onRemoved: (ids: readonly string[], client: string) => void;
 }
@@ -83,21 +88,29 @@ export const createTransferService = (options: TransferServiceOptions): Transfer
       const first = await iterator.next();
       const header = first.done === true ? undefined : first.value.part;
       if (header?.$case !== 'header') throw new FerryError('INVALID_REQUEST', 'a push begins with its header');
-      const { push, intent } = options.open.take(header.value.transferId, client);
-      const backup = await receivePush(rest(iterator), push, { intent, stallMs: options.stallMs, signal });
-      options.onCommitted({ id: backup.id, client, streamBytes: backup.streamBytes });
-      return { backup: backupToWire(backup) };
+      const { transferId: id } = header.value;
+      const { push, intent } = options.open.take(id, client);
+      const kind = intent.base === null ? 'full' : 'incremental';
+      const transfer = { kind, client, id, backupId: push.backupId, signal } as const;
+      return options.live.receiving(transfer, async (stages) => {
+        const backup = await receivePush(rest(iterator), push, { intent, stallMs: options.stallMs, signal, stages });
+        options.onCommitted(backup);
+        return { backup: backupToWire(backup), waits: waitsToWire(stages.meter.waits) };
+      });
     }),
 
     pull: serverStream(
       async function* (request, { client: name, signal }) {
-        const { id, store } = idFor(request.backupId, access.client(name));
+        const client = access.client(name);
+        const { id, store } = idFor(request.backupId, client);
+        const transferId = transferIdOf(request.transferId);
         const pull = await store.read(id, { signal });
-        if (!isVisible(access.client(name), pull.backup.client)) {
+        if (!isVisible(client, pull.backup.client)) {
           pull.close();
           throw hidden(id);
         }
-        yield* sendPull(pull, options.stallMs);
+        const transfer = { kind: 'restore', client, id: transferId, backupId: request.backupId, signal } as const;
+        yield* options.live.sending(transfer, ({ meter }) => sendPull(pull, { stallMs: options.stallMs, meter }));
       },
       {
         onSent: ({ part }) => {
@@ -105,6 +118,12 @@ export const createTransferService = (options: TransferServiceOptions): Transfer
         },
       },
     ),
+
+    getTransferProgress: unary((request, { client: name }) => {
+      const stages = options.live.find(access.client(name), request.transferId);
+      stages?.heard(waitsFromWire(request.waits));
+      return Promise.resolve({ waits: stages === undefined ? undefined : waitsToWire(stages.meter.waits) });
+    }),
 
     getBackup: unary(async (request, { client: name, signal }) => {
       const client = access.client(name);
@@ -148,6 +167,13 @@ export const createTransferService = (options: TransferServiceOptions): Transfer
       }
     }),
   };
+};
+
+const maxTransferIdLength = 100;
+
+const transferIdOf = (id: string): string => {
+  if (id.length <= maxTransferIdLength) return id;
+  throw new FerryError('INVALID_REQUEST', `the transfer id is longer than ${maxTransferIdLength} characters`);
 };
 
 const trashedUntilMs = ({ trashedUntil }: Removed): bigint => BigInt(trashedUntil?.getTime() ?? 0);

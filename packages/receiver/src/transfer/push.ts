@@ -7,6 +7,8 @@ import type { Backup } from '@rbdferry/core/model/chain.js';
 import { releaseRoomy } from '@rbdferry/core/transfer/roomy-buffer.js';
 import { expectedDiff, streamError } from '@rbdferry/core/transfer/stream-check.js';
 import { watchStall } from '@rbdferry/core/transfer/stall.js';
+import type { TransferStages } from '@rbdferry/core/transfer/transfer-stages.js';
+import { waitsFromWire } from '@rbdferry/core/wire/convert.js';
 import type { OpenedPush, PushIntent } from '../store/port.js';
 
 /**
@@ -16,19 +18,27 @@ import type { OpenedPush, PushIntent } from '../store/port.js';
 export const receivePush = async (
   messages: AsyncIterable<PushRequest>,
   push: OpenedPush,
-  options: { readonly intent: PushIntent; readonly stallMs: number; readonly signal: AbortSignal },
+  options: {
+    readonly intent: PushIntent;
+    readonly stallMs: number;
+    readonly signal: AbortSignal;
+    readonly stages: TransferStages;
+  },
 ): Promise<Backup> => {
+  const { meter } = options.stages;
   try {
     const stream = new IncomingStream(options.intent);
     push.begin();
-    for await (const { part } of watchStall(messages, options.stallMs, 'the sender sent no data')) {
+    for await (const { part } of meter.arriving(watchStall(messages, options.stallMs, 'the sender sent no data'))) {
       if (part?.$case === 'data') {
         const chunk = stream.accept(part.value);
-        if (chunk.length > 0) await push.write(chunk);
+        if (chunk.length > 0) await meter.leaving(push.write(chunk));
+        meter.passed(part.value.length);
         releaseRoomy(part.value);
       } else if (part?.$case === 'commit') {
         const facts = stream.finish(part.value);
-        return await push.commit(facts);
+        options.stages.heard(waitsFromWire(part.value.waits));
+        return await meter.leaving(push.commit(facts));
       } else {
         throw new FerryError('INVALID_REQUEST', 'expected data or commit in the push stream');
       }

@@ -108,6 +108,54 @@ export function jobKindToJSON(object: JobKind): string {
   }
 }
 
+export enum TransferStage {
+  UNSPECIFIED = 0,
+  /** SOURCE - Reading from the cluster that has the image. */
+  SOURCE = 1,
+  /** WIRE - Between agent and receiver: the network, and what encryption costs. */
+  WIRE = 2,
+  /** TARGET - Writing into the other cluster. */
+  TARGET = 3,
+  UNRECOGNIZED = -1,
+}
+
+export function transferStageFromJSON(object: any): TransferStage {
+  switch (object) {
+    case 0:
+    case "TRANSFER_STAGE_UNSPECIFIED":
+      return TransferStage.UNSPECIFIED;
+    case 1:
+    case "TRANSFER_STAGE_SOURCE":
+      return TransferStage.SOURCE;
+    case 2:
+    case "TRANSFER_STAGE_WIRE":
+      return TransferStage.WIRE;
+    case 3:
+    case "TRANSFER_STAGE_TARGET":
+      return TransferStage.TARGET;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return TransferStage.UNRECOGNIZED;
+  }
+}
+
+export function transferStageToJSON(object: TransferStage): string {
+  switch (object) {
+    case TransferStage.UNSPECIFIED:
+      return "TRANSFER_STAGE_UNSPECIFIED";
+    case TransferStage.SOURCE:
+      return "TRANSFER_STAGE_SOURCE";
+    case TransferStage.WIRE:
+      return "TRANSFER_STAGE_WIRE";
+    case TransferStage.TARGET:
+      return "TRANSFER_STAGE_TARGET";
+    case TransferStage.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
 export interface StartBackupRequest {
   /** POOL/IMAGE or POOL/NAMESPACE/IMAGE. */
   image: string;
@@ -334,6 +382,29 @@ export interface JobRunning {
   cancelling: boolean;
   /** What it waits for, like "another job on rbd/vm1"; empty when it does not wait. */
   waitsFor: string;
+  /** Unset before the transfer has begun. */
+  stages: TransferStages | undefined;
+}
+
+/** Which stage holds a transfer up. Each one is unset while it is not known. */
+export interface TransferStages {
+  source: StageProgress | undefined;
+  wire: StageProgress | undefined;
+  target:
+    | StageProgress
+    | undefined;
+  /** The stage that was waited for most; unspecified while that is not known. */
+  bottleneck: TransferStage;
+}
+
+export interface StageProgress {
+  /** How long the transfer has waited for this stage, in milliseconds. */
+  waitedMs: bigint;
+  /**
+   * Bytes for each second of waiting: what the stage can do at least; for the bottleneck, what it does. Unset when it was
+   * hardly waited for.
+   */
+  bytesPerSecond?: bigint | undefined;
 }
 
 export interface JobCommitted {
@@ -341,6 +412,8 @@ export interface JobCommitted {
   streamBytes: bigint;
   /** What the user should know though the job succeeded. */
   warnings: string[];
+  /** Of the whole transfer. Unset when there was none, or nothing was kept of it. */
+  stages: TransferStages | undefined;
 }
 
 export interface JobFailed {
@@ -3184,6 +3257,7 @@ function createBaseJobRunning(): JobRunning {
     etaSeconds: undefined,
     cancelling: false,
     waitsFor: "",
+    stages: undefined,
   };
 }
 
@@ -3218,6 +3292,9 @@ export const JobRunning: MessageFns<JobRunning> = {
     }
     if (message.waitsFor !== "") {
       writer.uint32(58).string(message.waitsFor);
+    }
+    if (message.stages !== undefined) {
+      TransferStages.encode(message.stages, writer.uint32(82).fork()).join();
     }
     return writer;
   },
@@ -3291,6 +3368,14 @@ export const JobRunning: MessageFns<JobRunning> = {
             message.waitsFor = reader.string();
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.stages = TransferStages.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3332,6 +3417,7 @@ export const JobRunning: MessageFns<JobRunning> = {
         : isSet(object.waits_for)
         ? globalThis.String(object.waits_for)
         : "",
+      stages: isSet(object.stages) ? TransferStages.fromJSON(object.stages) : undefined,
     };
   },
 
@@ -3358,6 +3444,9 @@ export const JobRunning: MessageFns<JobRunning> = {
     if (message.waitsFor !== "") {
       obj.waitsFor = message.waitsFor;
     }
+    if (message.stages !== undefined) {
+      obj.stages = TransferStages.toJSON(message.stages);
+    }
     return obj;
   },
 
@@ -3377,12 +3466,239 @@ export const JobRunning: MessageFns<JobRunning> = {
     message.etaSeconds = object.etaSeconds ?? undefined;
     message.cancelling = object.cancelling ?? false;
     message.waitsFor = object.waitsFor ?? "";
+    message.stages = (object.stages !== undefined && object.stages !== null)
+      ? TransferStages.fromPartial(object.stages)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseTransferStages(): TransferStages {
+  return { source: undefined, wire: undefined, target: undefined, bottleneck: 0 };
+}
+
+export const TransferStages: MessageFns<TransferStages> = {
+  encode(message: TransferStages, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.source !== undefined) {
+      StageProgress.encode(message.source, writer.uint32(10).fork()).join();
+    }
+    if (message.wire !== undefined) {
+      StageProgress.encode(message.wire, writer.uint32(18).fork()).join();
+    }
+    if (message.target !== undefined) {
+      StageProgress.encode(message.target, writer.uint32(26).fork()).join();
+    }
+    if (message.bottleneck !== 0) {
+      writer.uint32(32).int32(message.bottleneck);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TransferStages {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTransferStages();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.source = StageProgress.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.wire = StageProgress.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.target = StageProgress.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.bottleneck = reader.int32() as any;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): TransferStages {
+    return {
+      source: isSet(object.source) ? StageProgress.fromJSON(object.source) : undefined,
+      wire: isSet(object.wire) ? StageProgress.fromJSON(object.wire) : undefined,
+      target: isSet(object.target) ? StageProgress.fromJSON(object.target) : undefined,
+      bottleneck: isSet(object.bottleneck) ? transferStageFromJSON(object.bottleneck) : 0,
+    };
+  },
+
+  toJSON(message: TransferStages): unknown {
+    const obj: any = {};
+    if (message.source !== undefined) {
+      obj.source = StageProgress.toJSON(message.source);
+    }
+    if (message.wire !== undefined) {
+      obj.wire = StageProgress.toJSON(message.wire);
+    }
+    if (message.target !== undefined) {
+      obj.target = StageProgress.toJSON(message.target);
+    }
+    if (message.bottleneck !== 0) {
+      obj.bottleneck = transferStageToJSON(message.bottleneck);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<TransferStages>, I>>(base?: I): TransferStages {
+    return TransferStages.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<TransferStages>, I>>(object: I): TransferStages {
+    const message = createBaseTransferStages();
+    message.source = (object.source !== undefined && object.source !== null)
+      ? StageProgress.fromPartial(object.source)
+      : undefined;
+    message.wire = (object.wire !== undefined && object.wire !== null)
+      ? StageProgress.fromPartial(object.wire)
+      : undefined;
+    message.target = (object.target !== undefined && object.target !== null)
+      ? StageProgress.fromPartial(object.target)
+      : undefined;
+    message.bottleneck = object.bottleneck ?? 0;
+    return message;
+  },
+};
+
+function createBaseStageProgress(): StageProgress {
+  return { waitedMs: 0n, bytesPerSecond: undefined };
+}
+
+export const StageProgress: MessageFns<StageProgress> = {
+  encode(message: StageProgress, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.waitedMs !== 0n) {
+      if (BigInt.asUintN(64, message.waitedMs) !== message.waitedMs) {
+        throw new globalThis.Error("value provided for field message.waitedMs of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.waitedMs);
+    }
+    if (message.bytesPerSecond !== undefined) {
+      if (BigInt.asUintN(64, message.bytesPerSecond) !== message.bytesPerSecond) {
+        throw new globalThis.Error("value provided for field message.bytesPerSecond of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.bytesPerSecond);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StageProgress {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStageProgress();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.waitedMs = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.bytesPerSecond = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): StageProgress {
+    return {
+      waitedMs: isSet(object.waitedMs)
+        ? BigInt(object.waitedMs)
+        : isSet(object.waited_ms)
+        ? BigInt(object.waited_ms)
+        : 0n,
+      bytesPerSecond: isSet(object.bytesPerSecond)
+        ? BigInt(object.bytesPerSecond)
+        : isSet(object.bytes_per_second)
+        ? BigInt(object.bytes_per_second)
+        : undefined,
+    };
+  },
+
+  toJSON(message: StageProgress): unknown {
+    const obj: any = {};
+    if (message.waitedMs !== 0n) {
+      obj.waitedMs = message.waitedMs.toString();
+    }
+    if (message.bytesPerSecond !== undefined) {
+      obj.bytesPerSecond = message.bytesPerSecond.toString();
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<StageProgress>, I>>(base?: I): StageProgress {
+    return StageProgress.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<StageProgress>, I>>(object: I): StageProgress {
+    const message = createBaseStageProgress();
+    message.waitedMs = (object.waitedMs !== undefined && object.waitedMs !== null) ? BigInt(object.waitedMs) : 0n;
+    message.bytesPerSecond = (object.bytesPerSecond !== undefined && object.bytesPerSecond !== null)
+      ? BigInt(object.bytesPerSecond)
+      : undefined;
     return message;
   },
 };
 
 function createBaseJobCommitted(): JobCommitted {
-  return { streamBytes: 0n, warnings: [] };
+  return { streamBytes: 0n, warnings: [], stages: undefined };
 }
 
 export const JobCommitted: MessageFns<JobCommitted> = {
@@ -3395,6 +3711,9 @@ export const JobCommitted: MessageFns<JobCommitted> = {
     }
     for (const v of message.warnings) {
       writer.uint32(18).string(v!);
+    }
+    if (message.stages !== undefined) {
+      TransferStages.encode(message.stages, writer.uint32(82).fork()).join();
     }
     return writer;
   },
@@ -3428,6 +3747,14 @@ export const JobCommitted: MessageFns<JobCommitted> = {
             message.warnings.push(reader.string());
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.stages = TransferStages.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3448,6 +3775,7 @@ export const JobCommitted: MessageFns<JobCommitted> = {
         ? BigInt(object.stream_bytes)
         : 0n,
       warnings: globalThis.Array.isArray(object?.warnings) ? object.warnings.map((e: any) => globalThis.String(e)) : [],
+      stages: isSet(object.stages) ? TransferStages.fromJSON(object.stages) : undefined,
     };
   },
 
@@ -3458,6 +3786,9 @@ export const JobCommitted: MessageFns<JobCommitted> = {
     }
     if (message.warnings?.length) {
       obj.warnings = message.warnings;
+    }
+    if (message.stages !== undefined) {
+      obj.stages = TransferStages.toJSON(message.stages);
     }
     return obj;
   },
@@ -3471,6 +3802,9 @@ export const JobCommitted: MessageFns<JobCommitted> = {
       ? BigInt(object.streamBytes)
       : 0n;
     message.warnings = object.warnings?.map((e) => e) || [];
+    message.stages = (object.stages !== undefined && object.stages !== null)
+      ? TransferStages.fromPartial(object.stages)
+      : undefined;
     return message;
   },
 };

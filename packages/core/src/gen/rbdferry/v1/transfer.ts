@@ -95,15 +95,45 @@ export interface Commit {
   streamBytes: bigint;
   /** SHA-256 of the diff stream. */
   streamSha256: Buffer;
+  /** What the sender of the stream waited for, up to here. Unset when it does not say. */
+  waits: TransferWaits | undefined;
+}
+
+/** What one end of a transfer has counted so far. A transfer is a pipeline: its slowest stage is the one that is waited for. */
+export interface TransferWaits {
+  /** Bytes of the diff stream that have come past this end. */
+  streamBytes: bigint;
+  /** Milliseconds of waiting for the side that the bytes come from. */
+  upstreamMs: bigint;
+  /** Milliseconds of waiting for the side where the bytes go. */
+  downstreamMs: bigint;
+}
+
+export interface GetTransferProgressRequest {
+  /** Of OpenPushResponse, or the one in PullRequest. */
+  transferId: string;
+  /** What the client waited for. Unset when it does not say. */
+  waits: TransferWaits | undefined;
+}
+
+export interface GetTransferProgressResponse {
+  /** Unset when no such transfer of this client is under way. */
+  waits: TransferWaits | undefined;
 }
 
 export interface PushResponse {
   /** The backup as committed. */
-  backup: Backup | undefined;
+  backup:
+    | Backup
+    | undefined;
+  /** What the receiver waited for, up to the end. */
+  waits: TransferWaits | undefined;
 }
 
 export interface PullRequest {
   backupId: string;
+  /** A name the client makes up for this transfer, to ask for its progress by; at most 100 characters. Empty for none. */
+  transferId: string;
 }
 
 export interface PullResponse {
@@ -991,7 +1021,7 @@ export const PushHeader: MessageFns<PushHeader> = {
 };
 
 function createBaseCommit(): Commit {
-  return { streamBytes: 0n, streamSha256: Buffer.alloc(0) };
+  return { streamBytes: 0n, streamSha256: Buffer.alloc(0), waits: undefined };
 }
 
 export const Commit: MessageFns<Commit> = {
@@ -1004,6 +1034,9 @@ export const Commit: MessageFns<Commit> = {
     }
     if (message.streamSha256.length !== 0) {
       writer.uint32(18).bytes(message.streamSha256);
+    }
+    if (message.waits !== undefined) {
+      TransferWaits.encode(message.waits, writer.uint32(66).fork()).join();
     }
     return writer;
   },
@@ -1037,6 +1070,14 @@ export const Commit: MessageFns<Commit> = {
             message.streamSha256 = Buffer.from(reader.bytes());
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.waits = TransferWaits.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1061,6 +1102,7 @@ export const Commit: MessageFns<Commit> = {
         : isSet(object.stream_sha256)
         ? Buffer.from(bytesFromBase64(object.stream_sha256))
         : Buffer.alloc(0),
+      waits: isSet(object.waits) ? TransferWaits.fromJSON(object.waits) : undefined,
     };
   },
 
@@ -1071,6 +1113,9 @@ export const Commit: MessageFns<Commit> = {
     }
     if (message.streamSha256.length !== 0) {
       obj.streamSha256 = base64FromBytes(message.streamSha256);
+    }
+    if (message.waits !== undefined) {
+      obj.waits = TransferWaits.toJSON(message.waits);
     }
     return obj;
   },
@@ -1084,18 +1129,312 @@ export const Commit: MessageFns<Commit> = {
       ? BigInt(object.streamBytes)
       : 0n;
     message.streamSha256 = object.streamSha256 ?? Buffer.alloc(0);
+    message.waits = (object.waits !== undefined && object.waits !== null)
+      ? TransferWaits.fromPartial(object.waits)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseTransferWaits(): TransferWaits {
+  return { streamBytes: 0n, upstreamMs: 0n, downstreamMs: 0n };
+}
+
+export const TransferWaits: MessageFns<TransferWaits> = {
+  encode(message: TransferWaits, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.streamBytes !== 0n) {
+      if (BigInt.asUintN(64, message.streamBytes) !== message.streamBytes) {
+        throw new globalThis.Error("value provided for field message.streamBytes of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.streamBytes);
+    }
+    if (message.upstreamMs !== 0n) {
+      if (BigInt.asUintN(64, message.upstreamMs) !== message.upstreamMs) {
+        throw new globalThis.Error("value provided for field message.upstreamMs of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.upstreamMs);
+    }
+    if (message.downstreamMs !== 0n) {
+      if (BigInt.asUintN(64, message.downstreamMs) !== message.downstreamMs) {
+        throw new globalThis.Error("value provided for field message.downstreamMs of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.downstreamMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TransferWaits {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTransferWaits();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.streamBytes = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.upstreamMs = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.downstreamMs = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): TransferWaits {
+    return {
+      streamBytes: isSet(object.streamBytes)
+        ? BigInt(object.streamBytes)
+        : isSet(object.stream_bytes)
+        ? BigInt(object.stream_bytes)
+        : 0n,
+      upstreamMs: isSet(object.upstreamMs)
+        ? BigInt(object.upstreamMs)
+        : isSet(object.upstream_ms)
+        ? BigInt(object.upstream_ms)
+        : 0n,
+      downstreamMs: isSet(object.downstreamMs)
+        ? BigInt(object.downstreamMs)
+        : isSet(object.downstream_ms)
+        ? BigInt(object.downstream_ms)
+        : 0n,
+    };
+  },
+
+  toJSON(message: TransferWaits): unknown {
+    const obj: any = {};
+    if (message.streamBytes !== 0n) {
+      obj.streamBytes = message.streamBytes.toString();
+    }
+    if (message.upstreamMs !== 0n) {
+      obj.upstreamMs = message.upstreamMs.toString();
+    }
+    if (message.downstreamMs !== 0n) {
+      obj.downstreamMs = message.downstreamMs.toString();
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<TransferWaits>, I>>(base?: I): TransferWaits {
+    return TransferWaits.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<TransferWaits>, I>>(object: I): TransferWaits {
+    const message = createBaseTransferWaits();
+    message.streamBytes = (object.streamBytes !== undefined && object.streamBytes !== null)
+      ? BigInt(object.streamBytes)
+      : 0n;
+    message.upstreamMs = (object.upstreamMs !== undefined && object.upstreamMs !== null)
+      ? BigInt(object.upstreamMs)
+      : 0n;
+    message.downstreamMs = (object.downstreamMs !== undefined && object.downstreamMs !== null)
+      ? BigInt(object.downstreamMs)
+      : 0n;
+    return message;
+  },
+};
+
+function createBaseGetTransferProgressRequest(): GetTransferProgressRequest {
+  return { transferId: "", waits: undefined };
+}
+
+export const GetTransferProgressRequest: MessageFns<GetTransferProgressRequest> = {
+  encode(message: GetTransferProgressRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.transferId !== "") {
+      writer.uint32(10).string(message.transferId);
+    }
+    if (message.waits !== undefined) {
+      TransferWaits.encode(message.waits, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetTransferProgressRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetTransferProgressRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.transferId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.waits = TransferWaits.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GetTransferProgressRequest {
+    return {
+      transferId: isSet(object.transferId)
+        ? globalThis.String(object.transferId)
+        : isSet(object.transfer_id)
+        ? globalThis.String(object.transfer_id)
+        : "",
+      waits: isSet(object.waits) ? TransferWaits.fromJSON(object.waits) : undefined,
+    };
+  },
+
+  toJSON(message: GetTransferProgressRequest): unknown {
+    const obj: any = {};
+    if (message.transferId !== "") {
+      obj.transferId = message.transferId;
+    }
+    if (message.waits !== undefined) {
+      obj.waits = TransferWaits.toJSON(message.waits);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<GetTransferProgressRequest>, I>>(base?: I): GetTransferProgressRequest {
+    return GetTransferProgressRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GetTransferProgressRequest>, I>>(object: I): GetTransferProgressRequest {
+    const message = createBaseGetTransferProgressRequest();
+    message.transferId = object.transferId ?? "";
+    message.waits = (object.waits !== undefined && object.waits !== null)
+      ? TransferWaits.fromPartial(object.waits)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseGetTransferProgressResponse(): GetTransferProgressResponse {
+  return { waits: undefined };
+}
+
+export const GetTransferProgressResponse: MessageFns<GetTransferProgressResponse> = {
+  encode(message: GetTransferProgressResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.waits !== undefined) {
+      TransferWaits.encode(message.waits, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetTransferProgressResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetTransferProgressResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.waits = TransferWaits.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GetTransferProgressResponse {
+    return { waits: isSet(object.waits) ? TransferWaits.fromJSON(object.waits) : undefined };
+  },
+
+  toJSON(message: GetTransferProgressResponse): unknown {
+    const obj: any = {};
+    if (message.waits !== undefined) {
+      obj.waits = TransferWaits.toJSON(message.waits);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<GetTransferProgressResponse>, I>>(base?: I): GetTransferProgressResponse {
+    return GetTransferProgressResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GetTransferProgressResponse>, I>>(object: I): GetTransferProgressResponse {
+    const message = createBaseGetTransferProgressResponse();
+    message.waits = (object.waits !== undefined && object.waits !== null)
+      ? TransferWaits.fromPartial(object.waits)
+      : undefined;
     return message;
   },
 };
 
 function createBasePushResponse(): PushResponse {
-  return { backup: undefined };
+  return { backup: undefined, waits: undefined };
 }
 
 export const PushResponse: MessageFns<PushResponse> = {
   encode(message: PushResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.backup !== undefined) {
       Backup.encode(message.backup, writer.uint32(10).fork()).join();
+    }
+    if (message.waits !== undefined) {
+      TransferWaits.encode(message.waits, writer.uint32(66).fork()).join();
     }
     return writer;
   },
@@ -1121,6 +1460,14 @@ export const PushResponse: MessageFns<PushResponse> = {
             message.backup = Backup.decode(reader, reader.uint32());
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.waits = TransferWaits.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1134,13 +1481,19 @@ export const PushResponse: MessageFns<PushResponse> = {
   },
 
   fromJSON(object: any): PushResponse {
-    return { backup: isSet(object.backup) ? Backup.fromJSON(object.backup) : undefined };
+    return {
+      backup: isSet(object.backup) ? Backup.fromJSON(object.backup) : undefined,
+      waits: isSet(object.waits) ? TransferWaits.fromJSON(object.waits) : undefined,
+    };
   },
 
   toJSON(message: PushResponse): unknown {
     const obj: any = {};
     if (message.backup !== undefined) {
       obj.backup = Backup.toJSON(message.backup);
+    }
+    if (message.waits !== undefined) {
+      obj.waits = TransferWaits.toJSON(message.waits);
     }
     return obj;
   },
@@ -1153,18 +1506,24 @@ export const PushResponse: MessageFns<PushResponse> = {
     message.backup = (object.backup !== undefined && object.backup !== null)
       ? Backup.fromPartial(object.backup)
       : undefined;
+    message.waits = (object.waits !== undefined && object.waits !== null)
+      ? TransferWaits.fromPartial(object.waits)
+      : undefined;
     return message;
   },
 };
 
 function createBasePullRequest(): PullRequest {
-  return { backupId: "" };
+  return { backupId: "", transferId: "" };
 }
 
 export const PullRequest: MessageFns<PullRequest> = {
   encode(message: PullRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.backupId !== "") {
       writer.uint32(10).string(message.backupId);
+    }
+    if (message.transferId !== "") {
+      writer.uint32(66).string(message.transferId);
     }
     return writer;
   },
@@ -1190,6 +1549,14 @@ export const PullRequest: MessageFns<PullRequest> = {
             message.backupId = reader.string();
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.transferId = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1209,6 +1576,11 @@ export const PullRequest: MessageFns<PullRequest> = {
         : isSet(object.backup_id)
         ? globalThis.String(object.backup_id)
         : "",
+      transferId: isSet(object.transferId)
+        ? globalThis.String(object.transferId)
+        : isSet(object.transfer_id)
+        ? globalThis.String(object.transfer_id)
+        : "",
     };
   },
 
@@ -1216,6 +1588,9 @@ export const PullRequest: MessageFns<PullRequest> = {
     const obj: any = {};
     if (message.backupId !== "") {
       obj.backupId = message.backupId;
+    }
+    if (message.transferId !== "") {
+      obj.transferId = message.transferId;
     }
     return obj;
   },
@@ -1226,6 +1601,7 @@ export const PullRequest: MessageFns<PullRequest> = {
   fromPartial<I extends Exact<DeepPartial<PullRequest>, I>>(object: I): PullRequest {
     const message = createBasePullRequest();
     message.backupId = object.backupId ?? "";
+    message.transferId = object.transferId ?? "";
     return message;
   },
 };
@@ -2146,6 +2522,21 @@ export const TransferServiceService = {
     responseSerialize: (value: PullResponse): Buffer => Buffer.from(PullResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): PullResponse => PullResponse.decode(value),
   },
+  /**
+   * How a transfer under way gets on, as both ends see it: the client says what it waited for, the answer says what the
+   * receiver waited for, and so each of them knows which stage holds the transfer up.
+   */
+  getTransferProgress: {
+    path: "/rbdferry.v1.TransferService/GetTransferProgress" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: GetTransferProgressRequest): Buffer =>
+      Buffer.from(GetTransferProgressRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): GetTransferProgressRequest => GetTransferProgressRequest.decode(value),
+    responseSerialize: (value: GetTransferProgressResponse): Buffer =>
+      Buffer.from(GetTransferProgressResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): GetTransferProgressResponse => GetTransferProgressResponse.decode(value),
+  },
   /** One backup with all its facts. While that very backup is being received, waits for the outcome. */
   getBackup: {
     path: "/rbdferry.v1.TransferService/GetBackup" as const,
@@ -2207,6 +2598,11 @@ export interface TransferServiceServer extends UntypedServiceImplementation {
   push: handleClientStreamingCall<PushRequest, PushResponse>;
   /** Sends one backup's whole content as a full diff stream: header, data..., trailer. Without a trailer it is not whole. */
   pull: handleServerStreamingCall<PullRequest, PullResponse>;
+  /**
+   * How a transfer under way gets on, as both ends see it: the client says what it waited for, the answer says what the
+   * receiver waited for, and so each of them knows which stage holds the transfer up.
+   */
+  getTransferProgress: handleUnaryCall<GetTransferProgressRequest, GetTransferProgressResponse>;
   /** One backup with all its facts. While that very backup is being received, waits for the outcome. */
   getBackup: handleUnaryCall<GetBackupRequest, GetBackupResponse>;
   /** Removes one backup, from any place of its chain; the others stay restorable. With the last one the chain goes. */
@@ -2281,6 +2677,25 @@ export interface TransferServiceClient extends Client {
   /** Sends one backup's whole content as a full diff stream: header, data..., trailer. Without a trailer it is not whole. */
   pull(request: PullRequest, options?: Partial<CallOptions>): ClientReadableStream<PullResponse>;
   pull(request: PullRequest, metadata?: Metadata, options?: Partial<CallOptions>): ClientReadableStream<PullResponse>;
+  /**
+   * How a transfer under way gets on, as both ends see it: the client says what it waited for, the answer says what the
+   * receiver waited for, and so each of them knows which stage holds the transfer up.
+   */
+  getTransferProgress(
+    request: GetTransferProgressRequest,
+    callback: (error: ServiceError | null, response: GetTransferProgressResponse) => void,
+  ): ClientUnaryCall;
+  getTransferProgress(
+    request: GetTransferProgressRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: GetTransferProgressResponse) => void,
+  ): ClientUnaryCall;
+  getTransferProgress(
+    request: GetTransferProgressRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: GetTransferProgressResponse) => void,
+  ): ClientUnaryCall;
   /** One backup with all its facts. While that very backup is being received, waits for the outcome. */
   getBackup(
     request: GetBackupRequest,

@@ -1,0 +1,56 @@
+import { toFerryError } from '@rbdferry/core/errors/ferry-error.js';
+import type { Logger } from '@rbdferry/core/log/logger.js';
+import { parseImageSpec } from '@rbdferry/core/model/image-spec.js';
+import type { ReceiverMetrics } from './receiver-metrics.js';
+import type { Store } from './store/port.js';
+
+export interface KnownBackupsOptions {
+  readonly stores: ReadonlyMap<string, Store>;
+  readonly metrics: ReceiverMetrics;
+  readonly log: Logger;
+  readonly signal: AbortSignal;
+}
+
+/** Keeps the metrics true to what the stores hold: at the start, and when backups go. Never throws. */
+export class KnownBackups {
+  readonly #options: KnownBackupsOptions;
+  #work: Promise<void> = Promise.resolve();
+
+  constructor(options: KnownBackupsOptions) {
+    this.#options = options;
+  }
+
+  /** Looks through all stores. */
+  fill(): void {
+    for (const store of this.#options.stores.values()) this.#look(store, null);
+  }
+
+  /** An image whose newest backup went may have others, which are older. */
+  removed(ids: readonly string[]): void {
+    for (const { store: name, image } of this.#options.metrics.removed(ids)) {
+      const store = this.#options.stores.get(name);
+      const spec = parseImageSpec(image);
+      if (store !== undefined && spec.ok) this.#look(store, spec.value.image);
+    }
+  }
+
+  /** Resolves when nothing is being looked at any more. */
+  idle(): Promise<void> {
+    return this.#work;
+  }
+
+  #look(store: Store, image: string | null): void {
+    const { metrics, log, signal } = this.#options;
+    this.#work = this.#work.then(async () => {
+      try {
+        if (signal.aborted) return;
+        for await (const { backups } of store.chains(image, { signal })) {
+          for (const backup of backups) metrics.exists(backup);
+        }
+      } catch (thrown) {
+        if (signal.aborted) return;
+        log.warn({ store: store.name, error: toFerryError(thrown).message }, 'could not look for the newest backups');
+      }
+    });
+  }
+}

@@ -1,0 +1,91 @@
+import { toFerryError } from '@rbdferry/core/errors/ferry-error.js';
+import type { ErrorCode } from '@rbdferry/core/errors/registry.js';
+import type { BackupKind } from '@rbdferry/core/model/chain.js';
+import type { TransferEnd } from '@rbdferry/core/model/stages.js';
+import { TransferStages } from '@rbdferry/core/transfer/transfer-stages.js';
+
+/** A transfer whose stream is under way. */
+export interface LiveTransfer {
+  readonly kind: BackupKind | 'restore';
+  readonly client: string;
+  /** Its name between this client and us; empty for none. */
+  readonly id: string;
+  readonly backupId: string;
+  /** Aborted when the client has gone away. */
+  readonly signal: AbortSignal;
+}
+
+/** How a transfer ended: well, or with this code (CANCELLED when its client gave it up). */
+export type TransferResult = { readonly kind: 'ok' } | { readonly kind: 'failed'; readonly code: ErrorCode };
+
+export interface TransferListener {
+  /** Answers what is to be told of the end. */
+  begun(transfer: LiveTransfer, stages: TransferStages): (result: TransferResult) => void;
+}
+
+/** Transfers whose stream is under way, so that their clients can ask how they get on. */
+export class LiveTransfers {
+  readonly #stages = new Map<string, TransferStages>();
+  readonly #listener: TransferListener;
+
+  constructor(listener: TransferListener) {
+    this.#listener = listener;
+  }
+
+  /** The stages of a transfer of this client; undefined when there is none of that id. */
+  find(client: string, id: string): TransferStages | undefined {
+    return this.#stages.get(keyOf(client, id));
+  }
+
+  /** Receives; the transfer lasts as long as the promise. */
+  async receiving<T>(transfer: LiveTransfer, receive: (stages: TransferStages) => Promise<T>): Promise<T> {
+    const { stages, end } = this.#begin(transfer, 'taker');
+    try {
+      const received = await receive(stages);
+      end({ kind: 'ok' });
+      return received;
+    } catch (thrown) {
+      end(failure(thrown, transfer));
+      throw thrown;
+    }
+  }
+
+  /** Sends; the transfer lasts as long as the items do. One that is left before the last of them was cancelled. */
+  async *sending<T>(
+    transfer: LiveTransfer,
+    send: (stages: TransferStages) => AsyncIterable<T>,
+  ): AsyncGenerator<T, void, undefined> {
+    const { stages, end } = this.#begin(transfer, 'sender');
+    let result: TransferResult = { kind: 'failed', code: 'CANCELLED' };
+    try {
+      yield* stages.meter.departing(send(stages));
+      result = { kind: 'ok' };
+    } catch (thrown) {
+      result = failure(thrown, transfer);
+      throw thrown;
+    } finally {
+      end(result);
+    }
+  }
+
+  /** Of two transfers with one name, which only a client of bad manners has, the first can be asked for. */
+  #begin(transfer: LiveTransfer, as: TransferEnd) {
+    const key = keyOf(transfer.client, transfer.id);
+    const stages = new TransferStages(as);
+    if (transfer.id !== '' && !this.#stages.has(key)) this.#stages.set(key, stages);
+    const ended = this.#listener.begun(transfer, stages);
+    const end = (result: TransferResult) => {
+      if (this.#stages.get(key) === stages) this.#stages.delete(key);
+      ended(result);
+    };
+    return { stages, end };
+  }
+}
+
+/** A stream that breaks because its client has gone away says so in words of its own, which are no error of ours. */
+const failure = (thrown: unknown, { signal }: LiveTransfer): TransferResult => {
+  const { code } = toFerryError(thrown);
+  return { kind: 'failed', code: code === 'INTERNAL' && signal.aborted ? 'CANCELLED' : code };
+};
+
+const keyOf = (client: string, id: string): string => JSON.stringify([client, id]);
