@@ -4,6 +4,7 @@ import {
   durationSchema,
   logLevelSchema,
   nameSchema,
+  rateLimitSchema,
   timeoutSchema,
   tlsSchema,
   windowSchema,
@@ -17,6 +18,8 @@ const receiverSchema = z.strictObject({
   /** The store used when a request names none. */
   store: nameSchema('store'),
   window: windowSchema.default(defaultWindowBytes),
+  /** What all jobs of this receiver together may send and read; local time. */
+  limit: rateLimitSchema.optional(),
 });
 
 /** The agent's configuration file; docs/configuration.md explains each key. */

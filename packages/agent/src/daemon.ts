@@ -9,7 +9,7 @@ import { JobRunner } from './jobs/job-runner.js';
 import { JobStore } from './jobs/job-store.js';
 import { LooseEnds } from './jobs/loose-ends.js';
 import { findBackup, settleLeftovers } from './jobs/recovery.js';
-import { ReceiverClient } from './receiver-client/receiver-client.js';
+import { ReceiverClient, type ConnectOptions } from './receiver-client/receiver-client.js';
 import { controlDefinition, createControlService, receiverConfig } from './service/control-service.js';
 
 /** How long calls may go on after SIGTERM once the jobs have ended. */
@@ -24,7 +24,7 @@ export const startAgent = async (configPath: string): Promise<{ running: Running
   const log = createLogger('rbdferry-agent', config.log_level);
   const { conf, user, keyring, command_timeout } = config.ceph;
   const ceph = createRbdCli({ conf, user, keyring, deadlines: { commandMs: command_timeout } });
-  const connect = async (name: string, options: { signal?: AbortSignal }) =>
+  const connect = async (name: string, options: ConnectOptions) =>
     ReceiverClient.connect(name, receiverConfig(config, name), options);
 
   const store = new JobStore(config.state);

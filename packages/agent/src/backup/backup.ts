@@ -149,6 +149,8 @@ const transfer = async (
     const stream = job.ceph.exportDiff(source.spec, diff, { signal });
     return await sendDiff(stream, await job.receiver.push(opened.transferId, { signal }), {
       stallMs: job.config.stall_timeout,
+      buckets: job.limits.buckets,
+      signal,
       onBytes: (bytes) => {
         job.progress.add(bytes);
       },

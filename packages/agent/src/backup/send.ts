@@ -1,12 +1,18 @@
 import { createHash } from 'node:crypto';
 import type { ByteSource } from '@rbdferry/core/ceph/port.js';
 import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
-import { watchStall, withinStallTime } from '@rbdferry/core/transfer/stall.js';
 import type { Backup, StreamEnd } from '@rbdferry/core/model/chain.js';
+import { paced } from '@rbdferry/core/transfer/paced.js';
+import { asPieces } from '@rbdferry/core/transfer/piece.js';
+import { watchStall, withinStallTime } from '@rbdferry/core/transfer/stall.js';
+import type { TokenBucket } from '@rbdferry/core/transfer/token-bucket.js';
 import type { Push } from '../receiver-client/receiver-client.js';
 
 export interface SendOptions {
   readonly stallMs: number;
+  /** Limits, all of which hold. Waiting for them is no stall. */
+  readonly buckets: readonly TokenBucket[];
+  readonly signal: AbortSignal;
   readonly onBytes: (bytes: number) => void;
   /** Called before the commit goes out: from then on only the receiver knows whether there is a backup. */
   readonly onCommit: (sent: StreamEnd) => void;
@@ -21,7 +27,7 @@ export const sendDiff = async (source: ByteSource, push: Push, options: SendOpti
   let streamBytes = 0n;
   try {
     const chunks = watchStall(source, options.stallMs, 'rbd export-diff sent no data');
-    for await (const data of chunks) {
+    for await (const { content: data } of paced(asPieces(chunks), options.buckets, options)) {
       const sent = push.send(data);
       hash.update(data);
       streamBytes += BigInt(data.length);

@@ -4,6 +4,7 @@ import type { BackupId } from '@rbdferry/core/model/backup-id.js';
 import type { BackupKind } from '@rbdferry/core/model/chain.js';
 import type { JobPhase } from '@rbdferry/core/model/job-state.js';
 import type { AgentConfig } from '../config.js';
+import type { JobLimits } from '../limits.js';
 import type { ReceiverClient } from '../receiver-client/receiver-client.js';
 import type { LooseEndHandle } from './loose-ends.js';
 import type { LooseEnd } from './job.js';
@@ -18,6 +19,7 @@ export interface JobContext {
   /** Aborts when the job is cancelled or the agent stops. */
   readonly signal: AbortSignal;
   readonly progress: Progress;
+  readonly limits: JobLimits;
   /** Milliseconds since 1970. */
   readonly now: () => number;
 

@@ -7,7 +7,8 @@ import type { Logger } from '@rbdferry/core/log/logger.js';
 import { parseImageSpec } from '@rbdferry/core/model/image-spec.js';
 import { runBackup } from '../backup/backup.js';
 import type { AgentConfig } from '../config.js';
-import type { ReceiverClient } from '../receiver-client/receiver-client.js';
+import { TransferLimits, type JobLimits } from '../limits.js';
+import type { ConnectOptions, ReceiverClient } from '../receiver-client/receiver-client.js';
 import { runRestore } from '../restore/restore.js';
 import type { JobContext, JobOutcome } from './job-context.js';
 import type { JobStore } from './job-store.js';
@@ -22,16 +23,22 @@ export interface JobRunnerOptions {
   readonly ceph: CephPort;
   readonly config: AgentConfig;
   readonly log: Logger;
-  readonly connect: (receiver: string, options: { signal: AbortSignal }) => Promise<ReceiverClient>;
+  readonly connect: (receiver: string, options: ConnectOptions) => Promise<ReceiverClient>;
   /** Told when a job has failed or was cancelled: it may have left something to settle. */
   readonly onBroken: () => void;
 }
 
 const watchIntervalMs = 500;
 
+interface WayToReceiver {
+  readonly receiver: ReceiverClient;
+  readonly limits: JobLimits;
+}
+
 /** Queues jobs and runs them: so many at a time, one per image, restores first. */
 export class JobRunner {
   readonly #options: JobRunnerOptions;
+  readonly #limits: TransferLimits;
   readonly #images = new KeyedLock();
   readonly #live = new Map<string, LiveJob>();
   readonly #queue: LiveJob[] = [];
@@ -40,6 +47,7 @@ export class JobRunner {
 
   constructor(options: JobRunnerOptions) {
     this.#options = options;
+    this.#limits = new TransferLimits(options.config.receivers);
   }
 
   /** Queues a job. The same idempotency key with the same request gives the same job again. @throws INVALID_REQUEST with another one */
@@ -196,9 +204,13 @@ export class JobRunner {
     const { log } = this.#options;
     const { id, request } = live.job;
     try {
-      const receiver = await this.#options.connect(request.receiver, { signal: live.controller.signal });
+      const limits = this.#limits.of(request.receiver, request.limitBytesPerSecond ?? null);
+      const receiver = await this.#options.connect(request.receiver, {
+        signal: live.controller.signal,
+        ...(request.kind === 'restore' ? { readsWithin: limits } : {}),
+      });
       try {
-        const outcome = await this.#recipe(live, receiver, held);
+        const outcome = await this.#recipe(live, { receiver, limits }, held);
         live.apply({ kind: 'committed', streamBytes: Number(outcome.streamBytes), warnings: live.warnings });
         log.info({ job: id, backup: live.job.backupId, streamBytes: Number(outcome.streamBytes) }, 'job committed');
       } finally {
@@ -216,9 +228,9 @@ export class JobRunner {
     }
   }
 
-  #recipe(live: LiveJob, receiver: ReceiverClient, held: Release[]): Promise<JobOutcome> {
+  #recipe(live: LiveJob, way: WayToReceiver, held: Release[]): Promise<JobOutcome> {
     const { request } = live.job;
-    const context = this.#context(live, receiver, held);
+    const context = this.#context(live, way, held);
     if (request.kind === 'backup') {
       const image = orThrow(parseImageSpec(request.image), 'INVALID_IMAGE_SPEC');
       return runBackup({ image, mode: request.mode, store: request.store }, context);
@@ -227,7 +239,7 @@ export class JobRunner {
     return runRestore({ backupId: request.backupId, to, replace: request.replace }, context);
   }
 
-  #context(live: LiveJob, receiver: ReceiverClient, held: Release[]): JobContext {
+  #context(live: LiveJob, { receiver, limits }: WayToReceiver, held: Release[]): JobContext {
     const { ceph, config, log, looseEnds } = this.#options;
     const { signal } = live.controller;
     const holds = new Set([live.job.image]);
@@ -238,6 +250,7 @@ export class JobRunner {
       log: log.child({ job: live.job.id }),
       signal,
       progress: live.progress,
+      limits,
       now: Date.now,
       phase: (phase) => {
         live.apply({ kind: 'phase', phase });

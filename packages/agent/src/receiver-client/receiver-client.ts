@@ -24,6 +24,7 @@ import {
   usageFromWire,
 } from '@rbdferry/core/wire/convert.js';
 import type { ReceiverConfig } from '../config.js';
+import { pullLimits, windowWithin, type JobLimits } from '../limits.js';
 
 /** Deadlines in milliseconds. Opening a push may roll a large image back first; listing may read a whole store. */
 const deadlines = { connect: 20_000, quick: 60_000, open: 30 * 60_000, list: 10 * 60_000 } as const;
@@ -34,6 +35,15 @@ const TransferClient = makeClientConstructor(transferDefinition, 'rbdferry.v1.Tr
 
 interface Options {
   readonly signal?: AbortSignal | undefined;
+}
+
+export interface ConnectOptions extends Options {
+  /** Left out when nothing much is read, or without a limit. */
+  readonly readsWithin?: JobLimits;
+}
+
+export interface PullOptions extends Options {
+  readonly limits: JobLimits;
 }
 
 /** A push under way. */
@@ -64,9 +74,11 @@ export class ReceiverClient {
    * Connects with the certificate files as they are now, and shakes hands.
    * @throws RECEIVER_UNREACHABLE, TLS_FAILED, ACCESS_DENIED, PROTOCOL_MISMATCH, CONFIG_*
    */
-  static async connect(name: string, config: ReceiverConfig, options: Options): Promise<ReceiverClient> {
+  static async connect(name: string, config: ReceiverConfig, options: ConnectOptions): Promise<ReceiverClient> {
     const credentials = await clientCredentials(config.tls);
-    const client = new TransferClient(config.address, credentials, clientOptions(config.window));
+    const { readsWithin } = options;
+    const windowBytes = readsWithin === undefined ? config.window : windowWithin(readsWithin, config.window);
+    const client = new TransferClient(config.address, credentials, clientOptions(windowBytes));
     const receiver = new ReceiverClient(name, client, config.address);
     try {
       await receiver.#handshake(options);
@@ -171,10 +183,12 @@ export class ReceiverClient {
   async *pull(
     id: BackupId,
     onTrailer: (trailer: StreamEnd) => void,
-    options: Options,
+    options: PullOptions,
   ): AsyncGenerator<Uint8Array, void, undefined> {
+    const { limitBytesPerSecond, maxDataBytes } = pullLimits(options.limits);
+    const request = { backupId: id, limitBytesPerSecond: BigInt(limitBytesPerSecond), maxDataBytes };
     const stream = callServerStream<PullResponse>(
-      (metadata, callOptions) => this.#client.pull({ backupId: id }, metadata, callOptions),
+      (metadata, callOptions) => this.#client.pull(request, metadata, callOptions),
       this.#settings(options),
     );
     let whole = false;

@@ -6,6 +6,8 @@ import { FerryError, throwIfAborted, toFerryError } from '@rbdferry/core/errors/
 import type { BackupId } from '@rbdferry/core/model/backup-id.js';
 import type { Backup, Layout, StreamEnd } from '@rbdferry/core/model/chain.js';
 import { formatImageSpec, type ImageSpec } from '@rbdferry/core/model/image-spec.js';
+import { paced } from '@rbdferry/core/transfer/paced.js';
+import { asPieces } from '@rbdferry/core/transfer/piece.js';
 import { watchStall, withinStallTime } from '@rbdferry/core/transfer/stall.js';
 import { expectedDiff, streamError } from '@rbdferry/core/transfer/stream-check.js';
 import type { JobContext, JobOutcome } from '../jobs/job-context.js';
@@ -80,7 +82,7 @@ const receive = async (
   backup: Backup,
   layout: Layout,
   sink: ByteSink,
-  job: Pick<JobContext, 'receiver' | 'signal' | 'config' | 'progress'>,
+  job: Pick<JobContext, 'receiver' | 'signal' | 'config' | 'progress' | 'limits'>,
 ): Promise<bigint> => {
   const stallMs = job.config.stall_timeout;
   const parser = new DiffParser(expectedDiff(layout, { snap: backup.snap, fromSnap: null }));
@@ -91,7 +93,8 @@ const receive = async (
     trailer = commit;
   };
   const stream = watchStall(job.receiver.pull(backup.id, onTrailer, job), stallMs, 'the receiver sent no data');
-  for await (const data of stream) {
+  // What comes is paced as well: the receiver was told the job's limit, but not what other jobs take, nor the time of day.
+  for await (const { content: data } of paced(asPieces(stream), job.limits.buckets, job)) {
     parser.push(data);
     hash.update(data);
     if (parser.ended) endRecord ??= data.subarray(-1);

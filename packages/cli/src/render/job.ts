@@ -1,6 +1,6 @@
 import { visible } from '../output.js';
 import type { JobView } from '../view/job.js';
-import { duration, time } from './human.js';
+import { duration, rate, time } from './human.js';
 import { paintState, stateText, tookText } from './state.js';
 
 /** A job with all that is known of it, a fact a line. */
@@ -21,6 +21,7 @@ const factsOf = (job: JobView, now: Date): Fact[] => [
   ['store', job.store],
   ['backup', job.backupId],
   ['backup kind', job.backupKind],
+  ['limit', job.limitBytesPerSecond === null ? null : rate(job.limitBytesPerSecond)],
   ['state', stateText(job), paintState(job)],
   ['created', time(job.createdAt)],
   ['waited', job.startedAt === null ? null : duration(job.startedAt.getTime() - job.createdAt.getTime())],

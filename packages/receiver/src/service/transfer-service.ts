@@ -95,7 +95,7 @@ export const createTransferService = (options: TransferServiceOptions): Transfer
         pull.close();
         throw hidden(id);
       }
-      yield* sendPull(pull, options.stallMs);
+      yield* sendPull(pull, request, { stallMs: options.stallMs, signal });
     }),
 
     getBackup: unary(async (request, { client: name, signal }) => {

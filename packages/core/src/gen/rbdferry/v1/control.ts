@@ -118,6 +118,8 @@ export interface StartBackupRequest {
   store: string;
   /** The same key with the same request gives the same job again. Empty for none; at most 200 characters. */
   idempotencyKey: string;
+  /** No faster than this over the network, from 1024; 0 for no limit of its own. A limit of the receiver holds beside it. */
+  limitBytesPerSecond: bigint;
 }
 
 export interface StartBackupResponse {
@@ -133,6 +135,7 @@ export interface StartRestoreRequest {
   replace: boolean;
   /** As in StartBackupRequest. */
   idempotencyKey: string;
+  limitBytesPerSecond: bigint;
 }
 
 export interface StartRestoreResponse {
@@ -303,6 +306,8 @@ export interface Job {
     | { $case: "failed"; value: JobFailed }
     | { $case: "cancelled"; value: JobCancelled }
     | undefined;
+  /** The limit that it was given; 0 for none of its own. */
+  limitBytesPerSecond: bigint;
 }
 
 export interface JobQueued {
@@ -346,7 +351,7 @@ export interface JobCancelled {
 }
 
 function createBaseStartBackupRequest(): StartBackupRequest {
-  return { image: "", mode: 0, receiver: "", store: "", idempotencyKey: "" };
+  return { image: "", mode: 0, receiver: "", store: "", idempotencyKey: "", limitBytesPerSecond: 0n };
 }
 
 export const StartBackupRequest: MessageFns<StartBackupRequest> = {
@@ -365,6 +370,12 @@ export const StartBackupRequest: MessageFns<StartBackupRequest> = {
     }
     if (message.idempotencyKey !== "") {
       writer.uint32(42).string(message.idempotencyKey);
+    }
+    if (message.limitBytesPerSecond !== 0n) {
+      if (BigInt.asUintN(64, message.limitBytesPerSecond) !== message.limitBytesPerSecond) {
+        throw new globalThis.Error("value provided for field message.limitBytesPerSecond of type uint64 too large");
+      }
+      writer.uint32(48).uint64(message.limitBytesPerSecond);
     }
     return writer;
   },
@@ -422,6 +433,14 @@ export const StartBackupRequest: MessageFns<StartBackupRequest> = {
             message.idempotencyKey = reader.string();
             continue;
           }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.limitBytesPerSecond = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -445,6 +464,11 @@ export const StartBackupRequest: MessageFns<StartBackupRequest> = {
         : isSet(object.idempotency_key)
         ? globalThis.String(object.idempotency_key)
         : "",
+      limitBytesPerSecond: isSet(object.limitBytesPerSecond)
+        ? BigInt(object.limitBytesPerSecond)
+        : isSet(object.limit_bytes_per_second)
+        ? BigInt(object.limit_bytes_per_second)
+        : 0n,
     };
   },
 
@@ -465,6 +489,9 @@ export const StartBackupRequest: MessageFns<StartBackupRequest> = {
     if (message.idempotencyKey !== "") {
       obj.idempotencyKey = message.idempotencyKey;
     }
+    if (message.limitBytesPerSecond !== 0n) {
+      obj.limitBytesPerSecond = message.limitBytesPerSecond.toString();
+    }
     return obj;
   },
 
@@ -478,6 +505,9 @@ export const StartBackupRequest: MessageFns<StartBackupRequest> = {
     message.receiver = object.receiver ?? "";
     message.store = object.store ?? "";
     message.idempotencyKey = object.idempotencyKey ?? "";
+    message.limitBytesPerSecond = (object.limitBytesPerSecond !== undefined && object.limitBytesPerSecond !== null)
+      ? BigInt(object.limitBytesPerSecond)
+      : 0n;
     return message;
   },
 };
@@ -550,7 +580,7 @@ export const StartBackupResponse: MessageFns<StartBackupResponse> = {
 };
 
 function createBaseStartRestoreRequest(): StartRestoreRequest {
-  return { backupId: "", receiver: "", to: "", replace: false, idempotencyKey: "" };
+  return { backupId: "", receiver: "", to: "", replace: false, idempotencyKey: "", limitBytesPerSecond: 0n };
 }
 
 export const StartRestoreRequest: MessageFns<StartRestoreRequest> = {
@@ -569,6 +599,12 @@ export const StartRestoreRequest: MessageFns<StartRestoreRequest> = {
     }
     if (message.idempotencyKey !== "") {
       writer.uint32(42).string(message.idempotencyKey);
+    }
+    if (message.limitBytesPerSecond !== 0n) {
+      if (BigInt.asUintN(64, message.limitBytesPerSecond) !== message.limitBytesPerSecond) {
+        throw new globalThis.Error("value provided for field message.limitBytesPerSecond of type uint64 too large");
+      }
+      writer.uint32(48).uint64(message.limitBytesPerSecond);
     }
     return writer;
   },
@@ -626,6 +662,14 @@ export const StartRestoreRequest: MessageFns<StartRestoreRequest> = {
             message.idempotencyKey = reader.string();
             continue;
           }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.limitBytesPerSecond = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -653,6 +697,11 @@ export const StartRestoreRequest: MessageFns<StartRestoreRequest> = {
         : isSet(object.idempotency_key)
         ? globalThis.String(object.idempotency_key)
         : "",
+      limitBytesPerSecond: isSet(object.limitBytesPerSecond)
+        ? BigInt(object.limitBytesPerSecond)
+        : isSet(object.limit_bytes_per_second)
+        ? BigInt(object.limit_bytes_per_second)
+        : 0n,
     };
   },
 
@@ -673,6 +722,9 @@ export const StartRestoreRequest: MessageFns<StartRestoreRequest> = {
     if (message.idempotencyKey !== "") {
       obj.idempotencyKey = message.idempotencyKey;
     }
+    if (message.limitBytesPerSecond !== 0n) {
+      obj.limitBytesPerSecond = message.limitBytesPerSecond.toString();
+    }
     return obj;
   },
 
@@ -686,6 +738,9 @@ export const StartRestoreRequest: MessageFns<StartRestoreRequest> = {
     message.to = object.to ?? "";
     message.replace = object.replace ?? false;
     message.idempotencyKey = object.idempotencyKey ?? "";
+    message.limitBytesPerSecond = (object.limitBytesPerSecond !== undefined && object.limitBytesPerSecond !== null)
+      ? BigInt(object.limitBytesPerSecond)
+      : 0n;
     return message;
   },
 };
@@ -2716,6 +2771,7 @@ function createBaseJob(): Job {
     startedAtMs: 0n,
     endedAtMs: 0n,
     state: undefined,
+    limitBytesPerSecond: 0n,
   };
 }
 
@@ -2776,6 +2832,12 @@ export const Job: MessageFns<Job> = {
       case "cancelled":
         JobCancelled.encode(message.state.value, writer.uint32(122).fork()).join();
         break;
+    }
+    if (message.limitBytesPerSecond !== 0n) {
+      if (BigInt.asUintN(64, message.limitBytesPerSecond) !== message.limitBytesPerSecond) {
+        throw new globalThis.Error("value provided for field message.limitBytesPerSecond of type uint64 too large");
+      }
+      writer.uint32(128).uint64(message.limitBytesPerSecond);
     }
     return writer;
   },
@@ -2913,6 +2975,14 @@ export const Job: MessageFns<Job> = {
             message.state = { $case: "cancelled", value: JobCancelled.decode(reader, reader.uint32()) };
             continue;
           }
+          case 16: {
+            if (tag !== 128) {
+              break;
+            }
+
+            message.limitBytesPerSecond = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2968,6 +3038,11 @@ export const Job: MessageFns<Job> = {
         : isSet(object.cancelled)
         ? { $case: "cancelled", value: JobCancelled.fromJSON(object.cancelled) }
         : undefined,
+      limitBytesPerSecond: isSet(object.limitBytesPerSecond)
+        ? BigInt(object.limitBytesPerSecond)
+        : isSet(object.limit_bytes_per_second)
+        ? BigInt(object.limit_bytes_per_second)
+        : 0n,
     };
   },
 
@@ -3013,6 +3088,9 @@ export const Job: MessageFns<Job> = {
       obj.failed = JobFailed.toJSON(message.state.value);
     } else if (message.state?.$case === "cancelled") {
       obj.cancelled = JobCancelled.toJSON(message.state.value);
+    }
+    if (message.limitBytesPerSecond !== 0n) {
+      obj.limitBytesPerSecond = message.limitBytesPerSecond.toString();
     }
     return obj;
   },
@@ -3068,6 +3146,9 @@ export const Job: MessageFns<Job> = {
         break;
       }
     }
+    message.limitBytesPerSecond = (object.limitBytesPerSecond !== undefined && object.limitBytesPerSecond !== null)
+      ? BigInt(object.limitBytesPerSecond)
+      : 0n;
     return message;
   },
 };

@@ -104,6 +104,10 @@ export interface PushResponse {
 
 export interface PullRequest {
   backupId: string;
+  /** Send no faster than this; 0 for as fast as the client reads. */
+  limitBytesPerSecond: bigint;
+  /** Send no more than this in one message, so that a client with a limit gets slices and not lumps; 0 for as much as fits. */
+  maxDataBytes: number;
 }
 
 export interface PullResponse {
@@ -1155,13 +1159,22 @@ export const PushResponse: MessageFns<PushResponse> = {
 };
 
 function createBasePullRequest(): PullRequest {
-  return { backupId: "" };
+  return { backupId: "", limitBytesPerSecond: 0n, maxDataBytes: 0 };
 }
 
 export const PullRequest: MessageFns<PullRequest> = {
   encode(message: PullRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.backupId !== "") {
       writer.uint32(10).string(message.backupId);
+    }
+    if (message.limitBytesPerSecond !== 0n) {
+      if (BigInt.asUintN(64, message.limitBytesPerSecond) !== message.limitBytesPerSecond) {
+        throw new globalThis.Error("value provided for field message.limitBytesPerSecond of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.limitBytesPerSecond);
+    }
+    if (message.maxDataBytes !== 0) {
+      writer.uint32(24).uint32(message.maxDataBytes);
     }
     return writer;
   },
@@ -1187,6 +1200,22 @@ export const PullRequest: MessageFns<PullRequest> = {
             message.backupId = reader.string();
             continue;
           }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.limitBytesPerSecond = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.maxDataBytes = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1206,6 +1235,16 @@ export const PullRequest: MessageFns<PullRequest> = {
         : isSet(object.backup_id)
         ? globalThis.String(object.backup_id)
         : "",
+      limitBytesPerSecond: isSet(object.limitBytesPerSecond)
+        ? BigInt(object.limitBytesPerSecond)
+        : isSet(object.limit_bytes_per_second)
+        ? BigInt(object.limit_bytes_per_second)
+        : 0n,
+      maxDataBytes: isSet(object.maxDataBytes)
+        ? globalThis.Number(object.maxDataBytes)
+        : isSet(object.max_data_bytes)
+        ? globalThis.Number(object.max_data_bytes)
+        : 0,
     };
   },
 
@@ -1213,6 +1252,12 @@ export const PullRequest: MessageFns<PullRequest> = {
     const obj: any = {};
     if (message.backupId !== "") {
       obj.backupId = message.backupId;
+    }
+    if (message.limitBytesPerSecond !== 0n) {
+      obj.limitBytesPerSecond = message.limitBytesPerSecond.toString();
+    }
+    if (message.maxDataBytes !== 0) {
+      obj.maxDataBytes = Math.round(message.maxDataBytes);
     }
     return obj;
   },
@@ -1223,6 +1268,10 @@ export const PullRequest: MessageFns<PullRequest> = {
   fromPartial<I extends Exact<DeepPartial<PullRequest>, I>>(object: I): PullRequest {
     const message = createBasePullRequest();
     message.backupId = object.backupId ?? "";
+    message.limitBytesPerSecond = (object.limitBytesPerSecond !== undefined && object.limitBytesPerSecond !== null)
+      ? BigInt(object.limitBytesPerSecond)
+      : 0n;
+    message.maxDataBytes = object.maxDataBytes ?? 0;
     return message;
   },
 };

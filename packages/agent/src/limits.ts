@@ -1,0 +1,59 @@
+import {
+  constantRate,
+  highestRate,
+  lowestRate,
+  stricter,
+  type Rate,
+  type RateLimit,
+} from '@rbdferry/core/model/rate-limit.js';
+import { sliceBytesAt } from '@rbdferry/core/transfer/paced.js';
+import { TokenBucket } from '@rbdferry/core/transfer/token-bucket.js';
+
+/** How fast one job may be: what it shares with the other jobs of its receiver, and what it was given for itself. */
+export interface JobLimits {
+  /** All of them hold; none when there is no limit. */
+  readonly buckets: readonly TokenBucket[];
+  /** Over the whole day. */
+  readonly lowest: Rate;
+  readonly highest: Rate;
+}
+
+/** The limits of all receivers. Jobs of one receiver share its limit. */
+export class TransferLimits {
+  readonly #receivers: ReadonlyMap<string, { readonly limit: RateLimit; readonly bucket: TokenBucket }>;
+
+  constructor(limits: Readonly<Record<string, { readonly limit?: RateLimit | undefined }>>) {
+    this.#receivers = new Map(
+      Object.entries(limits).flatMap(([name, { limit }]) =>
+        limit === undefined ? [] : [[name, { limit, bucket: new TokenBucket(limit) }]],
+      ),
+    );
+  }
+
+  /** @param own the job's own limit; null for none */
+  of(receiver: string, own: number | null): JobLimits {
+    const shared = this.#receivers.get(receiver);
+    const limit = shared?.limit ?? constantRate(null);
+    const buckets = [
+      ...(shared === undefined ? [] : [shared.bucket]),
+      ...(own === null ? [] : [new TokenBucket(constantRate(own))]),
+    ];
+    return { buckets, lowest: stricter(lowestRate(limit), own), highest: stricter(highestRate(limit), own) };
+  }
+}
+
+/**
+ * What a receiver is told of the limits when it sends: the highest rate that may come to hold, since nothing can be said later,
+ * and slices that are small enough at the lowest one. The reader's own pace does the rest. Half as large as our own slices: the
+ * messages that grpc-js reads ahead come on top of what is on the way.
+ */
+export const pullLimits = ({ lowest, highest }: JobLimits): { limitBytesPerSecond: number; maxDataBytes: number } => ({
+  limitBytesPerSecond: highest ?? 0,
+  maxDataBytes: lowest === null ? 0 : sliceBytesAt(Math.floor(lowest / 2)),
+});
+
+const smallestWindowBytes = 64 * 1024;
+
+/** The window of a channel for reading with these limits: what is on the way is no more than a quarter of a second's worth. */
+export const windowWithin = ({ lowest }: JobLimits, windowBytes: number): number =>
+  lowest === null ? windowBytes : Math.min(windowBytes, Math.max(smallestWindowBytes, Math.floor(lowest / 4)));
