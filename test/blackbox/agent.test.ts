@@ -135,12 +135,25 @@ describe('the control service', () => {
     await pair.source.rbd(['rm', 'rbd/back']);
   });
 
+  it('takes a limit for a part of the request', async () => {
+    const request = { image: 'rbd/none', limitBytesPerSecond: '5000000', idempotencyKey: 'limited' };
+    const job = await start('startBackup', request);
+    expect(job).toMatchObject({ limitBytesPerSecond: '5000000' });
+    expect((await start('startBackup', request)).id).toBe(job.id);
+    const other = agent.unary('startBackup', { ...request, limitBytesPerSecond: '6000000' });
+    expect((await failureOf(other)).detail.code).toBe('INVALID_REQUEST');
+    const none = agent.unary('startBackup', { ...request, limitBytesPerSecond: '0' });
+    expect((await failureOf(none)).detail.code).toBe('INVALID_REQUEST');
+    await ended(job);
+  });
+
   it('lists jobs, newest first, of one image, active ones, and so many', async () => {
     const list = async (request: Message): Promise<Job[]> =>
       (await agent.unary<{ jobs: Job[] }>('listJobs', request)).jobs;
     const all = await list({});
-    expect(all.map(({ kind }) => kind)).toEqual(['JOB_KIND_RESTORE', 'JOB_KIND_BACKUP', 'JOB_KIND_BACKUP']);
-    expect((await list({ image: 'rbd/vm1' })).map(({ id }) => id)).toEqual(all.slice(1).map(({ id }) => id));
+    const [backup, restore] = ['JOB_KIND_BACKUP', 'JOB_KIND_RESTORE'];
+    expect(all.map(({ kind }) => kind)).toEqual([backup, restore, backup, backup]);
+    expect((await list({ image: 'rbd/vm1' })).map(({ id }) => id)).toEqual(all.slice(2).map(({ id }) => id));
     expect(await list({ activeOnly: true })).toEqual([]);
     expect(await list({ limit: 1 })).toEqual(all.slice(0, 1));
   });
@@ -169,6 +182,20 @@ describe('the control service', () => {
       { image: 'rbd/vm1', receiver: 'x' },
       'RECEIVER_NOT_FOUND',
       'NOT_FOUND',
+    ],
+    [
+      'a limit that is a slip of the pen',
+      'startBackup',
+      { image: 'rbd/vm1', limitBytesPerSecond: '7' },
+      'INVALID_REQUEST',
+      'INVALID_ARGUMENT',
+    ],
+    [
+      'a limit that is absurd',
+      'startRestore',
+      { backupId: ghost, limitBytesPerSecond: '18446744073709551615' },
+      'INVALID_REQUEST',
+      'INVALID_ARGUMENT',
     ],
     ['an id that is none', 'startRestore', { backupId: 'x' }, 'INVALID_BACKUP_ID', 'INVALID_ARGUMENT'],
     ['a target that is none', 'startRestore', { backupId: ghost, to: 'x' }, 'INVALID_IMAGE_SPEC', 'INVALID_ARGUMENT'],

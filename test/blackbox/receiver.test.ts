@@ -297,6 +297,19 @@ describe('a good push', () => {
     expect(hash(diff.apply(second.stream, Buffer.alloc(0)))).toBe(await sha256OfExport(pair.backup, increment.id));
   });
 
+  it('comes back in slices as small as asked for, and no slower for a limit above its size', async () => {
+    const sizes: number[] = [];
+    const parts: Buffer[] = [];
+    const request = { backupId: full.id, limitBytesPerSecond: String(100 * MiB), maxDataBytes: 10_000 };
+    for await (const part of agent1.stream<{ data?: Buffer; part: string }>('pull', request)) {
+      if (part.part !== 'data' || part.data === undefined) continue;
+      sizes.push(part.data.length);
+      parts.push(part.data);
+    }
+    expect(Math.max(...sizes)).toBe(10_000);
+    expect(hash(Buffer.concat(parts))).toBe(hash((await pull(full.id)).stream));
+  });
+
   it('may come in messages cut anywhere, with empty ones between', async () => {
     const snap = `${nextTime()}.snap`;
     const opened = await openPush(snap, increment.id);

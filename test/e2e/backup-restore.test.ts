@@ -1,6 +1,10 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { applyWrites, randomBytes, sha256OfExport } from '../ceph/cluster.js';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { startDaemon, type Daemon } from '../harness/daemon.js';
 import { startPair, type Pair } from '../harness/pair.js';
+import { startSecondAgent, type SecondAgent } from '../harness/second-agent.js';
 import { expectError } from '../harness/expect-error.js';
 import { imageNames, snapNames } from '../harness/look.js';
 
@@ -225,6 +229,47 @@ describe('every kind of image comes back as it was', () => {
     await pair.ok('restore', id, '--to', 'rbd/meta-back');
     const { stdout } = await pair.source.rbd(['image-meta', 'get', 'rbd/meta-back', 'owner']);
     expect(stdout.trim()).toBe('Zoë & "co"');
+  });
+});
+
+describe('a limit', () => {
+  /** What both daemons take for a stall is far shorter than what the transfers below take. */
+  const stall = 'stall_timeout: 5s\n';
+  let receiver: Daemon;
+  let agent: SecondAgent;
+
+  beforeAll(async () => {
+    const config = join(pair.dir, 'impatient.yaml');
+    const text = await readFile(pair.receiverConfig, 'utf8');
+    await writeFile(config, text.replace(/^listen:.*$/m, 'listen: 127.0.0.1:0') + stall);
+    receiver = await startDaemon('rbdferry-receiver', config);
+    agent = await startSecondAgent(pair, {
+      name: 'limited',
+      change: (yaml) => yaml.replace(/localhost:\d+/, `localhost:${receiver.port}`),
+      receiver: '    limit: { rate: 1GiB/s, times: [{ from: "00:00", to: "12:00", rate: unlimited }] }\n',
+      extra: stall,
+    });
+  });
+
+  afterAll(async () => {
+    await agent?.daemon.stop();
+    await receiver?.stop();
+  });
+
+  it('is no stall, though bytes come one by one: backup, restore, and what is told of the jobs', async () => {
+    await create('rbd/limited', '--size', '8M');
+    await applyWrites(pair.source, 'rbd/limited', [{ offset: 4096, data: randomBytes('limited', 7_000) }]);
+    const args = ['--limit', '1KiB/s'];
+    const job = JSON.parse(await agent.ok('backup', 'rbd/limited', '--json', ...args)) as {
+      id: string;
+      backupId: string;
+    };
+    expect(await backupOf(job.backupId)).toBe(await sourceAt('rbd/limited', job.backupId));
+    await agent.ok('restore', job.backupId, '--to', 'rbd/limited-back', ...args);
+    expect(await sha256OfExport(pair.source, 'rbd/limited-back')).toBe(await backupOf(job.backupId));
+    await remove('rbd/limited-back');
+    await agent.restart();
+    expect(JSON.parse(await agent.ok('job', 'show', job.id, '--json'))).toMatchObject({ limitBytesPerSecond: 1024 });
   });
 });
 

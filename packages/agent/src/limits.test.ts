@@ -6,11 +6,12 @@ const KiB = 1024;
 const MiB = 1024 * KiB;
 const window = 16 * MiB;
 
-const limits = new TransferLimits({
+const receivers = {
   free: {},
   slow: { limit: constantRate(10 * MiB) },
   day: { limit: { rate: null, times: [{ fromMinute: 480, toMinute: 1080, rate: 4 * MiB }] } },
-});
+};
+const limits = new TransferLimits(receivers, 1);
 
 describe('the limits of a job', () => {
   it('without any are none: nothing is told, cut or narrowed', () => {
@@ -42,6 +43,13 @@ describe('the limits of a job', () => {
     expect(pullLimits(limits.of('slow', MiB))).toEqual({ limitBytesPerSecond: MiB, maxDataBytes: 32 * KiB });
     expect(pullLimits(limits.of('day', null))).toEqual({ limitBytesPerSecond: 0, maxDataBytes: 128 * KiB });
     expect(pullLimits(limits.of('free', 2000 * MiB))).toEqual({ limitBytesPerSecond: 2000 * MiB, maxDataBytes: MiB });
+  });
+
+  it('that are shared may come down to a share of them: all jobs together read no further ahead than one', () => {
+    expect(new TransferLimits(receivers, 2).of('slow', null)).toMatchObject({ lowest: 5 * MiB, highest: 10 * MiB });
+    expect(new TransferLimits(receivers, 64).of('slow', null)).toMatchObject({ lowest: 2.5 * MiB });
+    expect(new TransferLimits(receivers, 64).of('slow', MiB)).toMatchObject({ lowest: MiB, highest: MiB });
+    expect(new TransferLimits(receivers, 64).of('free', MiB)).toMatchObject({ lowest: MiB, highest: MiB });
   });
 
   it('narrow the window to a quarter of a second, within bounds', () => {

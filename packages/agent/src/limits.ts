@@ -13,16 +13,22 @@ import { TokenBucket } from '@rbdferry/core/transfer/token-bucket.js';
 export interface JobLimits {
   /** All of them hold; none when there is no limit. */
   readonly buckets: readonly TokenBucket[];
-  /** Over the whole day. */
+  /** The least and the most that the job may get, over the whole day and with all others that share a limit. */
   readonly lowest: Rate;
   readonly highest: Rate;
 }
 
+/** More than these seldom restore at once, and a job that is alone must not be held to a tiny share of the window. */
+const mostSharers = 4;
+
 /** The limits of all receivers. Jobs of one receiver share its limit. */
 export class TransferLimits {
   readonly #receivers: ReadonlyMap<string, { readonly limit: RateLimit; readonly bucket: TokenBucket }>;
+  readonly #sharers: number;
 
-  constructor(limits: Readonly<Record<string, { readonly limit?: RateLimit | undefined }>>) {
+  /** @param maxTransfers how many jobs may run at once */
+  constructor(limits: Readonly<Record<string, { readonly limit?: RateLimit | undefined }>>, maxTransfers: number) {
+    this.#sharers = Math.min(maxTransfers, mostSharers);
     this.#receivers = new Map(
       Object.entries(limits).flatMap(([name, { limit }]) =>
         limit === undefined ? [] : [[name, { limit, bucket: new TokenBucket(limit) }]],
@@ -38,7 +44,9 @@ export class TransferLimits {
       ...(shared === undefined ? [] : [shared.bucket]),
       ...(own === null ? [] : [new TokenBucket(constantRate(own))]),
     ];
-    return { buckets, lowest: stricter(lowestRate(limit), own), highest: stricter(highestRate(limit), own) };
+    const lowest = lowestRate(limit);
+    const share = lowest === null ? null : Math.floor(lowest / this.#sharers);
+    return { buckets, lowest: stricter(share, own), highest: stricter(highestRate(limit), own) };
   }
 }
 

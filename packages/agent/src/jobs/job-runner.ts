@@ -47,7 +47,7 @@ export class JobRunner {
 
   constructor(options: JobRunnerOptions) {
     this.#options = options;
-    this.#limits = new TransferLimits(options.config.receivers);
+    this.#limits = new TransferLimits(options.config.receivers, options.config.max_transfers);
   }
 
   /** Queues a job. The same idempotency key with the same request gives the same job again. @throws INVALID_REQUEST with another one */
