@@ -20,6 +20,7 @@ const receiverSchema = z.strictObject({
   window: windowSchema.default(defaultWindowBytes),
   /** What all jobs of this receiver together may send and read; local time. */
   limit: rateLimitSchema.optional(),
+  compression: z.enum(['off', 'on', 'auto']).default('off'),
 });
 
 /** The agent's configuration file; docs/configuration.md explains each key. */

@@ -1,4 +1,5 @@
 import { createRbdCli } from '@rbdferry/core/ceph/rbd-cli.js';
+import { findZstd } from '@rbdferry/core/compress/zstd.js';
 import { loadConfig } from '@rbdferry/core/config/load.js';
 import { toFerryError } from '@rbdferry/core/errors/ferry-error.js';
 import type { Running } from '@rbdferry/core/lifecycle/daemon.js';
@@ -64,8 +65,9 @@ export const startAgent = async (configPath: string): Promise<{ running: Running
       },
     }),
   );
+  const zstd = await findZstd();
   await server.listenUnix(config.socket);
-  log.info({ socket: config.socket, receivers: Object.keys(config.receivers) }, 'ready');
+  log.info({ socket: config.socket, receivers: Object.keys(config.receivers), zstd: zstd?.from ?? null }, 'ready');
   runner.resume(
     store
       .list({ activeOnly: true, limit: 100_000 })

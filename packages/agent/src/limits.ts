@@ -6,8 +6,10 @@ import {
   type Rate,
   type RateLimit,
 } from '@rbdferry/core/model/rate-limit.js';
+import type { OutgoingOptions } from '@rbdferry/core/transfer/outgoing.js';
 import { sliceBytesAt } from '@rbdferry/core/transfer/paced.js';
 import { TokenBucket } from '@rbdferry/core/transfer/token-bucket.js';
+import type { AgreedCompression } from './receiver-client/receiver-client.js';
 
 /** How fast one job may be: what it shares with the other jobs of its receiver, and what it was given for itself. */
 export interface JobLimits {
@@ -49,6 +51,19 @@ export class TransferLimits {
     return { buckets, lowest: stricter(share, own), highest: stricter(highestRate(limit), own) };
   }
 }
+
+/**
+ * How a backup is sent with these limits. A frame cannot be cut, so what is compressed at once is small from the beginning: a
+ * quarter of a second's worth even when it does not become smaller.
+ */
+export const outgoingWithin = (
+  { buckets, lowest }: JobLimits,
+  agreed: AgreedCompression,
+): Pick<OutgoingOptions, 'buckets' | 'compression' | 'maxContentBytes'> => ({
+  buckets,
+  compression: agreed.kind === 'zstd' ? agreed : null,
+  maxContentBytes: lowest === null ? undefined : 4 * sliceBytesAt(lowest),
+});
 
 /**
  * What a receiver is told of the limits when it sends: the highest rate that may come to hold, since nothing can be said later,

@@ -1,4 +1,5 @@
 import { createRbdCli } from '@rbdferry/core/ceph/rbd-cli.js';
+import { findZstd } from '@rbdferry/core/compress/zstd.js';
 import type { CephPort } from '@rbdferry/core/ceph/port.js';
 import { loadConfig } from '@rbdferry/core/config/load.js';
 import { toFerryError } from '@rbdferry/core/errors/ferry-error.js';
@@ -24,6 +25,7 @@ export const startReceiver = async (configPath: string): Promise<{ running: Runn
   const log = createLogger('rbdferry-receiver', config.log_level);
   const stores = createStores(config, log);
   const open = new OpenTransfers();
+  const zstd = await findZstd();
   const server = createServer({
     proto: 'rbdferry/v1/transfer.proto',
     service: 'rbdferry.v1.TransferService',
@@ -35,6 +37,7 @@ export const startReceiver = async (configPath: string): Promise<{ running: Runn
       access: new Access(config.clients, stores),
       open,
       stallMs: config.stall_timeout,
+      zstd,
       onFailure: (error, { client, method }) => {
         log.warn({ client, method, code: error.code, error: error.message }, 'a call failed');
       },
@@ -50,7 +53,7 @@ export const startReceiver = async (configPath: string): Promise<{ running: Runn
     }),
   );
   const port = await server.listenTls(config.listen, await serverCredentials(config.tls));
-  log.info({ listen: config.listen, port, stores: [...stores.keys()] }, 'ready');
+  log.info({ listen: config.listen, port, stores: [...stores.keys()], zstd: zstd?.from ?? null }, 'ready');
   const recovery = new AbortController();
   const recovered = recoverStores(stores, log, recovery.signal);
   return {

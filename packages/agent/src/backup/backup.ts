@@ -16,6 +16,7 @@ import { formatImageSpec, type ImageSpec } from '@rbdferry/core/model/image-spec
 import { commonBackups, planBackup, type BackupMode, type NoBase } from '@rbdferry/core/model/planner.js';
 import type { JobContext, JobOutcome } from '../jobs/job-context.js';
 import type { LooseEndHandle } from '../jobs/loose-ends.js';
+import { outgoingWithin } from '../limits.js';
 import { factsAt, lookAtBoth, type SourceImage } from './look-at-source.js';
 import { retire } from './retire.js';
 import { isBackupOf, sendDiff } from './send.js';
@@ -149,10 +150,10 @@ const transfer = async (
     const stream = job.ceph.exportDiff(source.spec, diff, { signal });
     return await sendDiff(stream, await job.receiver.push(opened.transferId, { signal }), {
       stallMs: job.config.stall_timeout,
-      buckets: job.limits.buckets,
+      ...outgoingWithin(job.limits, job.receiver.compression),
       signal,
-      onBytes: (bytes) => {
-        job.progress.add(bytes);
+      onBytes: (bytes, wireBytes) => {
+        job.progress.add(bytes, wireBytes);
       },
       onCommit: (end) => {
         sent.end = end;

@@ -210,9 +210,14 @@ export class JobRunner {
         ...(request.kind === 'restore' ? { readsWithin: limits } : {}),
       });
       try {
+        const { compression } = receiver;
+        if (compression.kind === 'impossible') {
+          live.warnings.push(`compression is configured, but ${compression.why}; this went uncompressed`);
+        }
         const outcome = await this.#recipe(live, { receiver, limits }, held);
         live.apply({ kind: 'committed', streamBytes: Number(outcome.streamBytes), warnings: live.warnings });
-        log.info({ job: id, backup: live.job.backupId, streamBytes: Number(outcome.streamBytes) }, 'job committed');
+        const [streamBytes, { wireBytes }] = [Number(outcome.streamBytes), live.progress];
+        log.info({ job: id, backup: live.job.backupId, streamBytes, wireBytes }, 'job committed');
       } finally {
         receiver.close();
       }

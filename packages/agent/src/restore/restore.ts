@@ -7,7 +7,7 @@ import type { BackupId } from '@rbdferry/core/model/backup-id.js';
 import type { Backup, Layout, StreamEnd } from '@rbdferry/core/model/chain.js';
 import { formatImageSpec, type ImageSpec } from '@rbdferry/core/model/image-spec.js';
 import { paced } from '@rbdferry/core/transfer/paced.js';
-import { asPieces } from '@rbdferry/core/transfer/piece.js';
+import { wireBytesOf } from '@rbdferry/core/transfer/piece.js';
 import { watchStall, withinStallTime } from '@rbdferry/core/transfer/stall.js';
 import { expectedDiff, streamError } from '@rbdferry/core/transfer/stream-check.js';
 import type { JobContext, JobOutcome } from '../jobs/job-context.js';
@@ -94,13 +94,14 @@ const receive = async (
   };
   const stream = watchStall(job.receiver.pull(backup.id, onTrailer, job), stallMs, 'the receiver sent no data');
   // What comes is paced as well: the receiver was told the job's limit, but not what other jobs take, nor the time of day.
-  for await (const { content: data } of paced(asPieces(stream), job.limits.buckets, job)) {
+  for await (const piece of paced(stream, job.limits.buckets, job)) {
+    const data = piece.content;
     parser.push(data);
     hash.update(data);
     if (parser.ended) endRecord ??= data.subarray(-1);
     const body = parser.ended ? data.subarray(0, -1) : data;
     if (body.length > 0) await withinStallTime(sink.write(body), stallMs, 'rbd import-diff took no data');
-    job.progress.add(data.length);
+    job.progress.add(data.length, wireBytesOf(piece));
   }
   parser.finish();
   if (trailer?.streamBytes !== parser.bytesConsumed || !hash.digest().equals(trailer.streamSha256)) {

@@ -1,9 +1,10 @@
 import type { OpenPushRequest, PushRequest, TransferServiceServer } from '@rbdferry/core/gen/rbdferry/v1/transfer.js';
+import type { Zstd } from '@rbdferry/core/compress/zstd.js';
 import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
 import { orThrow } from '@rbdferry/core/errors/parsed.js';
 import { parseBackupId, type BackupIdParts } from '@rbdferry/core/model/backup-id.js';
 import { createHandlers, type CallContext, type FailureListener } from '@rbdferry/core/rpc/handlers.js';
-import { agreeOnProtocol, software } from '@rbdferry/core/rpc/protocol.js';
+import { agreeOnProtocol, software, zstdCapability } from '@rbdferry/core/rpc/protocol.js';
 import {
   backupToWire,
   chainNameFromWire,
@@ -23,6 +24,8 @@ export interface TransferServiceOptions {
   readonly access: Access;
   readonly open: OpenTransfers;
   readonly stallMs: number;
+  /** Null when this receiver can neither make nor read compressed parts. */
+  readonly zstd: Zstd | null;
   readonly onFailure: FailureListener;
   /** Told of each committed backup. */
   readonly onCommitted: (backup: { id: string; client: string; streamBytes: bigint }) => void;
@@ -45,7 +48,7 @@ export const createTransferService = (options: TransferServiceOptions): Transfer
       return {
         protocol: agreeOnProtocol(request),
         software,
-        capabilities: [],
+        capabilities: options.zstd === null ? [] : [zstdCapability],
         stores: access.storesOf(client),
         client,
       };
@@ -83,7 +86,7 @@ export const createTransferService = (options: TransferServiceOptions): Transfer
       const header = first.done === true ? undefined : first.value.part;
       if (header?.$case !== 'header') throw new FerryError('INVALID_REQUEST', 'a push begins with its header');
       const { push, intent } = options.open.take(header.value.transferId, client);
-      const backup = await receivePush(rest(iterator), push, { intent, stallMs: options.stallMs, signal });
+      const backup = await receivePush(rest(iterator), push, { ...options, intent, signal });
       options.onCommitted({ id: backup.id, client, streamBytes: backup.streamBytes });
       return { backup: backupToWire(backup) };
     }),
@@ -95,7 +98,7 @@ export const createTransferService = (options: TransferServiceOptions): Transfer
         pull.close();
         throw hidden(id);
       }
-      yield* sendPull(pull, request, { stallMs: options.stallMs, signal });
+      yield* sendPull(pull, request, { ...options, signal });
     }),
 
     getBackup: unary(async (request, { client: name, signal }) => {
