@@ -8,6 +8,7 @@ import { expectError } from '../harness/expect-error.js';
 import { imageNames, snapNames } from '../harness/look.js';
 import { startPair, type Pair } from '../harness/pair.js';
 import * as diff from './diff-v1.js';
+import * as zstd from './zstd.js';
 import { Caller, CallError, serve, type Message } from './wire.js';
 
 /** The agent, driven over its socket by somebody else's program, and sent to receivers that are not ours. */
@@ -380,7 +381,8 @@ describe('receivers that are not ours', () => {
       .replace(/^socket:.*$/m, `socket: ${socket}`)
       .replace(/^state:.*$/m, `state: ${join(pair.dir, 'other-state')}`)
       .replace(/localhost:\d+/, `localhost:${fake.port}`);
-    await writeFile(config, text);
+    // The receiver is the last thing in the file.
+    await writeFile(config, `${text}    compression: on\n`);
     daemon = await startDaemon('rbdferry-agent', config);
     other = callerAt(socket);
   });
@@ -436,11 +438,53 @@ describe('receivers that are not ours', () => {
   });
 
   describe('in a restore', () => {
-    it('is believed when everything fits', async () => {
-      expect(await restore()).toMatchObject({ state: 'committed' });
+    const expectGhost = async () => {
       expect(await sha256OfExport(pair.source, 'rbd/ghost')).toBe(diff.sha256(content).toString('hex'));
       await pair.source.rbd(['snap', 'purge', 'rbd/ghost']);
       await pair.source.rbd(['rm', 'rbd/ghost']);
+    };
+
+    it('is believed when everything fits; that it cannot compress is a warning', async () => {
+      const job = await restore();
+      expect(job).toMatchObject({ state: 'committed' });
+      expect(job.committed?.warnings).toEqual([
+        expect.stringMatching(/^compression is configured, but receiver "dr" at localhost:\d+ \("fake\/1"\) cannot; /),
+      ]);
+      await expectGhost();
+    });
+
+    const withZstd: Behaviour['handshake'] = () => ({
+      ...honest().handshake({ protocolMin: 1, protocolMax: 1 }),
+      capabilities: ['zstd', 'x'],
+    });
+    /** The stream with one part compressed. */
+    const pullWith = (part: (content: Buffer) => Message): Message[] => {
+      const [first, second, third, ...rest] = pullOf(stream);
+      const data = (second?.['data'] ?? Buffer.alloc(0)) as Buffer;
+      return [first ?? {}, { zstd: part(data) }, third ?? {}, ...rest];
+    };
+
+    it('is believed when parts of it are compressed', async () => {
+      behaviour.handshake = withZstd;
+      behaviour.pull = () => pullWith((data) => ({ frame: zstd.stored(data), contentBytes: data.length }));
+      const job = await restore();
+      expect(job.committed?.warnings).toEqual([]);
+      await expectGhost();
+    });
+
+    it('is not believed when it compresses what it said it could not', async () => {
+      behaviour.pull = () => pullWith((data) => ({ frame: zstd.stored(data), contentBytes: data.length }));
+      expectFailed(await restore(), 'INVALID_REQUEST', /compressed/);
+    });
+
+    it.each<[string, (data: Buffer) => Message]>([
+      ['is no frame', (data) => ({ frame: data, contentBytes: data.length })],
+      ['is a bomb', () => ({ frame: zstd.zeroes(512 * MiB), contentBytes: MiB })],
+      ['is longer than it says', (data) => ({ frame: zstd.stored(data), contentBytes: data.length - 1 })],
+    ])('is not believed when a compressed part %s', async (_, part) => {
+      behaviour.handshake = withZstd;
+      behaviour.pull = () => pullWith(part);
+      expectFailed(await restore(), 'STREAM_INVALID', /compressed part/);
     });
 
     const records = (...parts: Buffer[]): Message[] =>

@@ -273,6 +273,62 @@ describe('a limit', () => {
   });
 });
 
+describe.each(['on', 'auto'])('compression (%s)', (mode) => {
+  const image = `rbd/text-${mode}`;
+  let agent: SecondAgent;
+
+  beforeAll(async () => {
+    const receiver = `    compression: ${mode}\n`;
+    agent = await startSecondAgent(pair, { name: `zstd-${mode}`, receiver });
+  });
+
+  afterAll(async () => {
+    await agent?.daemon.stop();
+  });
+
+  /** Bytes of the newest job: of its stream, and over the wire. */
+  const bytesOf = (): { stream: number; wire: number } => {
+    const job = agent.daemon.records.findLast(({ msg }) => msg === 'job committed');
+    return { stream: Number(job?.['streamBytes']), wire: Number(job?.['wireBytes']) };
+  };
+  const text = (seed: string, bytes: number): Buffer =>
+    Buffer.from(
+      randomBytes(seed, bytes / 2)
+        .toString('hex')
+        .replaceAll(/[0-7]/g, ' '),
+    );
+
+  it('gives the same backups and images, with fewer bytes on the wire', async () => {
+    await create(image, '--size', '32M');
+    await applyWrites(pair.source, image, [
+      { offset: 1000, data: text('full', 12 * MiB) },
+      { offset: 20 * MiB, data: randomBytes('random', 3 * MiB) },
+    ]);
+    const full = await agent.ok('backup', image);
+    const sent = bytesOf();
+    expect(sent.stream).toBeGreaterThan(15 * MiB);
+    expect(sent.wire).toBeLessThan(10 * MiB);
+    expect(await backupOf(full)).toBe(await sourceAt(image, full));
+    await applyWrites(pair.source, image, [
+      { offset: 5 * MiB + 77, data: text('increment', 2 * MiB) },
+      { offset: 22 * MiB, zero: MiB },
+    ]);
+    const increment = await agent.ok('backup', image, '--mode', 'incr', '--limit', '30MiB/s');
+    expect(await backupOf(increment)).toBe(await sourceAt(image, increment));
+    for (const [id, args] of [
+      [full, []],
+      [increment, ['--limit', '30MiB/s']],
+    ] as const) {
+      await agent.ok('restore', id, '--to', `${image}-back`, ...args);
+      const back = bytesOf();
+      expect(back.stream).toBeGreaterThan(14 * MiB);
+      expect(back.wire).toBeLessThan(10 * MiB);
+      expect(await sha256OfExport(pair.source, `${image}-back`)).toBe(await backupOf(id));
+      await remove(`${image}-back`);
+    }
+  });
+});
+
 describe('names', () => {
   it('keeps vm1, vm10 and vm1.old apart', async () => {
     for (const name of ['vm1', 'vm10', 'vm1.old']) {
