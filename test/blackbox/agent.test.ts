@@ -8,6 +8,7 @@ import { expectError } from '../harness/expect-error.js';
 import { imageNames, snapNames } from '../harness/look.js';
 import { startPair, type Pair } from '../harness/pair.js';
 import * as diff from './diff-v1.js';
+import * as zstd from './zstd.js';
 import { Caller, CallError, serve, type Message } from './wire.js';
 
 /** The agent, driven over its socket by somebody else's program, and sent to receivers that are not ours. */
@@ -135,12 +136,25 @@ describe('the control service', () => {
     await pair.source.rbd(['rm', 'rbd/back']);
   });
 
+  it('takes a limit for a part of the request', async () => {
+    const request = { image: 'rbd/none', limitBytesPerSecond: '5000000', idempotencyKey: 'limited' };
+    const job = await start('startBackup', request);
+    expect(job).toMatchObject({ limitBytesPerSecond: '5000000' });
+    expect((await start('startBackup', request)).id).toBe(job.id);
+    const other = agent.unary('startBackup', { ...request, limitBytesPerSecond: '6000000' });
+    expect((await failureOf(other)).detail.code).toBe('INVALID_REQUEST');
+    const none = agent.unary('startBackup', { ...request, limitBytesPerSecond: '0' });
+    expect((await failureOf(none)).detail.code).toBe('INVALID_REQUEST');
+    await ended(job);
+  });
+
   it('lists jobs, newest first, of one image, active ones, and so many', async () => {
     const list = async (request: Message): Promise<Job[]> =>
       (await agent.unary<{ jobs: Job[] }>('listJobs', request)).jobs;
     const all = await list({});
-    expect(all.map(({ kind }) => kind)).toEqual(['JOB_KIND_RESTORE', 'JOB_KIND_BACKUP', 'JOB_KIND_BACKUP']);
-    expect((await list({ image: 'rbd/vm1' })).map(({ id }) => id)).toEqual(all.slice(1).map(({ id }) => id));
+    const [backup, restore] = ['JOB_KIND_BACKUP', 'JOB_KIND_RESTORE'];
+    expect(all.map(({ kind }) => kind)).toEqual([backup, restore, backup, backup]);
+    expect((await list({ image: 'rbd/vm1' })).map(({ id }) => id)).toEqual(all.slice(2).map(({ id }) => id));
     expect(await list({ activeOnly: true })).toEqual([]);
     expect(await list({ limit: 1 })).toEqual(all.slice(0, 1));
   });
@@ -169,6 +183,20 @@ describe('the control service', () => {
       { image: 'rbd/vm1', receiver: 'x' },
       'RECEIVER_NOT_FOUND',
       'NOT_FOUND',
+    ],
+    [
+      'a limit that is a slip of the pen',
+      'startBackup',
+      { image: 'rbd/vm1', limitBytesPerSecond: '7' },
+      'INVALID_REQUEST',
+      'INVALID_ARGUMENT',
+    ],
+    [
+      'a limit that is absurd',
+      'startRestore',
+      { backupId: ghost, limitBytesPerSecond: '18446744073709551615' },
+      'INVALID_REQUEST',
+      'INVALID_ARGUMENT',
     ],
     ['an id that is none', 'startRestore', { backupId: 'x' }, 'INVALID_BACKUP_ID', 'INVALID_ARGUMENT'],
     ['a target that is none', 'startRestore', { backupId: ghost, to: 'x' }, 'INVALID_IMAGE_SPEC', 'INVALID_ARGUMENT'],
@@ -353,7 +381,8 @@ describe('receivers that are not ours', () => {
       .replace(/^socket:.*$/m, `socket: ${socket}`)
       .replace(/^state:.*$/m, `state: ${join(pair.dir, 'other-state')}`)
       .replace(/localhost:\d+/, `localhost:${fake.port}`);
-    await writeFile(config, text);
+    // The receiver is the last thing in the file.
+    await writeFile(config, `${text}    compression: on\n`);
     daemon = await startDaemon('rbdferry-agent', config);
     other = callerAt(socket);
   });
@@ -409,11 +438,53 @@ describe('receivers that are not ours', () => {
   });
 
   describe('in a restore', () => {
-    it('is believed when everything fits', async () => {
-      expect(await restore()).toMatchObject({ state: 'committed' });
+    const expectGhost = async () => {
       expect(await sha256OfExport(pair.source, 'rbd/ghost')).toBe(diff.sha256(content).toString('hex'));
       await pair.source.rbd(['snap', 'purge', 'rbd/ghost']);
       await pair.source.rbd(['rm', 'rbd/ghost']);
+    };
+
+    it('is believed when everything fits; that it cannot compress is a warning', async () => {
+      const job = await restore();
+      expect(job).toMatchObject({ state: 'committed' });
+      expect(job.committed?.warnings).toEqual([
+        expect.stringMatching(/^compression is configured, but receiver "dr" at localhost:\d+ \("fake\/1"\) cannot; /),
+      ]);
+      await expectGhost();
+    });
+
+    const withZstd: Behaviour['handshake'] = () => ({
+      ...honest().handshake({ protocolMin: 1, protocolMax: 1 }),
+      capabilities: ['zstd', 'x'],
+    });
+    /** The stream with one part compressed. */
+    const pullWith = (part: (content: Buffer) => Message): Message[] => {
+      const [first, second, third, ...rest] = pullOf(stream);
+      const data = (second?.['data'] ?? Buffer.alloc(0)) as Buffer;
+      return [first ?? {}, { zstd: part(data) }, third ?? {}, ...rest];
+    };
+
+    it('is believed when parts of it are compressed', async () => {
+      behaviour.handshake = withZstd;
+      behaviour.pull = () => pullWith((data) => ({ frame: zstd.stored(data), contentBytes: data.length }));
+      const job = await restore();
+      expect(job.committed?.warnings).toEqual([]);
+      await expectGhost();
+    });
+
+    it('is not believed when it compresses what it said it could not', async () => {
+      behaviour.pull = () => pullWith((data) => ({ frame: zstd.stored(data), contentBytes: data.length }));
+      expectFailed(await restore(), 'INVALID_REQUEST', /compressed/);
+    });
+
+    it.each<[string, (data: Buffer) => Message]>([
+      ['is no frame', (data) => ({ frame: data, contentBytes: data.length })],
+      ['is a bomb', () => ({ frame: zstd.zeroes(512 * MiB), contentBytes: MiB })],
+      ['is longer than it says', (data) => ({ frame: zstd.stored(data), contentBytes: data.length - 1 })],
+    ])('is not believed when a compressed part %s', async (_, part) => {
+      behaviour.handshake = withZstd;
+      behaviour.pull = () => pullWith(part);
+      expectFailed(await restore(), 'STREAM_INVALID', /compressed part/);
     });
 
     const records = (...parts: Buffer[]): Message[] =>

@@ -7,6 +7,7 @@ import { runCli } from '../harness/daemon.js';
 import { imageNames, snapNames } from '../harness/look.js';
 import { startPair, type Pair } from '../harness/pair.js';
 import * as diff from './diff-v1.js';
+import * as zstd from './zstd.js';
 import { Caller, CallError, tlsOf, type Message } from './wire.js';
 
 /** The receiver, driven by somebody else's program: good streams, and every kind of bad one. */
@@ -223,7 +224,12 @@ describe('the handshake', () => {
     caller.unary('handshake', { protocolMin, protocolMax, software: 'black-box/1', capabilities: ['x-unknown'] });
 
   it('tells version, client and stores', async () => {
-    expect(await shake(agent1, 1, 1)).toMatchObject({ protocol: 1, client: 'agent1', stores: [pool, 'other'] });
+    expect(await shake(agent1, 1, 1)).toMatchObject({
+      protocol: 1,
+      client: 'agent1',
+      stores: [pool, 'other'],
+      capabilities: ['zstd'],
+    });
     expect(await shake(agent2, 1, 7)).toMatchObject({ protocol: 1, client: 'agent2', stores: [pool] });
   });
 
@@ -297,6 +303,19 @@ describe('a good push', () => {
     expect(hash(diff.apply(second.stream, Buffer.alloc(0)))).toBe(await sha256OfExport(pair.backup, increment.id));
   });
 
+  it('comes back in slices as small as asked for, and no slower for a limit above its size', async () => {
+    const sizes: number[] = [];
+    const parts: Buffer[] = [];
+    const request = { backupId: full.id, limitBytesPerSecond: String(100 * MiB), maxDataBytes: 10_000 };
+    for await (const part of agent1.stream<{ data?: Buffer; part: string }>('pull', request)) {
+      if (part.part !== 'data' || part.data === undefined) continue;
+      sizes.push(part.data.length);
+      parts.push(part.data);
+    }
+    expect(Math.max(...sizes)).toBe(10_000);
+    expect(hash(Buffer.concat(parts))).toBe(hash((await pull(full.id)).stream));
+  });
+
   it('may come in messages cut anywhere, with empty ones between', async () => {
     const snap = `${nextTime()}.snap`;
     const opened = await openPush(snap, increment.id);
@@ -312,6 +331,52 @@ describe('a good push', () => {
       await sha256OfExport(pair.backup, answer.backup.id),
     );
   });
+
+  it('may be compressed in parts, between others that are not', async () => {
+    const snap = `${nextTime()}.snap`;
+    const opened = await openPush(snap, increment.id);
+    const content = Buffer.concat([randomBytes('compressed', 700_000), Buffer.alloc(2 * MiB), tail]);
+    const stream = streamOf({ from: snapOf(increment.id), to: snap }, diff.data(4096, content));
+    const zeroesAt = stream.indexOf(Buffer.alloc(100_000));
+    const cuts = [0, 10, 300_000, 310_000, zeroesAt, zeroesAt + 2 * MiB, stream.length - 1, stream.length];
+    const parts = cuts.slice(1).map((to, index) => stream.subarray(cuts[index], to));
+    const messages = parts.map((part, index): Message => {
+      if (index === 4) return { zstd: { frame: zstd.zeroes(part.length), contentBytes: part.length } };
+      return index % 2 === 0 ? compressed(part) : { data: part };
+    });
+    const answer = await agent1.upload<{ backup: Backup }>('push', [
+      header(opened.transferId),
+      compressed(Buffer.alloc(0)),
+      ...messages,
+      commitOf(stream),
+    ]);
+    // Count and digest are those of what came out.
+    expect(answer.backup).toMatchObject({ streamBytes: String(stream.length), dataBytes: String(content.length) });
+    const image = diff.apply((await pull(answer.backup.id)).stream, Buffer.alloc(0));
+    expect(hash(image)).toBe(await sha256OfExport(pair.backup, answer.backup.id));
+    expect(image.subarray(4096, 4096 + content.length).equals(content)).toBe(true);
+  });
+
+  it.each(['COMPRESSION_ON', 'COMPRESSION_AUTO'])(
+    'comes back compressed where that was asked for (%s)',
+    async (wish) => {
+      const { stream } = await pull(full.id);
+      const parts = await agent1.all<{ part: string; data?: Buffer; zstd?: { frame: Buffer; contentBytes: number } }>(
+        'pull',
+        { backupId: full.id, compression: wish },
+      );
+      const plain = parts.reduce((sum, { data }) => sum + (data?.length ?? 0), 0);
+      const content = parts.reduce((sum, each) => sum + (each.zstd?.contentBytes ?? 0), 0);
+      expect(plain + content).toBe(stream.length);
+      for (const { zstd: part } of parts) {
+        if (part == null) continue;
+        expect(part.frame.subarray(0, 4).toString('hex')).toBe('28b52ffd');
+        expect(part.frame.length).toBeLessThan(part.contentBytes);
+      }
+      // What is random in it goes as it is.
+      expect(plain).toBeGreaterThan(2 * MiB);
+    },
+  );
 
   it('of a client that is left in the middle of a pull disturbs nobody', async () => {
     for await (const _ of agent1.stream('pull', { backupId: full.id })) break;
@@ -354,7 +419,60 @@ const head = ({ from, to }: { from: string | null; to: string }): Buffer[] => [
   diff.size(imageBytes),
 ];
 
+const compressed = (content: Buffer, change: Message = {}): Message => ({
+  zstd: { frame: zstd.stored(content), contentBytes: content.length, ...change },
+});
+
+/** A good stream but for one compressed part. */
+const badPart = (name: string, part: (content: Buffer) => Message, code = 'STREAM_INVALID'): BadStream => ({
+  name: `has a compressed part that ${name}`,
+  code,
+  status: dataLoss,
+  messages: (snaps, { transferId }) => {
+    const stream = streamOf(snaps, diff.data(0, some));
+    const [before, content, after] = [
+      stream.subarray(0, 5000),
+      stream.subarray(5000, 200_000),
+      stream.subarray(200_000),
+    ];
+    return [header(transferId), { data: before }, part(content), { data: after }, commitOf(stream)];
+  },
+});
+
 const badStreams: BadStream[] = [
+  badPart('is no frame', (content) => compressed(content, { frame: content })),
+  badPart('is empty', () => ({ zstd: { frame: Buffer.alloc(0), contentBytes: 0 } })),
+  badPart('is cut', (content) => compressed(content, { frame: zstd.stored(content).subarray(0, -1) })),
+  badPart('has something behind it', (content) =>
+    compressed(content, { frame: Buffer.concat([zstd.stored(content), Buffer.of(0)]) }),
+  ),
+  badPart('is two frames', (content) =>
+    compressed(content, { frame: Buffer.concat([zstd.stored(content), zstd.stored(content)]) }),
+  ),
+  badPart('announces a byte less', (content) => compressed(content, { contentBytes: content.length - 1 })),
+  badPart('announces a byte more', (content) => compressed(content, { contentBytes: content.length + 1 })),
+  badPart('announces four gigabytes', (content) => compressed(content, { contentBytes: 4_294_967_295 })),
+  badPart('is five megabytes', () => compressed(Buffer.alloc(5 * MiB))),
+  badPart('is a bomb', () => ({ zstd: { frame: zstd.zeroes(512 * MiB), contentBytes: MiB } })),
+  badPart('is a bomb, and says so', () => ({ zstd: { frame: zstd.zeroes(512 * MiB), contentBytes: 512 * MiB } })),
+  badPart(
+    'was changed by one bit',
+    (content) => {
+      const changed = Buffer.from(content);
+      changed.writeUInt8(changed.readUInt8(99_999) ^ 1, 99_999);
+      return compressed(changed);
+    },
+    'DIGEST_MISMATCH',
+  ),
+  {
+    name: 'is malformed inside of a compressed part',
+    code: 'STREAM_INVALID',
+    status: dataLoss,
+    messages: (snaps, { transferId }) => {
+      const stream = Buffer.concat([diff.banner, ...head(snaps), Buffer.from('x'), diff.end]);
+      return [header(transferId), compressed(stream), commitOf(stream)];
+    },
+  },
   {
     name: 'ends in the middle of its data, without a commit',
     code: 'STREAM_TRUNCATED',
@@ -525,7 +643,7 @@ const vmHwmKiB = async (): Promise<number> => {
 
 /** A full differs in what is cleaned up, not in how its stream is read: some of them will do. */
 const forFulls = badStreams.filter(({ name }) =>
-  /middle|without a commit|wrong digest|unknown tag|absurd length|past the size|another snapshot|behind its end/.test(
+  /middle|is a bomb$|without a commit|wrong digest|unknown tag|absurd length|past the size|another snapshot|behind its end/.test(
     name,
   ),
 );

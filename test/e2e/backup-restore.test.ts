@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { TransferStage } from '@rbdferry/core/gen/rbdferry/v1/control.js';
@@ -6,7 +6,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { applyWrites, randomBytes, sha256OfExport } from '../ceph/cluster.js';
 import { Control, hasEnded } from '../harness/control.js';
 import { damagedRbd, type DamagedRbd } from '../harness/damaged-rbd.js';
+import { startDaemon, type Daemon } from '../harness/daemon.js';
 import { startPair, type Pair } from '../harness/pair.js';
+import { startSecondAgent, type SecondAgent } from '../harness/second-agent.js';
 import { expectError } from '../harness/expect-error.js';
 import { imageNames, snapNames } from '../harness/look.js';
 import { documentedMetrics, scrape, type Scrape } from '../harness/metrics.js';
@@ -239,6 +241,103 @@ describe('every kind of image comes back as it was', () => {
     await pair.ok('restore', id, '--to', 'rbd/meta-back');
     const { stdout } = await pair.source.rbd(['image-meta', 'get', 'rbd/meta-back', 'owner']);
     expect(stdout.trim()).toBe('Zoë & "co"');
+  });
+});
+
+describe('a limit', () => {
+  /** What both daemons take for a stall is far shorter than what the transfers below take. */
+  const stall = 'stall_timeout: 5s\n';
+  let receiver: Daemon;
+  let agent: SecondAgent;
+
+  beforeAll(async () => {
+    const config = join(pair.dir, 'impatient.yaml');
+    const text = await readFile(pair.receiverConfig, 'utf8');
+    await writeFile(config, text.replace(/^listen:.*$/m, 'listen: 127.0.0.1:0') + stall);
+    receiver = await startDaemon('rbdferry-receiver', config);
+    agent = await startSecondAgent(pair, {
+      name: 'limited',
+      change: (yaml) => yaml.replace(/localhost:\d+/, `localhost:${receiver.port}`),
+      receiver: '    limit: { rate: 1GiB/s, times: [{ from: "00:00", to: "12:00", rate: unlimited }] }\n',
+      extra: stall,
+    });
+  });
+
+  afterAll(async () => {
+    await agent?.daemon.stop();
+    await receiver?.stop();
+  });
+
+  it('is no stall, though bytes come one by one: backup, restore, and what is told of the jobs', async () => {
+    await create('rbd/limited', '--size', '8M');
+    await applyWrites(pair.source, 'rbd/limited', [{ offset: 4096, data: randomBytes('limited', 7_000) }]);
+    const args = ['--limit', '1KiB/s'];
+    const job = JSON.parse(await agent.ok('backup', 'rbd/limited', '--json', ...args)) as {
+      id: string;
+      backupId: string;
+    };
+    expect(await backupOf(job.backupId)).toBe(await sourceAt('rbd/limited', job.backupId));
+    await agent.ok('restore', job.backupId, '--to', 'rbd/limited-back', ...args);
+    expect(await sha256OfExport(pair.source, 'rbd/limited-back')).toBe(await backupOf(job.backupId));
+    await remove('rbd/limited-back');
+    await agent.restart();
+    expect(JSON.parse(await agent.ok('job', 'show', job.id, '--json'))).toMatchObject({ limitBytesPerSecond: 1024 });
+  });
+});
+
+describe.each(['on', 'auto'])('compression (%s)', (mode) => {
+  const image = `rbd/text-${mode}`;
+  let agent: SecondAgent;
+
+  beforeAll(async () => {
+    const receiver = `    compression: ${mode}\n`;
+    agent = await startSecondAgent(pair, { name: `zstd-${mode}`, receiver });
+  });
+
+  afterAll(async () => {
+    await agent?.daemon.stop();
+  });
+
+  /** Bytes of the newest job: of its stream, and over the wire. */
+  const bytesOf = (): { stream: number; wire: number } => {
+    const job = agent.daemon.records.findLast(({ msg }) => msg === 'job committed');
+    return { stream: Number(job?.['streamBytes']), wire: Number(job?.['wireBytes']) };
+  };
+  const text = (seed: string, bytes: number): Buffer =>
+    Buffer.from(
+      randomBytes(seed, bytes / 2)
+        .toString('hex')
+        .replaceAll(/[0-7]/g, ' '),
+    );
+
+  it('gives the same backups and images, with fewer bytes on the wire', async () => {
+    await create(image, '--size', '32M');
+    await applyWrites(pair.source, image, [
+      { offset: 1000, data: text('full', 12 * MiB) },
+      { offset: 20 * MiB, data: randomBytes('random', 3 * MiB) },
+    ]);
+    const full = await agent.ok('backup', image);
+    const sent = bytesOf();
+    expect(sent.stream).toBeGreaterThan(15 * MiB);
+    expect(sent.wire).toBeLessThan(10 * MiB);
+    expect(await backupOf(full)).toBe(await sourceAt(image, full));
+    await applyWrites(pair.source, image, [
+      { offset: 5 * MiB + 77, data: text('increment', 2 * MiB) },
+      { offset: 22 * MiB, zero: MiB },
+    ]);
+    const increment = await agent.ok('backup', image, '--mode', 'incr', '--limit', '30MiB/s');
+    expect(await backupOf(increment)).toBe(await sourceAt(image, increment));
+    for (const [id, args] of [
+      [full, []],
+      [increment, ['--limit', '30MiB/s']],
+    ] as const) {
+      await agent.ok('restore', id, '--to', `${image}-back`, ...args);
+      const back = bytesOf();
+      expect(back.stream).toBeGreaterThan(14 * MiB);
+      expect(back.wire).toBeLessThan(10 * MiB);
+      expect(await sha256OfExport(pair.source, `${image}-back`)).toBe(await backupOf(id));
+      await remove(`${image}-back`);
+    }
   });
 });
 

@@ -17,12 +17,19 @@ export class Control {
   }
 
   async startBackup(image: string): Promise<Job> {
-    const request = { image, mode: BackupMode.AUTO, receiver: '', store: '', idempotencyKey: '' };
+    const request = {
+      image,
+      mode: BackupMode.AUTO,
+      receiver: '',
+      store: '',
+      idempotencyKey: '',
+      limitBytesPerSecond: 0n,
+    };
     return jobOf(await callUnary(this.#client.startBackup.bind(this.#client), request, settings));
   }
 
   async startRestore(backupId: string, to: string): Promise<Job> {
-    const request = { backupId, to, receiver: '', replace: false, idempotencyKey: '' };
+    const request = { backupId, to, receiver: '', replace: false, idempotencyKey: '', limitBytesPerSecond: 0n };
     return jobOf(await callUnary(this.#client.startRestore.bind(this.#client), request, settings));
   }
 

@@ -5,6 +5,7 @@ import {
   logLevelSchema,
   metricsSchema,
   nameSchema,
+  rateLimitSchema,
   timeoutSchema,
   tlsSchema,
   windowSchema,
@@ -18,6 +19,9 @@ const receiverSchema = z.strictObject({
   /** The store used when a request names none. */
   store: nameSchema('store'),
   window: windowSchema.default(defaultWindowBytes),
+  /** What all jobs of this receiver together may send and read; local time. */
+  limit: rateLimitSchema.optional(),
+  compression: z.enum(['off', 'on', 'auto']).default('off'),
 });
 
 /** The agent's configuration file; docs/configuration.md explains each key. */

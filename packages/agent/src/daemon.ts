@@ -1,4 +1,5 @@
 import { createRbdCli } from '@rbdferry/core/ceph/rbd-cli.js';
+import { findZstd } from '@rbdferry/core/compress/zstd.js';
 import { loadConfig } from '@rbdferry/core/config/load.js';
 import { toFerryError } from '@rbdferry/core/errors/ferry-error.js';
 import type { Running } from '@rbdferry/core/lifecycle/daemon.js';
@@ -11,7 +12,7 @@ import { JobRunner } from './jobs/job-runner.js';
 import { JobStore } from './jobs/job-store.js';
 import { LooseEnds } from './jobs/loose-ends.js';
 import { findBackup, settleLeftovers } from './jobs/recovery.js';
-import { ReceiverClient } from './receiver-client/receiver-client.js';
+import { ReceiverClient, type ConnectOptions } from './receiver-client/receiver-client.js';
 import { controlDefinition, createControlService, receiverConfig } from './service/control-service.js';
 
 /** How long calls may go on after SIGTERM once the jobs have ended. */
@@ -26,7 +27,7 @@ export const startAgent = async (configPath: string): Promise<{ running: Running
   const log = createLogger('rbdferry-agent', config.log_level);
   const { conf, user, keyring, command_timeout } = config.ceph;
   const ceph = createRbdCli({ conf, user, keyring, deadlines: { commandMs: command_timeout } });
-  const connect = async (name: string, options: { signal?: AbortSignal }) =>
+  const connect = async (name: string, options: ConnectOptions) =>
     ReceiverClient.connect(name, receiverConfig(config, name), options);
 
   const store = new JobStore(config.state);
@@ -79,9 +80,10 @@ export const startAgent = async (configPath: string): Promise<{ running: Running
       },
     }),
   );
+  const zstd = await findZstd();
   await server.listenUnix(config.socket);
   const endpoint = await serveMetricsIf(metrics.registry, config.metrics, log);
-  log.info({ socket: config.socket, receivers: Object.keys(config.receivers) }, 'ready');
+  log.info({ socket: config.socket, receivers: Object.keys(config.receivers), zstd: zstd?.from ?? null }, 'ready');
   runner.resume(
     store
       .list({ activeOnly: true, limit: 100_000 })

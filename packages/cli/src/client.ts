@@ -34,6 +34,8 @@ export interface BackupRequest {
   readonly store?: string | undefined;
   /** The same key again is the same job. */
   readonly idempotencyKey?: string | undefined;
+  /** Bytes per second. Undefined for no limit of its own. */
+  readonly limit?: number | undefined;
 }
 
 export interface RestoreRequest {
@@ -43,6 +45,8 @@ export interface RestoreRequest {
   readonly receiver?: string | undefined;
   /** The same key again is the same job. */
   readonly idempotencyKey?: string | undefined;
+  /** Bytes per second. Undefined for no limit of its own. */
+  readonly limit?: number | undefined;
 }
 
 /** A store, or the agent's default one. */
@@ -88,8 +92,9 @@ export class AgentClient {
   }
 
   async startBackup(request: BackupRequest): Promise<JobView> {
-    const { image, mode, receiver = '', store = '', idempotencyKey = '' } = request;
-    const message = { image, mode: wireModes[mode], receiver, store, idempotencyKey };
+    const { image, mode, receiver = '', store = '', idempotencyKey = '', limit = 0 } = request;
+    const limitBytesPerSecond = BigInt(limit);
+    const message = { image, mode: wireModes[mode], receiver, store, idempotencyKey, limitBytesPerSecond };
     const { job } = await this.#unary('startBackup', (settings) =>
       callUnary(this.#client.startBackup.bind(this.#client), message, settings),
     );
@@ -97,8 +102,9 @@ export class AgentClient {
   }
 
   async startRestore(request: RestoreRequest): Promise<JobView> {
-    const { backupId, to = '', replace, receiver = '', idempotencyKey = '' } = request;
-    const message: StartRestoreRequest = { backupId, to, replace, receiver, idempotencyKey };
+    const { backupId, to = '', replace, receiver = '', idempotencyKey = '', limit = 0 } = request;
+    const limitBytesPerSecond = BigInt(limit);
+    const message: StartRestoreRequest = { backupId, to, replace, receiver, idempotencyKey, limitBytesPerSecond };
     const { job } = await this.#unary('startRestore', (settings) =>
       callUnary(this.#client.startRestore.bind(this.#client), message, settings),
     );

@@ -1,7 +1,7 @@
 import { orThrow } from '@rbdferry/core/errors/parsed.js';
 import { parseBackupId, splitChainName } from '@rbdferry/core/model/backup-id.js';
 import { formatImageSpec, parseImageSpec } from '@rbdferry/core/model/image-spec.js';
-import { parseDuration } from '@rbdferry/core/model/quantity.js';
+import { parseDuration, parseRate } from '@rbdferry/core/model/quantity.js';
 import { InvalidArgumentError, Option } from '@commander-js/extra-typings';
 
 /** Parsers and options that several verbs share. */
@@ -41,6 +41,13 @@ export const durationArgument = (text: string): number => {
   return duration.value;
 };
 
+/** Bytes per second. */
+export const rateArgument = (text: string): number => {
+  const rate = parseRate(text);
+  if (!rate.ok) throw new InvalidArgumentError('Expected a rate such as 50MiB/s or 400Mbit/s, at least 1KiB/s.');
+  return rate.value;
+};
+
 const timePattern = /^(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?:\.\d+)?)?)(Z|[+-]\d\d:\d\d)?)?$/;
 
 /** A day or a time of ISO 8601; UTC unless it says otherwise. */
@@ -78,6 +85,12 @@ export const asyncOption = (until: string) =>
 
 export const idempotencyKeyOption = () =>
   new Option('--idempotency-key <KEY>', 'a job that was started with this key before is followed, not started again');
+
+export const limitOption = () =>
+  new Option(
+    '--limit <RATE>',
+    "no faster over the network than RATE, such as 50MiB/s or 400Mbit/s (the receiver's limit holds beside it)",
+  ).argParser(rateArgument);
 
 export const examples = (...lines: string[]): string =>
   ['', lines.length === 1 ? 'Example:' : 'Examples:', ...lines.map((line) => `  $ rbdferry ${line}`)].join('\n');

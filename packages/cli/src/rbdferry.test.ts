@@ -50,8 +50,15 @@ describe('backup', () => {
   it('passes its options on, and finds the socket in the environment', async () => {
     const agent = await agentWith();
     const args = ['backup', 'rbd/ns/vm1', '--mode', 'incr', '--receiver', 'far', '--store', 'cold'];
+    args.push('--limit', '50MiB/s');
     expect(await runCli(args, { RBDFERRY_SOCKET: agent.socket })).toMatchObject({ status: 0 });
-    expect(agent.calls[0]?.request).toMatchObject({ image: 'rbd/ns/vm1', mode: 3, receiver: 'far', store: 'cold' });
+    expect(agent.calls[0]?.request).toMatchObject({
+      image: 'rbd/ns/vm1',
+      mode: 3,
+      receiver: 'far',
+      store: 'cold',
+      limitBytesPerSecond: 52_428_800n,
+    });
   });
 
   it('prints the ended job with --json', async () => {
@@ -105,12 +112,18 @@ describe('restore', () => {
     const agent = await agentWith({
       states: [jobOf(queued, { kind: 2, image: '' }), jobOf(committed(), { kind: 2, image: 'rbd/vm2' })],
     });
-    expect(await on(agent, 'restore', backupId, '--to', 'rbd/vm2', '--replace')).toMatchObject({
+    expect(await on(agent, 'restore', backupId, '--to', 'rbd/vm2', '--replace', '--limit', '400Mbit/s')).toMatchObject({
       status: 0,
       stdout: 'rbd/vm2\n',
       stderr: '',
     });
-    expect(agent.calls[0]?.request).toMatchObject({ backupId, to: 'rbd/vm2', replace: true, receiver: '' });
+    expect(agent.calls[0]?.request).toMatchObject({
+      backupId,
+      to: 'rbd/vm2',
+      replace: true,
+      receiver: '',
+      limitBytesPerSecond: 50_000_000n,
+    });
   });
 });
 
@@ -428,6 +441,9 @@ describe('a wrong command line', () => {
     [['backup', 'rbd/vm1', 'rbd/vm2'], 2, 'too many arguments'],
     [['backup', 'rbd/vm1', '--version'], 2, "unknown option '--version'"],
     [['jobs', '--limit', '0'], 2, 'whole number'],
+    [['backup', 'rbd/vm1', '--limit', '50MiB'], 2, 'Expected a rate such as 50MiB/s'],
+    [['backup', 'rbd/vm1', '--limit', '0'], 2, 'Expected a rate such as 50MiB/s'],
+    [['restore', backupId, '--limit', '1/s'], 2, 'at least 1KiB/s'],
     [['bakcup'], 2, 'backup'],
     [['job'], 2, 'watch'],
     [[], 2, 'backup'],

@@ -36,6 +36,7 @@ export const jobOf = (state: Job['state'], over: Partial<Job> = {}): Job => ({
   startedAtMs: BigInt(state?.$case === 'queued' ? 0 : at + 500),
   endedAtMs: BigInt(state?.$case === 'queued' || state?.$case === 'running' ? 0 : at + 62_500),
   state,
+  limitBytesPerSecond: 0n,
   ...over,
 });
 

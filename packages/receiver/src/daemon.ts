@@ -1,4 +1,5 @@
 import { createRbdCli } from '@rbdferry/core/ceph/rbd-cli.js';
+import { findZstd } from '@rbdferry/core/compress/zstd.js';
 import type { CephPort } from '@rbdferry/core/ceph/port.js';
 import { loadConfig } from '@rbdferry/core/config/load.js';
 import { toFerryError } from '@rbdferry/core/errors/ferry-error.js';
@@ -32,6 +33,7 @@ export const startReceiver = async (configPath: string): Promise<{ running: Runn
   const metrics = new ReceiverMetrics();
   const ending = new AbortController();
   const known = new KnownBackups({ stores, metrics, log, signal: ending.signal });
+  const zstd = await findZstd();
   const server = createServer({
     proto: 'rbdferry/v1/transfer.proto',
     service: 'rbdferry.v1.TransferService',
@@ -44,6 +46,7 @@ export const startReceiver = async (configPath: string): Promise<{ running: Runn
       open,
       live: new LiveTransfers(listenToTransfers(metrics, log)),
       stallMs: config.stall_timeout,
+      zstd,
       onFailure: (error, { client, method }) => {
         metrics.failed(error.code);
         log.warn({ client, method, code: error.code, error: error.message }, 'a call failed');
@@ -64,7 +67,7 @@ export const startReceiver = async (configPath: string): Promise<{ running: Runn
   const port = await server.listenTls(config.listen, await serverCredentials(config.tls));
   for (const client of Object.keys(config.clients)) metrics.connections.saw(client, { windowBytes: config.window });
   const endpoint = await serveMetricsIf(metrics.registry, config.metrics, log);
-  log.info({ listen: config.listen, port, stores: [...stores.keys()] }, 'ready');
+  log.info({ listen: config.listen, port, stores: [...stores.keys()], zstd: zstd?.from ?? null }, 'ready');
   const recovered = recoverStores(stores, log, ending.signal).then(() => {
     if (config.metrics !== undefined) known.fill();
   });

@@ -16,6 +16,7 @@ import { formatImageSpec, type ImageSpec } from '@rbdferry/core/model/image-spec
 import { commonBackups, planBackup, type BackupMode, type NoBase } from '@rbdferry/core/model/planner.js';
 import type { JobContext, JobOutcome } from '../jobs/job-context.js';
 import type { LooseEndHandle } from '../jobs/loose-ends.js';
+import { outgoingWithin } from '../limits.js';
 import { factsAt, lookAtBoth, type SourceImage } from './look-at-source.js';
 import { followStages } from '../jobs/follow-stages.js';
 import { retire } from './retire.js';
@@ -153,8 +154,10 @@ const transfer = async (
     return await sendDiff(stream, await job.receiver.push(opened.transferId, { signal, stages }), {
       stallMs: job.config.stall_timeout,
       meter: stages.meter,
-      onBytes: (bytes) => {
-        job.progress.add(bytes);
+      ...outgoingWithin(job.limits, job.receiver.compression),
+      signal,
+      onBytes: (bytes, wireBytes) => {
+        job.progress.add(bytes, wireBytes);
       },
       onCommit: (end) => {
         sent.end = end;

@@ -1,15 +1,19 @@
 import { createHash } from 'node:crypto';
 import type { ByteSource } from '@rbdferry/core/ceph/port.js';
 import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
+import type { Backup, StreamEnd } from '@rbdferry/core/model/chain.js';
+import { outgoing, type OutgoingOptions } from '@rbdferry/core/transfer/outgoing.js';
+import { wireBytesOf } from '@rbdferry/core/transfer/piece.js';
+import { releaseRoomy } from '@rbdferry/core/transfer/roomy-buffer.js';
 import type { StageMeter } from '@rbdferry/core/transfer/stage-meter.js';
 import { watchStall, withinStallTime } from '@rbdferry/core/transfer/stall.js';
-import type { Backup, StreamEnd } from '@rbdferry/core/model/chain.js';
 import type { Push } from '../receiver-client/receiver-client.js';
 
-export interface SendOptions {
+export interface SendOptions extends OutgoingOptions {
   readonly stallMs: number;
   readonly meter: StageMeter;
-  readonly onBytes: (bytes: number) => void;
+  /** Bytes of the diff stream, and what went over the wire for them. */
+  readonly onBytes: (bytes: number, wireBytes: number) => void;
   /** Called before the commit goes out: from then on only the receiver knows whether there is a backup. */
   readonly onCommit: (sent: StreamEnd) => void;
 }
@@ -24,13 +28,17 @@ export const sendDiff = async (source: ByteSource, push: Push, options: SendOpti
   let streamBytes = 0n;
   try {
     const chunks = watchStall(source, options.stallMs, 'rbd export-diff sent no data');
-    for await (const data of meter.arriving(chunks)) {
-      const sent = push.send(data);
-      hash.update(data);
-      streamBytes += BigInt(data.length);
+    for await (const piece of outgoing(meter.arriving(chunks), options)) {
+      const { content, frame } = piece;
+      const [bytes, wireBytes] = [content.length, wireBytesOf(piece)];
+      const sent = push.send(piece);
+      hash.update(content);
+      streamBytes += BigInt(bytes);
+      // Only its frame is still to be sent.
+      if (frame !== null) releaseRoomy(content);
       await meter.leaving(withinStallTime(sent, options.stallMs, 'the receiver took no data'));
-      meter.passed(data.length);
-      options.onBytes(data.length);
+      meter.passed(bytes);
+      options.onBytes(bytes, wireBytes);
     }
     const streamSha256 = hash.digest();
     const sent = { streamBytes, streamSha256 };

@@ -6,6 +6,7 @@ import type { JobPhase } from '@rbdferry/core/model/job-state.js';
 import type { TransferEnd } from '@rbdferry/core/model/stages.js';
 import type { TransferStages } from '@rbdferry/core/transfer/transfer-stages.js';
 import type { AgentConfig } from '../config.js';
+import type { JobLimits } from '../limits.js';
 import type { ReceiverClient } from '../receiver-client/receiver-client.js';
 import type { LooseEndHandle } from './loose-ends.js';
 import type { LooseEnd } from './job.js';
@@ -20,6 +21,7 @@ export interface JobContext {
   /** Aborts when the job is cancelled or the agent stops. */
   readonly signal: AbortSignal;
   readonly progress: Progress;
+  readonly limits: JobLimits;
   /** Milliseconds since 1970. */
   readonly now: () => number;
 

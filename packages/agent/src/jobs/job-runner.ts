@@ -11,7 +11,8 @@ import { TransferStages } from '@rbdferry/core/transfer/transfer-stages.js';
 import { resultOf, type AgentMetrics } from '../agent-metrics.js';
 import { runBackup } from '../backup/backup.js';
 import type { AgentConfig } from '../config.js';
-import type { ReceiverClient } from '../receiver-client/receiver-client.js';
+import { TransferLimits, type JobLimits } from '../limits.js';
+import type { ConnectOptions, ReceiverClient } from '../receiver-client/receiver-client.js';
 import { runRestore } from '../restore/restore.js';
 import type { JobContext, JobOutcome } from './job-context.js';
 import type { JobStore } from './job-store.js';
@@ -27,16 +28,22 @@ export interface JobRunnerOptions {
   readonly config: AgentConfig;
   readonly log: Logger;
   readonly metrics: AgentMetrics;
-  readonly connect: (receiver: string, options: { signal: AbortSignal }) => Promise<ReceiverClient>;
+  readonly connect: (receiver: string, options: ConnectOptions) => Promise<ReceiverClient>;
   /** Told when a job has failed or was cancelled: it may have left something to settle. */
   readonly onBroken: () => void;
 }
 
 const watchIntervalMs = 500;
 
+interface WayToReceiver {
+  readonly receiver: ReceiverClient;
+  readonly limits: JobLimits;
+}
+
 /** Queues jobs and runs them: so many at a time, one per image, restores first. */
 export class JobRunner {
   readonly #options: JobRunnerOptions;
+  readonly #limits: TransferLimits;
   readonly #images = new KeyedLock();
   readonly #live = new Map<string, LiveJob>();
   readonly #queue: LiveJob[] = [];
@@ -45,6 +52,7 @@ export class JobRunner {
 
   constructor(options: JobRunnerOptions) {
     this.#options = options;
+    this.#limits = new TransferLimits(options.config.receivers, options.config.max_transfers);
   }
 
   /** Queues a job. The same idempotency key with the same request gives the same job again. @throws INVALID_REQUEST with another one */
@@ -209,13 +217,21 @@ export class JobRunner {
     const { log } = this.#options;
     const { id, request } = live.job;
     try {
-      const receiver = await this.#options.connect(request.receiver, { signal: live.controller.signal });
+      const limits = this.#limits.of(request.receiver, request.limitBytesPerSecond ?? null);
+      const receiver = await this.#options.connect(request.receiver, {
+        signal: live.controller.signal,
+        ...(request.kind === 'restore' ? { readsWithin: limits } : {}),
+      });
       try {
-        const outcome = await this.#recipe(live, receiver, held);
+        const { compression } = receiver;
+        if (compression.kind === 'impossible') {
+          live.warnings.push(`compression is configured, but ${compression.why}; this went uncompressed`);
+        }
+        const outcome = await this.#recipe(live, { receiver, limits }, held);
         const { stages, warnings } = live;
-        const streamBytes = Number(outcome.streamBytes);
+        const [streamBytes, { wireBytes }] = [Number(outcome.streamBytes), live.progress];
         live.apply({ kind: 'committed', streamBytes, warnings, ...(stages === null ? {} : { stages }) });
-        log.info({ job: id, backup: live.job.backupId, streamBytes }, 'job committed');
+        log.info({ job: id, backup: live.job.backupId, streamBytes, wireBytes }, 'job committed');
       } finally {
         receiver.close();
       }
@@ -231,9 +247,9 @@ export class JobRunner {
     }
   }
 
-  #recipe(live: LiveJob, receiver: ReceiverClient, held: Release[]): Promise<JobOutcome> {
+  #recipe(live: LiveJob, way: WayToReceiver, held: Release[]): Promise<JobOutcome> {
     const { request } = live.job;
-    const context = this.#context(live, receiver, held);
+    const context = this.#context(live, way, held);
     if (request.kind === 'backup') {
       const image = orThrow(parseImageSpec(request.image), 'INVALID_IMAGE_SPEC');
       return runBackup({ image, mode: request.mode, store: request.store }, context);
@@ -242,7 +258,7 @@ export class JobRunner {
     return runRestore({ backupId: request.backupId, to, replace: request.replace }, context);
   }
 
-  #context(live: LiveJob, receiver: ReceiverClient, held: Release[]): JobContext {
+  #context(live: LiveJob, { receiver, limits }: WayToReceiver, held: Release[]): JobContext {
     const { ceph, config, log, looseEnds } = this.#options;
     const { signal } = live.controller;
     const holds = new Set([live.job.image]);
@@ -253,6 +269,7 @@ export class JobRunner {
       log: log.child({ job: live.job.id }),
       signal,
       progress: live.progress,
+      limits,
       now: Date.now,
       phase: (phase) => {
         live.apply({ kind: 'phase', phase });

@@ -4,23 +4,28 @@ import type { JobState } from '@rbdferry/core/model/job-state.js';
 import type { BackupMode } from '@rbdferry/core/model/planner.js';
 
 /** What the agent was asked to do. Images are spelled as POOL[/NAMESPACE]/IMAGE. */
-export type JobRequest =
-  | {
-      readonly kind: 'backup';
-      readonly image: string;
-      readonly mode: BackupMode;
-      readonly receiver: string;
-      readonly store: string;
-    }
-  | {
-      readonly kind: 'restore';
-      readonly backupId: BackupId;
-      readonly receiver: string;
-      readonly store: string;
-      /** Null for the name the image had. */
-      readonly to: string | null;
-      readonly replace: boolean;
-    };
+export type JobRequest = (BackupJobRequest | RestoreJobRequest) & {
+  /** Left out for no limit of its own, so that the requests of earlier releases are still equal to the same ones. */
+  readonly limitBytesPerSecond?: number;
+};
+
+interface BackupJobRequest {
+  readonly kind: 'backup';
+  readonly image: string;
+  readonly mode: BackupMode;
+  readonly receiver: string;
+  readonly store: string;
+}
+
+interface RestoreJobRequest {
+  readonly kind: 'restore';
+  readonly backupId: BackupId;
+  readonly receiver: string;
+  readonly store: string;
+  /** Null for the name the image had. */
+  readonly to: string | null;
+  readonly replace: boolean;
+}
 
 /** A job as it is kept. */
 export interface Job {

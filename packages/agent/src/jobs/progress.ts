@@ -13,6 +13,8 @@ const sampleMs = 200;
 
 /** Counts a transfer's bytes and derives rate and remaining time from the last few seconds. */
 export class Progress {
+  /** Bytes over the wire; fewer than of the stream when it is compressed. */
+  #wire = 0;
   #done = 0;
   #total: number | null = null;
   #samples: { atMs: number; bytes: number }[] = [];
@@ -23,8 +25,13 @@ export class Progress {
     this.#now = now;
   }
 
-  add(bytes: number): void {
+  get wireBytes(): number {
+    return this.#wire;
+  }
+
+  add(bytes: number, wireBytes: number): void {
     this.#done += bytes;
+    this.#wire += wireBytes;
     const atMs = this.#now();
     const last = this.#samples.at(-1);
     if (last !== undefined && atMs - last.atMs < sampleMs) return;

@@ -1,19 +1,26 @@
 import { makeClientConstructor, type Client } from '@grpc/grpc-js';
+import type { CompressionMode } from '@rbdferry/core/compress/compress.js';
+import { decompressPart } from '@rbdferry/core/compress/decompress.js';
+import { findZstd, type Zstd } from '@rbdferry/core/compress/zstd.js';
 import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
-import type {
-  OpenPushResponse,
-  PullResponse,
-  PushRequest,
-  PushResponse,
-  TransferServiceClient,
+import {
+  Compression,
+  type CompressedData,
+  type OpenPushResponse,
+  type PullResponse,
+  type PushRequest,
+  type PushResponse,
+  type TransferServiceClient,
 } from '@rbdferry/core/gen/rbdferry/v1/transfer.js';
 import type { BackupId, ChainName, SnapName } from '@rbdferry/core/model/backup-id.js';
 import type { Backup, Chain, ChainUsage, SourceFacts, StreamEnd } from '@rbdferry/core/model/chain.js';
 import { callClientStream, callServerStream, callUnary, type CallSettings } from '@rbdferry/core/rpc/calls.js';
 import { transferDefinition } from '@rbdferry/core/rpc/hot-data.js';
 import { clientOptions } from '@rbdferry/core/rpc/options.js';
-import { agreeOnProtocol, protocolVersions, software } from '@rbdferry/core/rpc/protocol.js';
+import { agreeOnProtocol, protocolVersions, software, zstdCapability } from '@rbdferry/core/rpc/protocol.js';
 import { clientCredentials } from '@rbdferry/core/rpc/tls.js';
+import { mapSomeAhead } from '@rbdferry/core/transfer/map-ahead.js';
+import type { Piece } from '@rbdferry/core/transfer/piece.js';
 import { releaseRoomy } from '@rbdferry/core/transfer/roomy-buffer.js';
 import type { TransferStages } from '@rbdferry/core/transfer/transfer-stages.js';
 import {
@@ -27,6 +34,7 @@ import {
   waitsToWire,
 } from '@rbdferry/core/wire/convert.js';
 import type { ReceiverConfig } from '../config.js';
+import { pullLimits, windowWithin, type JobLimits } from '../limits.js';
 
 /** Deadlines in milliseconds. Opening a push may roll a large image back first; listing may read a whole store. */
 const deadlines = { connect: 20_000, progress: 5_000, quick: 60_000, open: 30 * 60_000, list: 10 * 60_000 } as const;
@@ -48,26 +56,52 @@ export interface Gone {
 
 const dateOf = (ms: bigint): Date | null => (ms === 0n ? null : new Date(Number(ms)));
 
+export interface ConnectOptions extends Options {
+  /** Left out when nothing much is read, or without a limit. */
+  readonly readsWithin?: JobLimits;
+}
+
 /** What a transfer is told by, and told of: its stages as both ends see them. */
 interface TransferOptions extends Options {
   readonly stages: TransferStages;
 }
 
+interface PullOptions extends TransferOptions {
+  /** The name that {@link ReceiverClient.compareWaits} knows the transfer by. */
+  readonly transferId: string;
+  readonly limits: JobLimits;
+}
+
 /** A push under way. */
 export interface Push {
-  /** Sends a part of the diff stream; resolves when there is room for more. The buffer must not be kept: it is used again. */
-  send(data: Uint8Array): Promise<void>;
+  /**
+   * Sends a part of the diff stream; resolves when there is room for more. What is sent of the piece (its frame, or else its
+   * content) must not be kept: the buffer is used again.
+   */
+  send(piece: Piece): Promise<void>;
   /** Ends the stream; answers the backup that the receiver made of it. */
   commit(end: StreamEnd): Promise<Backup>;
   /** Gives up; the receiver is told. */
   cancel(): void;
 }
 
+/** Whether a transfer is compressed, as both sides agreed. */
+export type AgreedCompression =
+  | { readonly kind: 'none' }
+  | { readonly kind: 'zstd'; readonly zstd: Zstd; readonly mode: CompressionMode }
+  /** It was asked for, and one of the two cannot. */
+  | { readonly kind: 'impossible'; readonly why: string };
+
+/** Frames in work, or ready, while the one before them is written. */
+const framesAhead = 2;
+
 /** A receiver as the agent uses it, over one connection. Throws FerryError only. */
 export class ReceiverClient {
   readonly name: string;
   /** Names of the stores that this client may use. */
   stores: readonly string[] = [];
+  /** For pushes and pulls over this connection. */
+  compression: AgreedCompression = { kind: 'none' };
   readonly #client: TransferServiceClient;
   readonly #peer: CallSettings['peer'];
 
@@ -81,12 +115,14 @@ export class ReceiverClient {
    * Connects with the certificate files as they are now, and shakes hands.
    * @throws RECEIVER_UNREACHABLE, TLS_FAILED, ACCESS_DENIED, PROTOCOL_MISMATCH, CONFIG_*
    */
-  static async connect(name: string, config: ReceiverConfig, options: Options): Promise<ReceiverClient> {
+  static async connect(name: string, config: ReceiverConfig, options: ConnectOptions): Promise<ReceiverClient> {
     const credentials = await clientCredentials(config.tls);
-    const client = new TransferClient(config.address, credentials, clientOptions(config.window));
+    const { readsWithin } = options;
+    const windowBytes = readsWithin === undefined ? config.window : windowWithin(readsWithin, config.window);
+    const client = new TransferClient(config.address, credentials, clientOptions(windowBytes));
     const receiver = new ReceiverClient(name, client, config.address);
     try {
-      await receiver.#handshake(options);
+      await receiver.#handshake(config.compression, options);
       return receiver;
     } catch (thrown) {
       receiver.close();
@@ -169,10 +205,13 @@ export class ReceiverClient {
     );
     await call.write({ part: { $case: 'header', value: { transferId } } });
     return {
-      send: (data) => {
-        const value = Buffer.from(data.buffer, data.byteOffset, data.length);
+      send: ({ content, frame }) => {
+        if (frame !== null) {
+          return call.write({ part: { $case: 'zstd', value: { frame, contentBytes: content.length } } });
+        }
+        const value = Buffer.from(content.buffer, content.byteOffset, content.length);
         return call.write({ part: { $case: 'data', value } }, () => {
-          releaseRoomy(data);
+          releaseRoomy(content);
         });
       },
       async commit({ streamBytes, streamSha256 }) {
@@ -189,11 +228,7 @@ export class ReceiverClient {
     };
   }
 
-  /**
-   * A backup's whole content. Ends normally only after the trailer.
-   *
-   * @param options with the name that {@link compareWaits} knows the transfer by
-   */
+  /** A backup's whole content. Ends normally only after the trailer. */
   async *pull(
     id: BackupId,
     told: {
@@ -201,16 +236,22 @@ export class ReceiverClient {
       /** About how many bytes there will be; told at most once, and not by a receiver of an earlier release. */
       readonly onEstimate: (bytes: bigint) => void;
     },
-    options: TransferOptions & { readonly transferId: string },
-  ): AsyncGenerator<Uint8Array, void, undefined> {
+    options: PullOptions,
+  ): AsyncGenerator<Piece, void, undefined> {
+    const { transferId, limits } = options;
+    const { limitBytesPerSecond, maxDataBytes } = pullLimits(limits);
+    const compression = compressionToWire(this.compression);
+    const limit = { limitBytesPerSecond: BigInt(limitBytesPerSecond), maxDataBytes };
+    const request = { backupId: id, transferId, ...limit, compression };
     const stream = callServerStream<PullResponse>(
-      (metadata, callOptions) =>
-        this.#client.pull({ backupId: id, transferId: options.transferId }, metadata, callOptions),
+      (metadata, callOptions) => this.#client.pull(request, metadata, callOptions),
       this.#settings(options),
     );
     let whole = false;
-    for await (const { part } of stream) {
-      if (part?.$case === 'data') yield part.value;
+    const zstd = this.compression.kind === 'zstd' ? this.compression.zstd : null;
+    for await (const { part } of mapSomeAhead<Incoming>(stream, (message) => decoding(zstd, message), framesAhead)) {
+      if (part?.$case === 'data') yield { content: part.value, frame: null };
+      if (part?.$case === 'piece') yield part.value;
       if (part?.$case === 'trailer') {
         whole = true;
         options.stages.heard(waitsFromWire(part.value.waits));
@@ -232,17 +273,52 @@ export class ReceiverClient {
     stages.heard(waitsFromWire(waits));
   }
 
-  async #handshake(options: Options): Promise<void> {
+  async #handshake(compression: ReceiverConfig['compression'], options: Options): Promise<void> {
+    const zstd = await findZstd();
+    const capabilities = zstd === null ? [] : [zstdCapability];
     const answer = await callUnary(
       this.#client.handshake.bind(this.#client),
-      { protocolMin: protocolVersions.min, protocolMax: protocolVersions.max, software, capabilities: [] },
+      { protocolMin: protocolVersions.min, protocolMax: protocolVersions.max, software, capabilities },
       this.#settings(options, deadlines.connect),
     );
     this.stores = answer.stores;
     agreeOnProtocol({ protocolMin: answer.protocol, protocolMax: answer.protocol, software: answer.software });
+    this.compression = this.#agree(compression, zstd, answer);
+  }
+
+  #agree(
+    wanted: ReceiverConfig['compression'],
+    zstd: Zstd | null,
+    receiver: { readonly capabilities: readonly string[]; readonly software: string },
+  ): AgreedCompression {
+    if (wanted === 'off') return { kind: 'none' };
+    if (zstd === null) {
+      return {
+        kind: 'impossible',
+        why: 'this agent cannot: it needs Node.js 22.15, or the package @toondepauw/node-zstd',
+      };
+    }
+    if (receiver.capabilities.includes(zstdCapability)) return { kind: 'zstd', zstd, mode: wanted };
+    return { kind: 'impossible', why: `${this.#peer.peer} (${JSON.stringify(receiver.software)}) cannot` };
   }
 
   #settings({ signal }: Options, timeoutMs?: number): CallSettings {
     return { peer: this.#peer, signal, timeoutMs };
   }
 }
+
+/** A message of a pull, with its compressed part as what came out of it. */
+type Incoming = PullResponse | { readonly part: { readonly $case: 'piece'; readonly value: Piece } };
+
+/** @throws STREAM_INVALID, INVALID_REQUEST (a receiver that compresses without being asked) */
+const decoding = (zstd: Zstd | null, { part }: Incoming): Promise<Incoming> | undefined =>
+  part?.$case === 'zstd' ? decoded(zstd, part.value) : undefined;
+
+const decoded = async (zstd: Zstd | null, part: CompressedData): Promise<Incoming> => ({
+  part: { $case: 'piece', value: { content: await decompressPart(zstd, part), frame: part.frame } },
+});
+
+const compressionToWire = (agreed: AgreedCompression): Compression => {
+  if (agreed.kind !== 'zstd') return Compression.UNSPECIFIED;
+  return agreed.mode === 'on' ? Compression.ON : Compression.AUTO;
+};

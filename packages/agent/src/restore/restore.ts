@@ -6,6 +6,8 @@ import { FerryError, throwIfAborted, toFerryError } from '@rbdferry/core/errors/
 import type { BackupId } from '@rbdferry/core/model/backup-id.js';
 import type { Backup, Layout, StreamEnd } from '@rbdferry/core/model/chain.js';
 import { formatImageSpec, type ImageSpec } from '@rbdferry/core/model/image-spec.js';
+import { paced } from '@rbdferry/core/transfer/paced.js';
+import { wireBytesOf } from '@rbdferry/core/transfer/piece.js';
 import { releaseRoomy } from '@rbdferry/core/transfer/roomy-buffer.js';
 import { watchStall, withinStallTime } from '@rbdferry/core/transfer/stall.js';
 import { expectedDiff, streamError } from '@rbdferry/core/transfer/stream-check.js';
@@ -93,7 +95,7 @@ const receive = async (
   backup: Backup,
   layout: Layout,
   sink: ByteSink,
-  job: Pick<JobContext, 'receiver' | 'signal' | 'config' | 'progress' | 'transfer'>,
+  job: Pick<JobContext, 'receiver' | 'signal' | 'config' | 'progress' | 'transfer' | 'limits'>,
 ): Promise<bigint> => {
   const stallMs = job.config.stall_timeout;
   const parser = new DiffParser(expectedDiff(layout, { snap: backup.snap, fromSnap: null }));
@@ -108,14 +110,16 @@ const receive = async (
       job.progress.estimate(Number(bytes));
     },
   };
-  const { receiver, signal } = job;
+  const { receiver, signal, limits } = job;
   const stages = job.transfer('taker');
   const { meter } = stages;
   const transferId = randomUUID();
   void followStages(receiver, transferId, { stages, signal });
-  const pulled = receiver.pull(backup.id, told, { signal, stages, transferId });
+  const pulled = receiver.pull(backup.id, told, { signal, stages, transferId, limits });
   const stream = watchStall(pulled, stallMs, 'the receiver sent no data');
-  for await (const data of meter.arriving(stream)) {
+  // What comes is paced as well: the receiver was told the job's limit, but not what other jobs take, nor the time of day.
+  for await (const piece of paced(meter.arriving(stream), limits.buckets, { signal })) {
+    const data = piece.content;
     parser.push(data);
     hash.update(data);
     if (parser.ended) endRecord ??= Uint8Array.from(data.subarray(-1));
@@ -124,7 +128,7 @@ const receive = async (
       await meter.leaving(withinStallTime(sink.write(body), stallMs, 'rbd import-diff took no data'));
     }
     meter.passed(data.length);
-    job.progress.add(data.length);
+    job.progress.add(data.length, wireBytesOf(piece));
     releaseRoomy(data);
   }
   parser.finish();

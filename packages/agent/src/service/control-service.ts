@@ -16,6 +16,7 @@ import {
 import { parseBackupId, splitChainName, type BackupId } from '@rbdferry/core/model/backup-id.js';
 import { sameSpec, chainSource, type Chain, type ChainUsage } from '@rbdferry/core/model/chain.js';
 import { formatImageSpec, parseImageSpec, type ImageSpec } from '@rbdferry/core/model/image-spec.js';
+import { lowestLimitBytesPerSecond } from '@rbdferry/core/model/quantity.js';
 import { commonBackups, type BackupMode } from '@rbdferry/core/model/planner.js';
 import { createHandlers, type FailureListener } from '@rbdferry/core/rpc/handlers.js';
 import { software } from '@rbdferry/core/rpc/protocol.js';
@@ -50,7 +51,7 @@ export const createControlService = (options: ControlServiceOptions): ControlSer
       const image = imageOf(request.image);
       const { name, store } = chooseReceiver(config, request.receiver, request.store);
       const job = runner.submit(
-        { kind: 'backup', image, mode: modeOf(request.mode), receiver: name, store },
+        { kind: 'backup', image, mode: modeOf(request.mode), receiver: name, store, ...limitOf(request) },
         keyOf(request.idempotencyKey),
       );
       return Promise.resolve({ job: jobToWire(job) });
@@ -67,6 +68,7 @@ export const createControlService = (options: ControlServiceOptions): ControlSer
           store: id.store,
           to: request.to === '' ? null : imageOf(request.to),
           replace: request.replace,
+          ...limitOf(request),
         },
         keyOf(request.idempotencyKey),
       );
@@ -126,6 +128,22 @@ const imageOf = (text: string): string => formatImageSpec(orThrow(parseImageSpec
 const keyOf = (key: string): string | null => {
   if (key.length > 200) throw new FerryError('INVALID_REQUEST', 'the idempotency key is longer than 200 characters');
   return key === '' ? null : key;
+};
+
+const limitOf = ({
+  limitBytesPerSecond: limit,
+}: {
+  readonly limitBytesPerSecond: bigint;
+}): { readonly limitBytesPerSecond?: number } => {
+  if (limit === 0n) return {};
+  if (limit >= BigInt(lowestLimitBytesPerSecond) && limit <= BigInt(Number.MAX_SAFE_INTEGER)) {
+    return { limitBytesPerSecond: Number(limit) };
+  }
+  throw new FerryError(
+    'INVALID_REQUEST',
+    `the limit of ${limit} bytes per second is not one from ${lowestLimitBytesPerSecond} to 2^53`,
+    { hint: 'give a higher limit, or 0 for none' },
+  );
 };
 
 const modeOf = (mode: WireMode): BackupMode => {

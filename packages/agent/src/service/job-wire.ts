@@ -23,6 +23,7 @@ export const jobToWire = (view: JobView): WireJob => {
     startedAtMs: BigInt(state.kind === 'queued' ? 0 : state.startedAtMs),
     endedAtMs: BigInt(state.kind === 'queued' || state.kind === 'running' ? 0 : state.endedAtMs),
     state: stateToWire(view),
+    limitBytesPerSecond: BigInt(request.limitBytesPerSecond ?? 0),
   };
 };
 

@@ -1,6 +1,14 @@
 import { Option } from '@commander-js/extra-typings';
 import { withAgent } from '../agent.js';
-import { asyncOption, examples, idempotencyKeyOption, imageArgument, receiverOption, storeOption } from '../options.js';
+import {
+  asyncOption,
+  examples,
+  idempotencyKeyOption,
+  imageArgument,
+  limitOption,
+  receiverOption,
+  storeOption,
+} from '../options.js';
 import type { AddVerb } from '../verb.js';
 
 export const addBackup: AddVerb = (program) => {
@@ -21,6 +29,7 @@ export const addBackup: AddVerb = (program) => {
     )
     .addOption(receiverOption())
     .addOption(storeOption())
+    .addOption(limitOption())
     .addOption(asyncOption('the id of the backup is known'))
     .addOption(idempotencyKeyOption())
     .option('--json', 'print the job as JSON instead of the id')
@@ -30,6 +39,7 @@ export const addBackup: AddVerb = (program) => {
         'backup rbd/vm1',
         'backup rbd/vm1 --mode full',
         'backup rbd/tenant/vm1 --receiver dr --store rbd2 --json',
+        'backup rbd/vm1 --limit 50MiB/s',
         'backup rbd/vm1 --async',
         'backup rbd/vm1 --idempotency-key vm1-2026-11-24',
       ),

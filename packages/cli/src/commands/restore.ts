@@ -5,6 +5,7 @@ import {
   examples,
   idempotencyKeyOption,
   imageArgument,
+  limitOption,
   receiverOption,
 } from '../options.js';
 import type { AddVerb } from '../verb.js';
@@ -22,10 +23,19 @@ export const addRestore: AddVerb = (program) => {
     .option('--to <IMAGE>', 'POOL/IMAGE or POOL/NAMESPACE/IMAGE (default: the name it had)', imageArgument)
     .option('--replace', 'put an existing image of that name into the trash')
     .addOption(receiverOption())
+    .addOption(limitOption())
     .addOption(asyncOption('it is known that the restore can be made'))
     .addOption(idempotencyKeyOption())
     .option('--json', 'print the job as JSON instead of the name')
-    .addHelpText('after', examples(`restore ${id}`, `restore ${id} --to rbd/vm1-yesterday`, `restore ${id} --replace`))
+    .addHelpText(
+      'after',
+      examples(
+        `restore ${id}`,
+        `restore ${id} --to rbd/vm1-yesterday`,
+        `restore ${id} --replace`,
+        `restore ${id} --limit 400Mbit/s`,
+      ),
+    )
     .action(async (backupId, { replace = false, json = false, async = false, ...request }) => {
       process.exitCode = await withAgent(program, async (agent) => {
         const { runJob } = await import('../run-job.js');

@@ -22,6 +22,7 @@ const factsOf = (job: JobView, now: Date): Fact[] => [
   ['store', job.store],
   ['backup', job.backupId],
   ['backup kind', job.backupKind],
+  ['limit', job.limitBytesPerSecond === null ? null : rate(job.limitBytesPerSecond)],
   ['state', stateText(job), paintState(job)],
   ['created', time(job.createdAt)],
   ['waited', job.startedAt === null ? null : duration(job.startedAt.getTime() - job.createdAt.getTime())],

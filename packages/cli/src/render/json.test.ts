@@ -18,6 +18,7 @@ describe('a job as JSON', () => {
     createdAt: '2026-11-24T22:40:43.000Z',
     startedAt: '2026-11-24T22:40:43.500Z',
     endedAt: null,
+    limitBytesPerSecond: null,
   };
   const ended = { ...facts, endedAt: '2026-11-24T22:41:45.500Z' };
 

@@ -70,6 +70,9 @@ describe('jobs', () => {
     expect(texts[2]).toMatch(/^backup kind full$/m);
     expect(texts[3]).toMatch(/^error {7}NO_CHAIN: no chain\nhint {8}make one$/m);
     expect(texts[0]).not.toContain('ended');
+    expect(texts[0]).not.toContain('limit');
+    const limited = jobOf(queued, { limitBytesPerSecond: 52_428_800n });
+    expect(jobText(jobView(limited), now)).toMatch(/^limit {7}50 MiB\/s$/m);
   });
 
   it('one by one, with the stages of the transfer', () => {

@@ -80,6 +80,8 @@ export interface JobFacts {
   readonly createdAt: Date;
   readonly startedAt: Date | null;
   readonly endedAt: Date | null;
+  /** Null without a limit of its own. */
+  readonly limitBytesPerSecond: bigint | null;
 }
 
 /** A job as the CLI shows it. This is the JSON shape too: dates become ISO 8601 in UTC, sizes numbers of bytes. */
@@ -107,6 +109,7 @@ export const jobView = (job: WireJob | undefined): JobView => {
     createdAt: new Date(Number(job.createdAtMs)),
     startedAt: dateOrNull(job.startedAtMs),
     endedAt: dateOrNull(job.endedAtMs),
+    limitBytesPerSecond: job.limitBytesPerSecond === 0n ? null : job.limitBytesPerSecond,
     ...stateView(job),
   };
 };

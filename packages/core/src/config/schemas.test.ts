@@ -7,6 +7,7 @@ import {
   logLevelSchema,
   nameSchema,
   poolSchema,
+  rateLimitSchema,
   sizeSchema,
   timeoutSchema,
   tlsSchema,
@@ -85,6 +86,59 @@ describe('windows', () => {
     expect(windowSchema.parse('64KiB')).toBe(65_536);
     expect(windowSchema.parse('1GiB')).toBe(1024 ** 3);
     for (const text of [0, 1, '32KiB', '2GiB', '1TiB']) expect(takes(windowSchema, text)).toBe(false);
+  });
+});
+
+describe('limits', () => {
+  const MiB = 1024 ** 2;
+  const issues = (value: unknown) =>
+    rateLimitSchema.safeParse(value).error?.issues.map(({ path, message }) => `${path.join('.')}: ${message}`) ?? [];
+
+  it('are a rate, or rates by time of day', () => {
+    expect(rateLimitSchema.parse('50MiB/s')).toEqual({ rate: 50 * MiB, times: [] });
+    expect(rateLimitSchema.parse('unlimited')).toEqual({ rate: null, times: [] });
+    const times = [
+      { from: '08:00', to: '18:00', rate: '20MiB/s' },
+      { from: '22:00', to: '06:00', rate: 'unlimited' },
+    ];
+    expect(rateLimitSchema.parse({ rate: '100MiB/s', times })).toEqual({
+      rate: 100 * MiB,
+      times: [
+        { fromMinute: 480, toMinute: 1080, rate: 20 * MiB },
+        { fromMinute: 1320, toMinute: 360, rate: null },
+      ],
+    });
+    expect(rateLimitSchema.parse({ times: [{ from: '24:00', to: '24:00', rate: '1MiB/s' }].slice(1) })).toEqual({
+      rate: null,
+      times: [],
+    });
+  });
+
+  const one = (change: object) => ({ times: [{ from: '08:00', to: '18:00', rate: '1MiB/s', ...change }] });
+
+  it.each<[string, unknown, string]>([
+    ['a number', 50, ': expected a rate such as 50MiB/s, or rates by time of day'],
+    ['nothing', null, ': expected a rate such as 50MiB/s, or rates by time of day'],
+    ['a size', '50MiB', 'rate: "50MiB" is not a rate such as 50MiB/s or 400Mbit/s'],
+    ['far too little', '5/s', 'rate: "5/s" is below the lowest rate, 1KiB/s'],
+    ['another key', { rates: [] }, ': Unrecognized key: "rates"'],
+    ['a time that is none', one({ from: '8 am' }), 'times.0.from: "8 am" is not a time of day such as 08:00'],
+    ['a time that is a number', one({ to: 18 }), 'times.0.to: expected a time of day such as "08:00"'],
+    ['no time at all', one({ to: '08:00' }), 'times.0.to: expected another time than `from`'],
+    ['a day from midnight to midnight', one({ from: '00:00', to: '24:00' }), 'times.0.to: expected another time'],
+    ['a part without a rate', one({ rate: undefined }), 'times.0.rate: expected a rate such as 50MiB/s, or unlimited'],
+    [
+      'parts that overlap',
+      {
+        times: [
+          { from: '22:00', to: '06:00', rate: '1MiB/s' },
+          { from: '05:00', to: '07:00', rate: '2MiB/s' },
+        ],
+      },
+      'times.1: overlaps times.0',
+    ],
+  ])('are not %s', (_, value, words) => {
+    expect(issues(value).join('\n')).toContain(words);
   });
 });
 

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { nameProblem, parsePoolSpec } from '../model/image-spec.js';
-import { parseDuration, parseSize } from '../model/quantity.js';
+import { parseDuration, parseRate, parseSize } from '../model/quantity.js';
+import { findOverlap, parseTimeOfDay, type RateLimit, type TimedRate } from '../model/rate-limit.js';
 import type { Parsed } from '../model/parsed.js';
 
 /** A schema from one of the model's parsers; the parser's words become the issue's message. */
@@ -42,6 +43,47 @@ export const windowSchema = sizeSchema.refine(
   (bytes) => bytes >= 65_535 && bytes <= 1024 ** 3,
   'expected a window from 64KiB to 1GiB',
 );
+
+/** `50MiB/s`, `400Mbit/s`, or `unlimited` (null); bytes per second. */
+const rateSchema = z
+  .string('expected a rate such as 50MiB/s, or unlimited')
+  .transform((text, context) => (text === 'unlimited' ? null : unwrap(parseRate(text), context)));
+
+const timeOfDaySchema = z
+  .string('expected a time of day such as "08:00"')
+  .transform((text, context) => unwrap(parseTimeOfDay(text), context));
+
+const timedRateSchema = z
+  .strictObject({ from: timeOfDaySchema, to: timeOfDaySchema, rate: rateSchema })
+  .transform(({ from, to, rate }, context): TimedRate => {
+    // 24:00 and 00:00 are the same moment.
+    const fromMinute = from % 1440;
+    if (fromMinute === to % 1440) {
+      context.addIssue({ code: 'custom', path: ['to'], message: 'expected another time than `from`' });
+    }
+    return { fromMinute, toMinute: to, rate };
+  });
+
+/** A rate, or rates by time of day: `{ rate, times: [{ from, to, rate }] }`, without a limit where none is given. */
+export const rateLimitSchema = z
+  .preprocess(
+    (value) => (typeof value === 'string' ? { rate: value } : value),
+    z.strictObject(
+      { rate: rateSchema.default(null), times: z.array(timedRateSchema).default([]) },
+      {
+        error: ({ code }) =>
+          code === 'invalid_type' ? 'expected a rate such as 50MiB/s, or rates by time of day' : undefined,
+      },
+    ),
+  )
+  .transform(({ rate, times }, context): RateLimit => {
+    const overlap = findOverlap(times);
+    if (overlap !== null) {
+      const message = `overlaps times.${overlap.with}`;
+      context.addIssue({ code: 'custom', path: ['times', overlap.index], message });
+    }
+    return { rate, times };
+  });
 
 /** `POOL` or `POOL/NAMESPACE`. */
 export const poolSchema = fromParser(parsePoolSpec);

@@ -34,3 +34,18 @@ export const parseSize = (text: string): Parsed<number> =>
 /** Milliseconds from `500ms`, `90s`, `10m`, `36h`, `7d`, `2w`. A unit is required. */
 export const parseDuration = (text: string): Parsed<number> =>
   parseQuantity(text, timeUnits, 'a duration such as 90s, 10m, 36h or 7d');
+
+/** A limit below this is a slip of the pen: a transfer would take years. */
+export const lowestLimitBytesPerSecond = 1024;
+
+const bitUnits: Record<string, number> = { kbit: 1e3 / 8, mbit: 1e6 / 8, gbit: 1e9 / 8 };
+
+/** Bytes per second from `50MiB/s`, `100MB/s` or `400Mbit/s` (decimal bits, as networks are sold); at least 1 KiB/s. */
+export const parseRate = (text: string): Parsed<number> => {
+  const amount = /^(.*)\/s$/i.exec(text.trim())?.[1];
+  const expected = 'a rate such as 50MiB/s or 400Mbit/s';
+  if (amount === undefined) return unparsed(`${quoted(text)} is not ${expected}`);
+  const rate = parseQuantity(amount, { ...byteUnits, ...bitUnits }, expected);
+  if (!rate.ok) return unparsed(`${quoted(text)} is not ${expected}`);
+  return rate.value >= lowestLimitBytesPerSecond ? rate : unparsed(`${quoted(text)} is below the lowest rate, 1KiB/s`);
+};

@@ -3,6 +3,9 @@ import { FerryError } from '../errors/ferry-error.js';
 /** Versions of the wire protocol that this release speaks. */
 export const protocolVersions = { min: 1, max: 1 } as const;
 
+/** The capability of sending and reading CompressedData. */
+export const zstdCapability = 'zstd';
+
 /** Name and version of this release, for the peer's logs. */
 export const software = 'rbdferry/0.1.0';
 

@@ -1,10 +1,11 @@
 import type { OpenPushRequest, PushRequest, TransferServiceServer } from '@rbdferry/core/gen/rbdferry/v1/transfer.js';
+import type { Zstd } from '@rbdferry/core/compress/zstd.js';
 import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
 import { orThrow } from '@rbdferry/core/errors/parsed.js';
 import { parseBackupId, type BackupIdParts } from '@rbdferry/core/model/backup-id.js';
 import type { Backup } from '@rbdferry/core/model/chain.js';
 import { createHandlers, type CallContext, type FailureListener } from '@rbdferry/core/rpc/handlers.js';
-import { agreeOnProtocol, software } from '@rbdferry/core/rpc/protocol.js';
+import { agreeOnProtocol, software, zstdCapability } from '@rbdferry/core/rpc/protocol.js';
 import { releaseRoomy } from '@rbdferry/core/transfer/roomy-buffer.js';
 import {
   backupToWire,
@@ -29,6 +30,8 @@ export interface TransferServiceOptions {
   readonly open: OpenTransfers;
   readonly live: LiveTransfers;
   readonly stallMs: number;
+  /** Null when this receiver can neither make nor read compressed parts. */
+  readonly zstd: Zstd | null;
   readonly onFailure: FailureListener;
   /** Told of each committed backup. */
   readonly onCommitted: (backup: Backup) => void;
@@ -51,7 +54,7 @@ export const createTransferService = (options: TransferServiceOptions): Transfer
       return {
         protocol: agreeOnProtocol(request),
         software,
-        capabilities: [],
+        capabilities: options.zstd === null ? [] : [zstdCapability],
         stores: access.storesOf(client),
         client,
       };
@@ -93,7 +96,7 @@ export const createTransferService = (options: TransferServiceOptions): Transfer
       const kind = intent.base === null ? 'full' : 'incremental';
       const transfer = { kind, client, id, backupId: push.backupId, signal } as const;
       return options.live.receiving(transfer, async (stages) => {
-        const backup = await receivePush(rest(iterator), push, { intent, stallMs: options.stallMs, signal, stages });
+        const backup = await receivePush(rest(iterator), push, { ...options, intent, signal, stages });
         options.onCommitted(backup);
         return { backup: backupToWire(backup), waits: waitsToWire(stages.meter.waits) };
       });
@@ -110,7 +113,7 @@ export const createTransferService = (options: TransferServiceOptions): Transfer
           throw hidden(id);
         }
         const transfer = { kind: 'restore', client, id: transferId, backupId: request.backupId, signal } as const;
-        yield* options.live.sending(transfer, ({ meter }) => sendPull(pull, { stallMs: options.stallMs, meter }));
+        yield* options.live.sending(transfer, ({ meter }) => sendPull(pull, request, { ...options, signal, meter }));
       },
       {
         onSent: ({ part }) => {

@@ -1,15 +1,30 @@
 import { createHash } from 'node:crypto';
+import { decompressPart } from '@rbdferry/core/compress/decompress.js';
+import type { Zstd } from '@rbdferry/core/compress/zstd.js';
 import { DiffError } from '@rbdferry/core/diff/diff-error.js';
 import { DiffParser } from '@rbdferry/core/diff/diff-parser.js';
 import { FerryError, throwIfAborted } from '@rbdferry/core/errors/ferry-error.js';
-import type { Commit, PushRequest } from '@rbdferry/core/gen/rbdferry/v1/transfer.js';
+import type { Commit, CompressedData, PushRequest } from '@rbdferry/core/gen/rbdferry/v1/transfer.js';
 import type { Backup } from '@rbdferry/core/model/chain.js';
+import { mapSomeAhead } from '@rbdferry/core/transfer/map-ahead.js';
 import { releaseRoomy } from '@rbdferry/core/transfer/roomy-buffer.js';
 import { expectedDiff, streamError } from '@rbdferry/core/transfer/stream-check.js';
 import { watchStall } from '@rbdferry/core/transfer/stall.js';
 import type { TransferStages } from '@rbdferry/core/transfer/transfer-stages.js';
 import { waitsFromWire } from '@rbdferry/core/wire/convert.js';
 import type { OpenedPush, PushIntent } from '../store/port.js';
+
+export interface ReceivePushOptions {
+  readonly intent: PushIntent;
+  readonly stallMs: number;
+  /** Null when this receiver said that it cannot read compressed parts. */
+  readonly zstd: Zstd | null;
+  readonly stages: TransferStages;
+  readonly signal: AbortSignal;
+}
+
+/** Frames in work, or ready, while the content of the one before them is written. */
+const framesAhead = 2;
 
 /**
  * Receives one diff stream into an opened push: checks every byte of its structure before it is written, holds back the end
@@ -18,18 +33,14 @@ import type { OpenedPush, PushIntent } from '../store/port.js';
 export const receivePush = async (
   messages: AsyncIterable<PushRequest>,
   push: OpenedPush,
-  options: {
-    readonly intent: PushIntent;
-    readonly stallMs: number;
-    readonly signal: AbortSignal;
-    readonly stages: TransferStages;
-  },
+  options: ReceivePushOptions,
 ): Promise<Backup> => {
   const { meter } = options.stages;
   try {
     const stream = new IncomingStream(options.intent);
     push.begin();
-    for await (const { part } of meter.arriving(watchStall(messages, options.stallMs, 'the sender sent no data'))) {
+    const watched = meter.arriving(watchStall(messages, options.stallMs, 'the sender sent no data'));
+    for await (const { part } of mapSomeAhead(watched, (message) => decoding(options.zstd, message), framesAhead)) {
       if (part?.$case === 'data') {
         const chunk = stream.accept(part.value);
         if (chunk.length > 0) await meter.leaving(push.write(chunk));
@@ -51,6 +62,14 @@ export const receivePush = async (
     throw thrown instanceof DiffError ? streamError(thrown) : thrown;
   }
 };
+
+/** @throws STREAM_INVALID, INVALID_REQUEST */
+const decoding = (zstd: Zstd | null, { part }: PushRequest): Promise<PushRequest> | undefined =>
+  part?.$case === 'zstd' ? decoded(zstd, part.value) : undefined;
+
+const decoded = async (zstd: Zstd | null, part: CompressedData): Promise<PushRequest> => ({
+  part: { $case: 'data', value: await decompressPart(zstd, part) },
+});
 
 /** The stream so far: its structure, its count and its digest. */
 class IncomingStream {

@@ -166,6 +166,8 @@ export interface StartBackupRequest {
   store: string;
   /** The same key with the same request gives the same job again. Empty for none; at most 200 characters. */
   idempotencyKey: string;
+  /** No faster than this over the network, from 1024; 0 for no limit of its own. A limit of the receiver holds beside it. */
+  limitBytesPerSecond: bigint;
 }
 
 export interface StartBackupResponse {
@@ -181,6 +183,7 @@ export interface StartRestoreRequest {
   replace: boolean;
   /** As in StartBackupRequest. */
   idempotencyKey: string;
+  limitBytesPerSecond: bigint;
 }
 
 export interface StartRestoreResponse {
@@ -356,6 +359,8 @@ export interface Job {
     | { $case: "failed"; value: JobFailed }
     | { $case: "cancelled"; value: JobCancelled }
     | undefined;
+  /** The limit that it was given; 0 for none of its own. */
+  limitBytesPerSecond: bigint;
 }
 
 export interface JobQueued {
@@ -424,7 +429,7 @@ export interface JobCancelled {
 }
 
 function createBaseStartBackupRequest(): StartBackupRequest {
-  return { image: "", mode: 0, receiver: "", store: "", idempotencyKey: "" };
+  return { image: "", mode: 0, receiver: "", store: "", idempotencyKey: "", limitBytesPerSecond: 0n };
 }
 
 export const StartBackupRequest: MessageFns<StartBackupRequest> = {
@@ -443,6 +448,12 @@ export const StartBackupRequest: MessageFns<StartBackupRequest> = {
     }
     if (message.idempotencyKey !== "") {
       writer.uint32(42).string(message.idempotencyKey);
+    }
+    if (message.limitBytesPerSecond !== 0n) {
+      if (BigInt.asUintN(64, message.limitBytesPerSecond) !== message.limitBytesPerSecond) {
+        throw new globalThis.Error("value provided for field message.limitBytesPerSecond of type uint64 too large");
+      }
+      writer.uint32(48).uint64(message.limitBytesPerSecond);
     }
     return writer;
   },
@@ -500,6 +511,14 @@ export const StartBackupRequest: MessageFns<StartBackupRequest> = {
             message.idempotencyKey = reader.string();
             continue;
           }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.limitBytesPerSecond = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -523,6 +542,11 @@ export const StartBackupRequest: MessageFns<StartBackupRequest> = {
         : isSet(object.idempotency_key)
         ? globalThis.String(object.idempotency_key)
         : "",
+      limitBytesPerSecond: isSet(object.limitBytesPerSecond)
+        ? BigInt(object.limitBytesPerSecond)
+        : isSet(object.limit_bytes_per_second)
+        ? BigInt(object.limit_bytes_per_second)
+        : 0n,
     };
   },
 
@@ -543,6 +567,9 @@ export const StartBackupRequest: MessageFns<StartBackupRequest> = {
     if (message.idempotencyKey !== "") {
       obj.idempotencyKey = message.idempotencyKey;
     }
+    if (message.limitBytesPerSecond !== 0n) {
+      obj.limitBytesPerSecond = message.limitBytesPerSecond.toString();
+    }
     return obj;
   },
 
@@ -556,6 +583,9 @@ export const StartBackupRequest: MessageFns<StartBackupRequest> = {
     message.receiver = object.receiver ?? "";
     message.store = object.store ?? "";
     message.idempotencyKey = object.idempotencyKey ?? "";
+    message.limitBytesPerSecond = (object.limitBytesPerSecond !== undefined && object.limitBytesPerSecond !== null)
+      ? BigInt(object.limitBytesPerSecond)
+      : 0n;
     return message;
   },
 };
@@ -628,7 +658,7 @@ export const StartBackupResponse: MessageFns<StartBackupResponse> = {
 };
 
 function createBaseStartRestoreRequest(): StartRestoreRequest {
-  return { backupId: "", receiver: "", to: "", replace: false, idempotencyKey: "" };
+  return { backupId: "", receiver: "", to: "", replace: false, idempotencyKey: "", limitBytesPerSecond: 0n };
 }
 
 export const StartRestoreRequest: MessageFns<StartRestoreRequest> = {
@@ -647,6 +677,12 @@ export const StartRestoreRequest: MessageFns<StartRestoreRequest> = {
     }
     if (message.idempotencyKey !== "") {
       writer.uint32(42).string(message.idempotencyKey);
+    }
+    if (message.limitBytesPerSecond !== 0n) {
+      if (BigInt.asUintN(64, message.limitBytesPerSecond) !== message.limitBytesPerSecond) {
+        throw new globalThis.Error("value provided for field message.limitBytesPerSecond of type uint64 too large");
+      }
+      writer.uint32(48).uint64(message.limitBytesPerSecond);
     }
     return writer;
   },
@@ -704,6 +740,14 @@ export const StartRestoreRequest: MessageFns<StartRestoreRequest> = {
             message.idempotencyKey = reader.string();
             continue;
           }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.limitBytesPerSecond = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -731,6 +775,11 @@ export const StartRestoreRequest: MessageFns<StartRestoreRequest> = {
         : isSet(object.idempotency_key)
         ? globalThis.String(object.idempotency_key)
         : "",
+      limitBytesPerSecond: isSet(object.limitBytesPerSecond)
+        ? BigInt(object.limitBytesPerSecond)
+        : isSet(object.limit_bytes_per_second)
+        ? BigInt(object.limit_bytes_per_second)
+        : 0n,
     };
   },
 
@@ -751,6 +800,9 @@ export const StartRestoreRequest: MessageFns<StartRestoreRequest> = {
     if (message.idempotencyKey !== "") {
       obj.idempotencyKey = message.idempotencyKey;
     }
+    if (message.limitBytesPerSecond !== 0n) {
+      obj.limitBytesPerSecond = message.limitBytesPerSecond.toString();
+    }
     return obj;
   },
 
@@ -764,6 +816,9 @@ export const StartRestoreRequest: MessageFns<StartRestoreRequest> = {
     message.to = object.to ?? "";
     message.replace = object.replace ?? false;
     message.idempotencyKey = object.idempotencyKey ?? "";
+    message.limitBytesPerSecond = (object.limitBytesPerSecond !== undefined && object.limitBytesPerSecond !== null)
+      ? BigInt(object.limitBytesPerSecond)
+      : 0n;
     return message;
   },
 };
@@ -2819,6 +2874,7 @@ function createBaseJob(): Job {
     startedAtMs: 0n,
     endedAtMs: 0n,
     state: undefined,
+    limitBytesPerSecond: 0n,
   };
 }
 
@@ -2879,6 +2935,12 @@ export const Job: MessageFns<Job> = {
       case "cancelled":
         JobCancelled.encode(message.state.value, writer.uint32(122).fork()).join();
         break;
+    }
+    if (message.limitBytesPerSecond !== 0n) {
+      if (BigInt.asUintN(64, message.limitBytesPerSecond) !== message.limitBytesPerSecond) {
+        throw new globalThis.Error("value provided for field message.limitBytesPerSecond of type uint64 too large");
+      }
+      writer.uint32(128).uint64(message.limitBytesPerSecond);
     }
     return writer;
   },
@@ -3016,6 +3078,14 @@ export const Job: MessageFns<Job> = {
             message.state = { $case: "cancelled", value: JobCancelled.decode(reader, reader.uint32()) };
             continue;
           }
+          case 16: {
+            if (tag !== 128) {
+              break;
+            }
+
+            message.limitBytesPerSecond = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3071,6 +3141,11 @@ export const Job: MessageFns<Job> = {
         : isSet(object.cancelled)
         ? { $case: "cancelled", value: JobCancelled.fromJSON(object.cancelled) }
         : undefined,
+      limitBytesPerSecond: isSet(object.limitBytesPerSecond)
+        ? BigInt(object.limitBytesPerSecond)
+        : isSet(object.limit_bytes_per_second)
+        ? BigInt(object.limit_bytes_per_second)
+        : 0n,
     };
   },
 
@@ -3116,6 +3191,9 @@ export const Job: MessageFns<Job> = {
       obj.failed = JobFailed.toJSON(message.state.value);
     } else if (message.state?.$case === "cancelled") {
       obj.cancelled = JobCancelled.toJSON(message.state.value);
+    }
+    if (message.limitBytesPerSecond !== 0n) {
+      obj.limitBytesPerSecond = message.limitBytesPerSecond.toString();
     }
     return obj;
   },
@@ -3171,6 +3249,9 @@ export const Job: MessageFns<Job> = {
         break;
       }
     }
+    message.limitBytesPerSecond = (object.limitBytesPerSecond !== undefined && object.limitBytesPerSecond !== null)
+      ? BigInt(object.limitBytesPerSecond)
+      : 0n;
     return message;
   },
 };

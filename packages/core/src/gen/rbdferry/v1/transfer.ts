@@ -24,13 +24,55 @@ import {
 } from "@grpc/grpc-js";
 import { Backup, Chain, ChainUsage, SourceFacts } from "./model.js";
 
+export enum Compression {
+  /** UNSPECIFIED - None. */
+  UNSPECIFIED = 0,
+  /** ON - Whatever becomes smaller. */
+  ON = 1,
+  /** AUTO - While it pays. */
+  AUTO = 2,
+  UNRECOGNIZED = -1,
+}
+
+export function compressionFromJSON(object: any): Compression {
+  switch (object) {
+    case 0:
+    case "COMPRESSION_UNSPECIFIED":
+      return Compression.UNSPECIFIED;
+    case 1:
+    case "COMPRESSION_ON":
+      return Compression.ON;
+    case 2:
+    case "COMPRESSION_AUTO":
+      return Compression.AUTO;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return Compression.UNRECOGNIZED;
+  }
+}
+
+export function compressionToJSON(object: Compression): string {
+  switch (object) {
+    case Compression.UNSPECIFIED:
+      return "COMPRESSION_UNSPECIFIED";
+    case Compression.ON:
+      return "COMPRESSION_ON";
+    case Compression.AUTO:
+      return "COMPRESSION_AUTO";
+    case Compression.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
 export interface HandshakeRequest {
   /** Versions of this protocol that the client speaks. This file is version 1. */
   protocolMin: number;
   protocolMax: number;
   /** For logs, like "rbdferry-agent/0.1.0". */
   software: string;
-  /** Optional abilities, like "zstd". Unknown ones are ignored. */
+  /** Optional abilities: "zstd" (CompressedData). Unknown ones are ignored. */
   capabilities: string[];
 }
 
@@ -82,7 +124,21 @@ export interface PushRequest {
     /** Part of the diff stream, about 1 MiB, cut anywhere. */
     { $case: "data"; value: Buffer }
     | { $case: "commit"; value: Commit }
+    | //
+    /** Instead of `data`, when both sides have the capability "zstd". The two may be mixed. */
+    { $case: "zstd"; value: CompressedData }
     | undefined;
+}
+
+/** Part of the diff stream, compressed by itself. */
+export interface CompressedData {
+  /**
+   * One frame of zstd (RFC 8878), without a dictionary, with a window of at most 8 MiB. Its blocks, each counted with the most
+   * that it can hold, make at most 16 MiB.
+   */
+  frame: Buffer;
+  /** Exactly what comes out of it; at most 4 MiB. */
+  contentBytes: number;
 }
 
 export interface PushHeader {
@@ -134,6 +190,12 @@ export interface PullRequest {
   backupId: string;
   /** A name the client makes up for this transfer, to ask for its progress by; at most 100 characters. Empty for none. */
   transferId: string;
+  /** Send no faster than this; 0 for as fast as the client reads. */
+  limitBytesPerSecond: bigint;
+  /** Send no more than this in one message, so that a client with a limit gets slices and not lumps; 0 for as much as fits. */
+  maxDataBytes: number;
+  /** What the client can and wants to take: parts may come as `zstd`. */
+  compression: Compression;
 }
 
 export interface PullResponse {
@@ -143,6 +205,9 @@ export interface PullResponse {
     /** Part of the diff stream. */
     { $case: "data"; value: Buffer }
     | { $case: "trailer"; value: Commit }
+    | //
+    /** Only when the request allowed it. */
+    { $case: "zstd"; value: CompressedData }
     | //
     /** About how many bytes of the diff stream there will be in all: sent at most once, as soon as the receiver has found it out. */
     { $case: "estimatedBytes"; value: bigint }
@@ -841,6 +906,9 @@ export const PushRequest: MessageFns<PushRequest> = {
       case "commit":
         Commit.encode(message.part.value, writer.uint32(26).fork()).join();
         break;
+      case "zstd":
+        CompressedData.encode(message.part.value, writer.uint32(34).fork()).join();
+        break;
     }
     return writer;
   },
@@ -882,6 +950,14 @@ export const PushRequest: MessageFns<PushRequest> = {
             message.part = { $case: "commit", value: Commit.decode(reader, reader.uint32()) };
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.part = { $case: "zstd", value: CompressedData.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -902,6 +978,8 @@ export const PushRequest: MessageFns<PushRequest> = {
         ? { $case: "data", value: Buffer.from(bytesFromBase64(object.data)) }
         : isSet(object.commit)
         ? { $case: "commit", value: Commit.fromJSON(object.commit) }
+        : isSet(object.zstd)
+        ? { $case: "zstd", value: CompressedData.fromJSON(object.zstd) }
         : undefined,
     };
   },
@@ -914,6 +992,8 @@ export const PushRequest: MessageFns<PushRequest> = {
       obj.data = base64FromBytes(message.part.value);
     } else if (message.part?.$case === "commit") {
       obj.commit = Commit.toJSON(message.part.value);
+    } else if (message.part?.$case === "zstd") {
+      obj.zstd = CompressedData.toJSON(message.part.value);
     }
     return obj;
   },
@@ -942,7 +1022,102 @@ export const PushRequest: MessageFns<PushRequest> = {
         }
         break;
       }
+      case "zstd": {
+        if (object.part?.value !== undefined && object.part?.value !== null) {
+          message.part = { $case: "zstd", value: CompressedData.fromPartial(object.part.value) };
+        }
+        break;
+      }
     }
+    return message;
+  },
+};
+
+function createBaseCompressedData(): CompressedData {
+  return { frame: Buffer.alloc(0), contentBytes: 0 };
+}
+
+export const CompressedData: MessageFns<CompressedData> = {
+  encode(message: CompressedData, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.frame.length !== 0) {
+      writer.uint32(10).bytes(message.frame);
+    }
+    if (message.contentBytes !== 0) {
+      writer.uint32(16).uint32(message.contentBytes);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CompressedData {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCompressedData();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.frame = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.contentBytes = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CompressedData {
+    return {
+      frame: isSet(object.frame) ? Buffer.from(bytesFromBase64(object.frame)) : Buffer.alloc(0),
+      contentBytes: isSet(object.contentBytes)
+        ? globalThis.Number(object.contentBytes)
+        : isSet(object.content_bytes)
+        ? globalThis.Number(object.content_bytes)
+        : 0,
+    };
+  },
+
+  toJSON(message: CompressedData): unknown {
+    const obj: any = {};
+    if (message.frame.length !== 0) {
+      obj.frame = base64FromBytes(message.frame);
+    }
+    if (message.contentBytes !== 0) {
+      obj.contentBytes = Math.round(message.contentBytes);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<CompressedData>, I>>(base?: I): CompressedData {
+    return CompressedData.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<CompressedData>, I>>(object: I): CompressedData {
+    const message = createBaseCompressedData();
+    message.frame = object.frame ?? Buffer.alloc(0);
+    message.contentBytes = object.contentBytes ?? 0;
     return message;
   },
 };
@@ -1514,7 +1689,7 @@ export const PushResponse: MessageFns<PushResponse> = {
 };
 
 function createBasePullRequest(): PullRequest {
-  return { backupId: "", transferId: "" };
+  return { backupId: "", transferId: "", limitBytesPerSecond: 0n, maxDataBytes: 0, compression: 0 };
 }
 
 export const PullRequest: MessageFns<PullRequest> = {
@@ -1524,6 +1699,18 @@ export const PullRequest: MessageFns<PullRequest> = {
     }
     if (message.transferId !== "") {
       writer.uint32(66).string(message.transferId);
+    }
+    if (message.limitBytesPerSecond !== 0n) {
+      if (BigInt.asUintN(64, message.limitBytesPerSecond) !== message.limitBytesPerSecond) {
+        throw new globalThis.Error("value provided for field message.limitBytesPerSecond of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.limitBytesPerSecond);
+    }
+    if (message.maxDataBytes !== 0) {
+      writer.uint32(24).uint32(message.maxDataBytes);
+    }
+    if (message.compression !== 0) {
+      writer.uint32(32).int32(message.compression);
     }
     return writer;
   },
@@ -1557,6 +1744,30 @@ export const PullRequest: MessageFns<PullRequest> = {
             message.transferId = reader.string();
             continue;
           }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.limitBytesPerSecond = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.maxDataBytes = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.compression = reader.int32() as any;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1581,6 +1792,17 @@ export const PullRequest: MessageFns<PullRequest> = {
         : isSet(object.transfer_id)
         ? globalThis.String(object.transfer_id)
         : "",
+      limitBytesPerSecond: isSet(object.limitBytesPerSecond)
+        ? BigInt(object.limitBytesPerSecond)
+        : isSet(object.limit_bytes_per_second)
+        ? BigInt(object.limit_bytes_per_second)
+        : 0n,
+      maxDataBytes: isSet(object.maxDataBytes)
+        ? globalThis.Number(object.maxDataBytes)
+        : isSet(object.max_data_bytes)
+        ? globalThis.Number(object.max_data_bytes)
+        : 0,
+      compression: isSet(object.compression) ? compressionFromJSON(object.compression) : 0,
     };
   },
 
@@ -1592,6 +1814,15 @@ export const PullRequest: MessageFns<PullRequest> = {
     if (message.transferId !== "") {
       obj.transferId = message.transferId;
     }
+    if (message.limitBytesPerSecond !== 0n) {
+      obj.limitBytesPerSecond = message.limitBytesPerSecond.toString();
+    }
+    if (message.maxDataBytes !== 0) {
+      obj.maxDataBytes = Math.round(message.maxDataBytes);
+    }
+    if (message.compression !== 0) {
+      obj.compression = compressionToJSON(message.compression);
+    }
     return obj;
   },
 
@@ -1602,6 +1833,11 @@ export const PullRequest: MessageFns<PullRequest> = {
     const message = createBasePullRequest();
     message.backupId = object.backupId ?? "";
     message.transferId = object.transferId ?? "";
+    message.limitBytesPerSecond = (object.limitBytesPerSecond !== undefined && object.limitBytesPerSecond !== null)
+      ? BigInt(object.limitBytesPerSecond)
+      : 0n;
+    message.maxDataBytes = object.maxDataBytes ?? 0;
+    message.compression = object.compression ?? 0;
     return message;
   },
 };
@@ -1622,11 +1858,14 @@ export const PullResponse: MessageFns<PullResponse> = {
       case "trailer":
         Commit.encode(message.part.value, writer.uint32(26).fork()).join();
         break;
+      case "zstd":
+        CompressedData.encode(message.part.value, writer.uint32(34).fork()).join();
+        break;
       case "estimatedBytes":
         if (BigInt.asUintN(64, message.part.value) !== message.part.value) {
           throw new globalThis.Error("value provided for field message.part.value of type uint64 too large");
         }
-        writer.uint32(32).uint64(message.part.value);
+        writer.uint32(40).uint64(message.part.value);
         break;
     }
     return writer;
@@ -1670,7 +1909,15 @@ export const PullResponse: MessageFns<PullResponse> = {
             continue;
           }
           case 4: {
-            if (tag !== 32) {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.part = { $case: "zstd", value: CompressedData.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
               break;
             }
 
@@ -1697,6 +1944,8 @@ export const PullResponse: MessageFns<PullResponse> = {
         ? { $case: "data", value: Buffer.from(bytesFromBase64(object.data)) }
         : isSet(object.trailer)
         ? { $case: "trailer", value: Commit.fromJSON(object.trailer) }
+        : isSet(object.zstd)
+        ? { $case: "zstd", value: CompressedData.fromJSON(object.zstd) }
         : isSet(object.estimatedBytes)
         ? { $case: "estimatedBytes", value: BigInt(object.estimatedBytes) }
         : isSet(object.estimated_bytes)
@@ -1713,6 +1962,8 @@ export const PullResponse: MessageFns<PullResponse> = {
       obj.data = base64FromBytes(message.part.value);
     } else if (message.part?.$case === "trailer") {
       obj.trailer = Commit.toJSON(message.part.value);
+    } else if (message.part?.$case === "zstd") {
+      obj.zstd = CompressedData.toJSON(message.part.value);
     } else if (message.part?.$case === "estimatedBytes") {
       obj.estimatedBytes = message.part.value.toString();
     }
@@ -1740,6 +1991,12 @@ export const PullResponse: MessageFns<PullResponse> = {
       case "trailer": {
         if (object.part?.value !== undefined && object.part?.value !== null) {
           message.part = { $case: "trailer", value: Commit.fromPartial(object.part.value) };
+        }
+        break;
+      }
+      case "zstd": {
+        if (object.part?.value !== undefined && object.part?.value !== null) {
+          message.part = { $case: "zstd", value: CompressedData.fromPartial(object.part.value) };
         }
         break;
       }

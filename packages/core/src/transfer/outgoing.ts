@@ -1,0 +1,23 @@
+import { compressed, type CompressionMode } from '../compress/compress.js';
+import type { Zstd } from '../compress/zstd.js';
+import { paced } from './paced.js';
+import { asPieces, type Piece } from './piece.js';
+import type { TokenBucket } from './token-bucket.js';
+
+export interface OutgoingOptions {
+  /** Null to send everything as it is. */
+  readonly compression: { readonly zstd: Zstd; readonly mode: CompressionMode } | null;
+  /** Limits, all of which hold; waiting for them is no stall. */
+  readonly buckets: readonly TokenBucket[];
+  /** The largest piece to send as it is, and the largest to compress. */
+  readonly maxDataBytes?: number | undefined;
+  readonly maxContentBytes?: number | undefined;
+  readonly signal: AbortSignal;
+}
+
+/** A diff stream as it goes out: compressed piece by piece, and no faster than it may. */
+export const outgoing = (chunks: AsyncIterable<Uint8Array>, options: OutgoingOptions): AsyncIterable<Piece> => {
+  const { compression, buckets, signal, maxDataBytes, maxContentBytes = Infinity } = options;
+  const pieces = compression === null ? asPieces(chunks) : compressed(chunks, { ...compression, maxContentBytes });
+  return paced(pieces, buckets, { signal, maxSliceBytes: maxDataBytes });
+};

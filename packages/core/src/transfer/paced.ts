@@ -1,0 +1,81 @@
+import { setTimeout } from 'node:timers/promises';
+import { abortReason } from '../errors/ferry-error.js';
+import { stricter, type Rate } from '../model/rate-limit.js';
+import { wireBytesOf, type Piece } from './piece.js';
+import { releaseRoomy } from './roomy-buffer.js';
+import type { TokenBucket } from './token-bucket.js';
+
+/** The largest slice is a whole chunk of a source. */
+const maxSliceBytes = 1024 * 1024;
+const minSliceBytes = 256;
+const slicesPerSecond = 16;
+/** A timer is no more exact than that. What is not waited for now is waited for with the next slice. */
+const leastWaitMs = 2;
+
+/**
+ * The largest piece to send at once at this rate: a sixteenth of a second's worth, so that the far side always sees something
+ * coming, and the sixteen messages that grpc-js queues are no more than a second's.
+ */
+export const sliceBytesAt = (rate: Rate): number =>
+  rate === null ? maxSliceBytes : Math.max(minSliceBytes, Math.min(maxSliceBytes, Math.floor(rate / slicesPerSecond)));
+
+export interface PaceOptions {
+  /** Nothing that can be cut is larger than this, whatever the rate. */
+  readonly maxSliceBytes?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+  /** Resolves after so many milliseconds, or throws when the signal is aborted. */
+  readonly sleep?: (ms: number, signal: AbortSignal | undefined) => Promise<void>;
+}
+
+/**
+ * The same content no faster than every bucket allows, counted in bytes on the wire, and cut into slices. A slice is a copy: a
+ * recycled buffer must not be given back with one slice while the others are still to be sent. Frames cannot be cut;
+ * whoever made them kept them small.
+ *
+ * Nobody's stall watch may be outside of this: waiting for the limit is no stall.
+ */
+export const paced = (
+  pieces: AsyncIterable<Piece>,
+  buckets: readonly TokenBucket[],
+  options: PaceOptions = {},
+): AsyncIterable<Piece> =>
+  buckets.length === 0 && options.maxSliceBytes === undefined ? pieces : pacedThrough(pieces, buckets, options);
+
+async function* pacedThrough(
+  pieces: AsyncIterable<Piece>,
+  buckets: readonly TokenBucket[],
+  { signal, sleep = sleepFor, maxSliceBytes: most = maxSliceBytes }: PaceOptions,
+): AsyncGenerator<Piece, void, undefined> {
+  const sliceBytes = () => Math.min(most, sliceBytesAt(rateOf(buckets)));
+  const allowed = async (bytes: number) => {
+    const waitMs = Math.max(...buckets.map((bucket) => bucket.take(bytes)));
+    if (waitMs >= leastWaitMs) await sleep(waitMs, signal);
+  };
+  for await (const piece of pieces) {
+    if (piece.frame !== null || piece.content.length <= sliceBytes()) {
+      await allowed(wireBytesOf(piece));
+      yield piece;
+      continue;
+    }
+    const { content } = piece;
+    for (let at = 0; at < content.length;) {
+      const slice = Buffer.from(content.subarray(at, at + sliceBytes()));
+      at += slice.length;
+      await allowed(slice.length);
+      yield { content: slice, frame: null };
+    }
+    // Every slice was a copy.
+    releaseRoomy(content);
+  }
+}
+
+const rateOf = (buckets: readonly TokenBucket[]): Rate =>
+  buckets.reduce<Rate>((rate, bucket) => stricter(rate, bucket.rate()), null);
+
+const sleepFor = async (ms: number, signal: AbortSignal | undefined): Promise<void> => {
+  try {
+    await setTimeout(ms, undefined, signal === undefined ? {} : { signal });
+  } catch (thrown) {
+    throw signal?.aborted === true ? abortReason(signal) : thrown;
+  }
+};
