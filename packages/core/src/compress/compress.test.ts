@@ -36,7 +36,7 @@ const pass = async (chunks: readonly Uint8Array[], options: Partial<CompressOpti
 /** What the far side makes of it. */
 const received = async (pieces: readonly Piece[]): Promise<Buffer> => {
   const zstd = await zstdHere();
-  const parts = pieces.map(({ content, frame }) =>
+  const parts = pieces.map(async ({ content, frame }) =>
     frame === null ? content : decompressPart(zstd, { frame, contentBytes: content.length }),
   );
   return Buffer.concat(await Promise.all(parts));

@@ -1,7 +1,13 @@
 import { createServer } from 'node:net';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { FerryError } from '../errors/ferry-error.js';
-import type { HandshakeRequest, PullResponse, PushRequest, PushResponse } from '../gen/rbdferry/v1/transfer.js';
+import {
+  PullRequest,
+  type HandshakeRequest,
+  type PullResponse,
+  type PushRequest,
+  type PushResponse,
+} from '../gen/rbdferry/v1/transfer.js';
 import { callClientStream, callServerStream, callUnary, type CallSettings } from './calls.js';
 import type { CallContext } from './handlers.js';
 import { createClient, startPair, type ServicePair, type TestHandlers } from './service-pair.js';
@@ -32,10 +38,13 @@ const connected = async (handlers: TestHandlers) => {
       { peer, ...settings },
     );
   const pull = (settings: Partial<CallSettings> = {}) =>
-    callServerStream<PullResponse>((metadata, options) => client.pull({ backupId: 'x' }, metadata, options), {
-      peer,
-      ...settings,
-    });
+    callServerStream<PullResponse>(
+      (metadata, options) => client.pull(PullRequest.fromPartial({ backupId: 'x' }), metadata, options),
+      {
+        peer,
+        ...settings,
+      },
+    );
   return { pair, client, cut, greet, push, pull };
 };
 

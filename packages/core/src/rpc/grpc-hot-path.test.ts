@@ -4,7 +4,7 @@ import { CompressionFilter } from '@grpc/grpc-js/build/src/compression-filter.js
 import { BaseServerInterceptingCall } from '@grpc/grpc-js/build/src/server-interceptors.js';
 import { StreamDecoder } from '@grpc/grpc-js/build/src/stream-decoder.js';
 import { describe, expect, it, vi } from 'vitest';
-import type { PullResponse, PushRequest, PushResponse } from '../gen/rbdferry/v1/transfer.js';
+import { PullRequest, type PullResponse, type PushRequest, type PushResponse } from '../gen/rbdferry/v1/transfer.js';
 import { allocateRoomy, releaseRoomy } from '../transfer/roomy-buffer.js';
 import { callClientStream, callServerStream, type CallSettings } from './calls.js';
 import { transferDefinition } from './hot-data.js';
@@ -133,7 +133,7 @@ describe('a stream in buffers that are used again', () => {
     }));
     const { client } = await pair.connect();
     const stream = callServerStream<PullResponse>(
-      (metadata, options) => client.pull({ backupId: 'any' }, metadata, options),
+      (metadata, options) => client.pull(PullRequest.fromPartial({ backupId: 'any' }), metadata, options),
       settings,
     );
     const arrived: Buffer[] = [];

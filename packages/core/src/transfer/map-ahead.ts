@@ -55,7 +55,7 @@ class Pump<T, R> {
   }
 
   dropFirst(): void {
-    this.#working.shift();
+    void this.#working.shift();
   }
 
   /** Whether nothing more will come. @throws what the items threw */
