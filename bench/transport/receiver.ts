@@ -12,7 +12,7 @@ const { tls, windowBytes } = receiverSettings.parse(JSON.parse(process.argv[2] ?
 const server = createServer({
   proto: 'rbdferry/v1/transfer.proto',
   service: 'rbdferry.v1.TransferService',
-  ...(windowBytes === undefined ? {} : { windowBytes }),
+  windows: { window: windowBytes ?? 'auto', bulkPath: transferDefinition.push.path },
 });
 const { clientStream } = createHandlers((error) => {
   console.error(error.message);

@@ -10,7 +10,6 @@ import {
   tlsSchema,
   windowSchema,
 } from '@rbdferry/core/config/schemas.js';
-import { defaultWindowBytes } from '@rbdferry/core/rpc/wide-window-server.js';
 import { z } from 'zod';
 
 const receiverSchema = z.strictObject({
@@ -18,7 +17,7 @@ const receiverSchema = z.strictObject({
   tls: tlsSchema,
   /** The store used when a request names none. */
   store: nameSchema('store'),
-  window: windowSchema.default(defaultWindowBytes),
+  window: windowSchema,
   /** What all jobs of this receiver together may send and read; local time. */
   limit: rateLimitSchema.optional(),
   compression: z.enum(['off', 'on', 'auto']).default('off'),

@@ -57,9 +57,6 @@ export const startAgent = async (configPath: string): Promise<{ running: Running
     },
   });
   metrics.watchQueue(() => runner.counts);
-  for (const [name, { window }] of Object.entries(config.receivers)) {
-    metrics.connections.saw(name, { windowBytes: window });
-  }
   const onEnded = metrics.jobEnded.bind(metrics);
   const caretaker = new Caretaker({ store, looseEnds, runner, ceph, connect, log, onEnded }, () => {
     const before = Date.now() - config.keep_jobs;

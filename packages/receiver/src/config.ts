@@ -10,7 +10,6 @@ import {
   tlsSchema,
   windowSchema,
 } from '@rbdferry/core/config/schemas.js';
-import { defaultWindowBytes } from '@rbdferry/core/rpc/wide-window-server.js';
 import { z } from 'zod';
 
 const rbdStoreSchema = z.strictObject({
@@ -38,7 +37,7 @@ export const receiverConfigSchema = z
     /** By the common name of the client's certificate. */
     clients: z.record(z.string().min(1), clientSchema),
     stall_timeout: timeoutSchema.default(600_000),
-    window: windowSchema.default(defaultWindowBytes),
+    window: windowSchema,
     /** Off when left out. */
     metrics: metricsSchema.optional(),
     log_level: logLevelSchema,

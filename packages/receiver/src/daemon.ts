@@ -37,7 +37,15 @@ export const startReceiver = async (configPath: string): Promise<{ running: Runn
   const server = createServer({
     proto: 'rbdferry/v1/transfer.proto',
     service: 'rbdferry.v1.TransferService',
-    windowBytes: config.window,
+    windows: {
+      window: config.window,
+      bulkPath: transferDefinition.push.path,
+      onConnection: ({ client, windowBytes, roundTripMs }) => {
+        // Only names of the configuration may become labels.
+        if (client === null || !Object.hasOwn(config.clients, client)) return;
+        metrics.connections.saw(client, { windowBytes, roundTripSeconds: roundTripMs / 1000 });
+      },
+    },
   });
   server.grpc.addService(
     transferDefinition,
@@ -65,7 +73,6 @@ export const startReceiver = async (configPath: string): Promise<{ running: Runn
     }),
   );
   const port = await server.listenTls(config.listen, await serverCredentials(config.tls));
-  for (const client of Object.keys(config.clients)) metrics.connections.saw(client, { windowBytes: config.window });
   const endpoint = await serveMetricsIf(metrics.registry, config.metrics, log);
   log.info({ listen: config.listen, port, stores: [...stores.keys()], zstd: zstd?.from ?? null }, 'ready');
   const recovered = recoverStores(stores, log, ending.signal).then(() => {

@@ -220,6 +220,9 @@ export class JobRunner {
       const limits = this.#limits.of(request.receiver, request.limitBytesPerSecond ?? null);
       const receiver = await this.#options.connect(request.receiver, {
         signal: live.controller.signal,
+        onFacts: (facts) => {
+          this.#options.metrics.connections.saw(request.receiver, facts);
+        },
         ...(request.kind === 'restore' ? { readsWithin: limits } : {}),
       });
       try {

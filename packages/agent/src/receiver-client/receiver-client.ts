@@ -6,6 +6,7 @@ import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
 import {
   Compression,
   type CompressedData,
+  type HandshakeResponse,
   type OpenPushResponse,
   type PullResponse,
   type PushRequest,
@@ -14,11 +15,13 @@ import {
 } from '@rbdferry/core/gen/rbdferry/v1/transfer.js';
 import type { BackupId, ChainName, SnapName } from '@rbdferry/core/model/backup-id.js';
 import type { Backup, Chain, ChainUsage, SourceFacts, StreamEnd } from '@rbdferry/core/model/chain.js';
+import type { ConnectionFacts } from '@rbdferry/core/metrics/connection-metrics.js';
 import { callClientStream, callServerStream, callUnary, type CallSettings } from '@rbdferry/core/rpc/calls.js';
 import { transferDefinition } from '@rbdferry/core/rpc/hot-data.js';
 import { clientOptions } from '@rbdferry/core/rpc/options.js';
 import { agreeOnProtocol, protocolVersions, software, zstdCapability } from '@rbdferry/core/rpc/protocol.js';
 import { clientCredentials } from '@rbdferry/core/rpc/tls.js';
+import { defaultWindowBytes, initialWindowBytes, WindowBudget } from '@rbdferry/core/rpc/window.js';
 import { mapSomeAhead } from '@rbdferry/core/transfer/map-ahead.js';
 import type { Piece } from '@rbdferry/core/transfer/piece.js';
 import { releaseRoomy } from '@rbdferry/core/transfer/roomy-buffer.js';
@@ -57,8 +60,10 @@ export interface Gone {
 const dateOf = (ms: bigint): Date | null => (ms === 0n ? null : new Date(Number(ms)));
 
 export interface ConnectOptions extends Options {
-  /** Left out when nothing much is read, or without a limit. */
+  /** Left out when nothing much is read. */
   readonly readsWithin?: JobLimits;
+  /** Told of the way to the receiver; left out, it is measured only when a window depends on it. */
+  readonly onFacts?: (facts: ConnectionFacts) => void;
 }
 
 /** What a transfer is told by, and told of: its stages as both ends see them. */
@@ -92,6 +97,18 @@ export type AgreedCompression =
   /** It was asked for, and one of the two cannot. */
   | { readonly kind: 'impossible'; readonly why: string };
 
+/** What all restores of this process may have on the way beyond the default window. */
+const restoreWindows = new WindowBudget();
+
+const closingOnFailure = async <T>(receiver: ReceiverClient, step: Promise<T>): Promise<T> => {
+  try {
+    return await step;
+  } catch (thrown) {
+    receiver.close();
+    throw thrown;
+  }
+};
+
 /** Frames in work, or ready, while the one before them is written. */
 const framesAhead = 2;
 
@@ -104,6 +121,7 @@ export class ReceiverClient {
   compression: AgreedCompression = { kind: 'none' };
   readonly #client: TransferServiceClient;
   readonly #peer: CallSettings['peer'];
+  #onClose: () => void = () => {};
 
   private constructor(name: string, client: TransferServiceClient, address: string) {
     this.name = name;
@@ -116,22 +134,58 @@ export class ReceiverClient {
    * @throws RECEIVER_UNREACHABLE, TLS_FAILED, ACCESS_DENIED, PROTOCOL_MISMATCH, CONFIG_*
    */
   static async connect(name: string, config: ReceiverConfig, options: ConnectOptions): Promise<ReceiverClient> {
-    const credentials = await clientCredentials(config.tls);
-    const { readsWithin } = options;
-    const windowBytes = readsWithin === undefined ? config.window : windowWithin(readsWithin, config.window);
-    const client = new TransferClient(config.address, credentials, clientOptions(windowBytes));
-    const receiver = new ReceiverClient(name, client, config.address);
+    const { readsWithin, onFacts } = options;
+    const nearBytes = initialWindowBytes(config.window);
+    const windowBytes = readsWithin === undefined ? nearBytes : windowWithin(readsWithin, nearBytes);
+    const near = await ReceiverClient.#open(name, config, { ...options, windowBytes });
+    const mayWiden = readsWithin !== undefined && config.window === 'auto' && windowBytes === nearBytes;
+    if (!mayWiden && onFacts === undefined) return near;
+    const measuring = near.#roundTripMs(options);
+    const facts = measuring.then((ms) => onFacts?.({ windowBytes, roundTripSeconds: ms / 1000 }));
+    // Whoever waits for nothing of it need not hear of its failure.
+    facts.catch(() => {});
+    if (!mayWiden) return near;
+    return ReceiverClient.#widened(near, await closingOnFailure(near, measuring), async (windowBytes) => {
+      const far = await ReceiverClient.#open(name, config, { ...options, windowBytes });
+      onFacts?.({ windowBytes });
+      return far;
+    });
+  }
+
+  /** The same receiver over a connection with as wide a window as the round trip asks for: a window is a connection's from its start. */
+  static async #widened(
+    near: ReceiverClient,
+    roundTripMs: number,
+    open: (windowBytes: number) => Promise<ReceiverClient>,
+  ): Promise<ReceiverClient> {
+    const { windowBytes, giveBack } = restoreWindows.grant(roundTripMs);
+    if (windowBytes === defaultWindowBytes) return near;
+    near.close();
     try {
-      await receiver.#handshake(config.compression, options);
-      return receiver;
+      const far = await open(windowBytes);
+      far.#onClose = giveBack;
+      return far;
     } catch (thrown) {
-      receiver.close();
+      giveBack();
       throw thrown;
     }
   }
 
+  static async #open(
+    name: string,
+    config: ReceiverConfig,
+    options: Options & { readonly windowBytes: number },
+  ): Promise<ReceiverClient> {
+    const credentials = await clientCredentials(config.tls);
+    const client = new TransferClient(config.address, credentials, clientOptions(options.windowBytes));
+    const receiver = new ReceiverClient(name, client, config.address);
+    await closingOnFailure(receiver, receiver.#handshake(config.compression, options));
+    return receiver;
+  }
+
   close(): void {
     this.#client.close();
+    this.#onClose();
   }
 
   /** Chains of images of this name, from whatever pool or cluster; null for the whole store. */
@@ -273,17 +327,28 @@ export class ReceiverClient {
     stages.heard(waitsFromWire(waits));
   }
 
+  /** How long the quickest call there is takes. The connection stands already. */
+  async #roundTripMs(options: Options): Promise<number> {
+    const started = performance.now();
+    await this.#shakeHands([], options);
+    return performance.now() - started;
+  }
+
   async #handshake(compression: ReceiverConfig['compression'], options: Options): Promise<void> {
     const zstd = await findZstd();
     const capabilities = zstd === null ? [] : [zstdCapability];
-    const answer = await callUnary(
+    const answer = await this.#shakeHands(capabilities, options);
+    this.stores = answer.stores;
+    agreeOnProtocol({ protocolMin: answer.protocol, protocolMax: answer.protocol, software: answer.software });
+    this.compression = this.#agree(compression, zstd, answer);
+  }
+
+  #shakeHands(capabilities: string[], options: Options): Promise<HandshakeResponse> {
+    return callUnary(
       this.#client.handshake.bind(this.#client),
       { protocolMin: protocolVersions.min, protocolMax: protocolVersions.max, software, capabilities },
       this.#settings(options, deadlines.connect),
     );
-    this.stores = answer.stores;
-    agreeOnProtocol({ protocolMin: answer.protocol, protocolMax: answer.protocol, software: answer.software });
-    this.compression = this.#agree(compression, zstd, answer);
   }
 
   #agree(

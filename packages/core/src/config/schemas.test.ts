@@ -85,6 +85,8 @@ describe('windows', () => {
   it('are what HTTP/2 takes', () => {
     expect(windowSchema.parse('64KiB')).toBe(65_536);
     expect(windowSchema.parse('1GiB')).toBe(1024 ** 3);
+    expect(windowSchema.parse('auto')).toBe('auto');
+    expect(windowSchema.parse(undefined)).toBe('auto');
     for (const text of [0, 1, '32KiB', '2GiB', '1TiB']) expect(takes(windowSchema, text)).toBe(false);
   });
 });

@@ -38,11 +38,19 @@ export const timeoutSchema = durationSchema.refine(
   'expected a time from 1s to 24d',
 );
 
-/** A flow-control window: HTTP/2 has no larger ones, and a smaller one than its own would only slow transfers down. */
-export const windowSchema = sizeSchema.refine(
-  (bytes) => bytes >= 65_535 && bytes <= 1024 ** 3,
-  'expected a window from 64KiB to 1GiB',
-);
+/**
+ * A flow-control window: HTTP/2 has no larger ones, and a smaller one than its own would only slow transfers down. `auto` follows the
+ * round trip.
+ */
+export const windowSchema = z
+  .union([
+    z.literal('auto'),
+    sizeSchema.refine(
+      (bytes) => bytes >= 65_535 && bytes <= 1024 ** 3,
+      'expected `auto` or a window from 64KiB to 1GiB',
+    ),
+  ])
+  .default('auto');
 
 /** `50MiB/s`, `400Mbit/s`, or `unlimited` (null); bytes per second. */
 const rateSchema = z

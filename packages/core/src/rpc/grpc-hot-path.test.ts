@@ -9,7 +9,7 @@ import { allocateRoomy, releaseRoomy } from '../transfer/roomy-buffer.js';
 import { callClientStream, callServerStream, type CallSettings } from './calls.js';
 import { transferDefinition } from './hot-data.js';
 import { startPair } from './service-pair.js';
-import { defaultWindowBytes } from './wide-window-server.js';
+import { defaultWindowBytes } from './window.js';
 
 /** Importing hot-data puts our ways into grpc-js; when these fail, a later grpc-js has moved what they reach into. */
 

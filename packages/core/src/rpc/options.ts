@@ -1,5 +1,5 @@
 import type { ChannelOptions } from '@grpc/grpc-js';
-import { defaultWindowBytes } from './wide-window-server.js';
+import { defaultWindowBytes } from './window.js';
 
 /** Above the largest message we send (data plus framing, or a chain with many backups). */
 export const maxMessageBytes = 16 * 1024 * 1024;

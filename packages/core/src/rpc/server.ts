@@ -5,7 +5,7 @@ import { HealthImplementation } from 'grpc-health-check';
 import { FerryError } from '../errors/ferry-error.js';
 import { serverOptions } from './options.js';
 import { addReflection } from './reflection.js';
-import { defaultWindowBytes, WideWindowServer } from './wide-window-server.js';
+import { WideWindowServer, type WindowOptions } from './wide-window-server.js';
 
 export interface RpcServer {
   /** Where services are added before `listen`. */
@@ -24,9 +24,10 @@ export const createServer = (options: {
   readonly proto: string;
   /** Full name of the service, for health checks. */
   readonly service: string;
-  readonly windowBytes?: number;
+  /** How wide flow-control windows are; grpc-js's own clients need nothing wide where no bulk comes in. */
+  readonly windows?: WindowOptions;
 }): RpcServer => {
-  const grpc = new WideWindowServer(options.windowBytes ?? defaultWindowBytes, serverOptions);
+  const grpc = new WideWindowServer(options.windows ?? { window: 'auto' }, serverOptions);
   const health = new HealthImplementation({ '': 'SERVING', [options.service]: 'SERVING' });
   health.addToServer(grpc);
   addReflection(grpc, options.proto);

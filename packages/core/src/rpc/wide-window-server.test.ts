@@ -7,6 +7,7 @@ import {
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { connect as connectTcp, createServer as createRelay, type AddressInfo } from 'node:net';
 import { connect as connectTls, type ConnectionOptions } from 'node:tls';
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
@@ -15,7 +16,8 @@ import { issueCertificate } from '../../../cli/src/pki/issue-certificate.js';
 import { transferDefinition } from './hot-data.js';
 import { serverOptions } from './options.js';
 import { serverCredentials } from './tls.js';
-import { defaultWindowBytes, WideWindowServer } from './wide-window-server.js';
+import { WideWindowServer, type ConnectionFacts } from './wide-window-server.js';
+import { defaultWindowBytes, widestWindowBytes } from './window.js';
 
 /** What a client of the server really meets, seen by an HTTP/2 client that is not grpc-js. */
 
@@ -103,7 +105,7 @@ const expectWindow = (bytes: number, window: number): void => {
 };
 
 const MiB = 1024 * 1024;
-const wide = () => new WideWindowServer(defaultWindowBytes, serverOptions);
+const wide = () => new WideWindowServer({ window: 'auto' }, serverOptions);
 
 describe('the window of the server', () => {
   it.each([
@@ -121,14 +123,16 @@ describe('the window of the server', () => {
   });
 
   it('is what was asked for', async () => {
-    const port = await listen(new WideWindowServer(3 * MiB));
+    const port = await listen(new WideWindowServer({ window: 3 * MiB }));
     const { session, settings } = open(`https://localhost:${port}`, await clientFiles('ours'));
     expect((await settings).initialWindowSize).toBe(3 * MiB);
     expectWindow(await bytesTaken(session), 3 * MiB);
   });
 
   it('keeps the other options of the server', async () => {
-    const port = await listen(new WideWindowServer(MiB, { ...serverOptions, 'grpc.max_concurrent_streams': 7 }));
+    const port = await listen(
+      new WideWindowServer({ window: MiB }, { ...serverOptions, 'grpc.max_concurrent_streams': 7 }),
+    );
     const { settings } = open(`https://localhost:${port}`, await clientFiles('ours'));
     expect(await settings).toMatchObject({ initialWindowSize: MiB, maxConcurrentStreams: 7 });
   });
@@ -138,6 +142,96 @@ describe('the window of the server', () => {
     const { session, settings } = open(`https://localhost:${port}`, await clientFiles('ours'));
     expect((await settings).initialWindowSize).toBe(65_535);
     expectWindow(await bytesTaken(session), 65_535);
+  });
+});
+
+describe('the window of a server that knows how far its client is', () => {
+  /** Delays what goes to and from the port, by half a round trip each way. */
+  const farFrom = async (port: number, roundTripMs: number): Promise<number> => {
+    const relay = createRelay((near) => {
+      const far = connectTcp(port, 'localhost');
+      for (const [from, to] of [
+        [near, far],
+        [far, near],
+      ] as const) {
+        from.on('data', (data: Buffer) => setTimeout(() => to.write(data), roundTripMs / 2));
+        from.on('error', () => {});
+        from.on('close', () => to.destroy());
+      }
+    });
+    relays.push(relay);
+    await new Promise<void>((resolve) => {
+      relay.listen(0, 'localhost', resolve);
+    });
+    return (relay.address() as AddressInfo).port;
+  };
+  const relays: ReturnType<typeof createRelay>[] = [];
+  afterEach(() => {
+    for (const relay of relays.splice(0)) relay.close();
+  });
+
+  const push = '/rbdferry.v1.TransferService/Push';
+  const begin = (session: ClientHttp2Session, path: string): void => {
+    session.request({ ':method': 'POST', ':path': path, 'content-type': 'application/grpc' }).on('error', () => {});
+  };
+  /** Long enough that a window for it is the widest, however quick the machine is. */
+  const roundTripMs = 120;
+  const following = () => {
+    const facts: ConnectionFacts[] = [];
+    const server = new WideWindowServer(
+      { window: 'auto', bulkPath: push, onConnection: (fact) => facts.push(fact) },
+      serverOptions,
+    );
+    return { server, facts };
+  };
+
+  it('is widened for a push, for the stream and for the connection, and an upload feels it', async () => {
+    const { server, facts } = following();
+    const port = await farFrom(await listen(server), roundTripMs);
+    const { session, settings } = open(`https://localhost:${port}`, await clientFiles('ours'));
+    await settings;
+    begin(session, push);
+    await vi.waitFor(() => {
+      expect(session.remoteSettings.initialWindowSize).toBe(widestWindowBytes);
+      expect(session.state.remoteWindowSize).toBe(widestWindowBytes);
+    }, 5_000);
+    expectWindow(await bytesTaken(session), widestWindowBytes);
+    expect(facts.map(({ client, windowBytes }) => ({ client, windowBytes }))).toEqual([
+      { client: 'peer', windowBytes: defaultWindowBytes },
+      { client: 'peer', windowBytes: widestWindowBytes },
+    ]);
+    expect(facts[0]?.roundTripMs).toBeGreaterThanOrEqual(roundTripMs);
+  });
+
+  it('is not widened for a client that does not push', async () => {
+    const { server, facts } = following();
+    const port = await farFrom(await listen(server), roundTripMs);
+    const { session, settings } = open(`https://localhost:${port}`, await clientFiles('ours'));
+    await settings;
+    begin(session, '/rbdferry.v1.TransferService/ListChains');
+    await after(4 * roundTripMs);
+    expect(session.remoteSettings.initialWindowSize).toBe(defaultWindowBytes);
+    expect(facts).toHaveLength(1);
+  });
+
+  it('of two far clients is bounded together, until the first is gone', async () => {
+    const { server } = following();
+    const port = await farFrom(await listen(server), roundTripMs);
+    const windowOf = async (): Promise<{ session: ClientHttp2Session; bytes: number }> => {
+      const { session, settings } = open(`https://localhost:${port}`, await clientFiles('ours'));
+      await settings;
+      const widened = new Promise<Settings>((resolve) => session.once('remoteSettings', resolve));
+      begin(session, push);
+      return { session, bytes: (await widened).initialWindowSize ?? 0 };
+    };
+    const first = await windowOf();
+    expect(first.bytes).toBe(widestWindowBytes);
+    const second = await windowOf();
+    expect(second.bytes).toBe(32 * MiB);
+    first.session.destroy();
+    await after(3 * roundTripMs);
+    expect((await windowOf()).bytes).toBe(widestWindowBytes);
+    expect(second.session.remoteSettings.initialWindowSize).toBe(32 * MiB);
   });
 });
 
