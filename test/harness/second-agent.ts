@@ -16,7 +16,7 @@ export const startSecondAgent = async (
   options: {
     readonly name: string;
     readonly change?: (yaml: string) => string;
-    /** Lines for its receiver, which is the last thing in the pair's file. */
+    /** Lines for its receiver. */
     readonly receiver?: string;
     /** Lines at top level. */
     readonly extra?: string;
@@ -27,8 +27,9 @@ export const startSecondAgent = async (
   const socket = join(pair.dir, `${name}.sock`);
   const yaml = (await readFile(pair.agentConfig, 'utf8'))
     .replace(/^socket:.*$/m, `socket: ${socket}`)
-    .replace(/^state:.*$/m, `state: ${join(pair.dir, `${name}-state`)}`);
-  await writeFile(config, change(yaml) + receiver + extra);
+    .replace(/^state:.*$/m, `state: ${join(pair.dir, `${name}-state`)}`)
+    .replace(/^ {4}store:.*$/m, (store) => `${store}\n${receiver}`);
+  await writeFile(config, change(yaml) + extra);
   const agent: SecondAgent = {
     daemon: await startDaemon('rbdferry-agent', config),
     async ok(...args) {
