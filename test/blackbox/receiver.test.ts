@@ -219,6 +219,20 @@ describe('a push that is opened and never sent', () => {
   });
 });
 
+describe('a push whose client goes away while it is opened', () => {
+  it.each([0, 100, 250])('leaves nothing, and is answered for only when that is so (after %i ms)', async (ms) => {
+    const time = nextTime();
+    const chain = `abandoned.${time}.bkp.image`;
+    const request = { store: pool, source: facts('abandoned'), snap: `${time}.snap`, baseId: '' };
+    const abandoned = agent1.abandon('openPush', request, ms);
+    await sleep(ms + 10);
+    const asked = agent1.unary('getBackup', { backupId: `${pool}/${chain}@${time}.snap` });
+    await expectFailure(asked, 'BACKUP_NOT_FOUND', 'NOT_FOUND');
+    expect((await imageNames(pair.backup, pool)).filter((name) => name.startsWith(chain))).toEqual([]);
+    await abandoned;
+  });
+});
+
 describe('the handshake', () => {
   const shake = (caller: Caller, protocolMin: number, protocolMax: number) =>
     caller.unary('handshake', { protocolMin, protocolMax, software: 'black-box/1', capabilities: ['x-unknown'] });

@@ -81,6 +81,18 @@ export class Caller {
     });
   }
 
+  /** Cancels a call after so many milliseconds; resolves when it has ended, however it did. */
+  abandon(method: string, request: Message, afterMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      const call = this.#method(method)(request, () => {
+        resolve();
+      }) as ClientUnaryCall;
+      setTimeout(() => {
+        call.cancel();
+      }, afterMs);
+    });
+  }
+
   /** The messages of a server stream; leaving the loop cancels the call. @throws CallError */
   async *stream<Answer = Message>(method: string, request: Message): AsyncGenerator<Answer, void, undefined> {
     const call = this.#method(method)(request) as ClientReadableStream<Answer>;

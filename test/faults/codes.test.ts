@@ -1,4 +1,4 @@
-import { readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
@@ -70,7 +70,13 @@ describe('Ceph', () => {
   });
 
   it('CEPH_NOT_INSTALLED: no rbd in the path', async () => {
-    const result = await backupWith('path', (text) => text, { env: { PATH: pair.dir } });
+    const bin = join(pair.dir, 'bin-without-rbd');
+    await mkdir(bin);
+    for (const program of ['node', 'readlink', 'dirname']) {
+      const { stdout } = await execa('which', [program]);
+      await symlink(stdout, join(bin, program));
+    }
+    const result = await backupWith('path', (text) => text, { env: { PATH: bin } });
     expectError(result, 'CEPH_NOT_INSTALLED', 65, 'rbd');
   });
 

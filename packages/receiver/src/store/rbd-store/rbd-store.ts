@@ -1,7 +1,7 @@
 import { estimatedStreamBytes } from '@rbdferry/core/ceph/diff-extents.js';
 import type { CephPort } from '@rbdferry/core/ceph/port.js';
 import { FerryError, toFerryError } from '@rbdferry/core/errors/ferry-error.js';
-import { KeyedLock } from '@rbdferry/core/lifecycle/keyed-lock.js';
+import { KeyedLock, type Release } from '@rbdferry/core/lifecycle/keyed-lock.js';
 import type { Logger } from '@rbdferry/core/log/logger.js';
 import {
   chainNameOf,
@@ -13,12 +13,13 @@ import {
   type ChainName,
 } from '@rbdferry/core/model/backup-id.js';
 import { markActive, type Backup, type Chain, type ChainUsage } from '@rbdferry/core/model/chain.js';
-import { formatPoolSpec, type PoolSpec } from '@rbdferry/core/model/image-spec.js';
+import type { PoolSpec } from '@rbdferry/core/model/image-spec.js';
 import type { OpenedPull, OpenedPush, PushIntent, Removed, RemoveOptions, Store } from '../port.js';
 import { encodeState, stateKey, type KnownHeadState } from './backup-meta.js';
 import { ChainReader } from './chain-reader.js';
 import { CleanUpLater } from './clean-up-later.js';
 import { findBackup, lockWithin, noBackup, readersOf, removeImage, type Options } from './context.js';
+import { chainOfNewImage, createChain, isNewImage, mayHaveMadeImage, removeNewImage } from './new-chain.js';
 import { RbdOpenedPush } from './opened-push.js';
 import { recoverChain } from './recover-chain.js';
 import { removeBackup, removeChain, type RemoveContext } from './remove.js';
@@ -38,15 +39,13 @@ export interface RbdStoreOptions {
   readonly now: () => number;
 }
 
-/** A new image has this name until its state is written on it, so that whatever is found under it is ours to remove. */
-const newImageSuffix = '.new';
-
 /** Backups as RBD images in a pool: an image for each chain, a snapshot for each backup, facts in image-meta. */
 export class RbdStore implements Store {
   readonly name: string;
   readonly #options: RbdStoreOptions;
   readonly #context: RemoveContext;
-  readonly #receiving = new Set<BackupId>();
+  /** Backups that are being made, from their first look to their end, and how many at once try to. */
+  readonly #receiving = new Map<BackupId, number>();
   readonly #background = new Set<Promise<void>>();
   readonly #meter: UsageMeter;
   readonly #later = new CleanUpLater((chain, signal) => this.#cleanUpAgain(chain, signal));
@@ -80,18 +79,26 @@ export class RbdStore implements Store {
 
   async open(intent: PushIntent, options: Options): Promise<OpenedPush> {
     const chain = intent.base?.chain ?? newChainName(intent);
-    const unlock = await lockWithin(this.#context, chain, chain, options);
     const backupId = formatBackupId({ store: this.name, chain, snap: intent.snap });
     const cleanUp = () => this.#cleanUp(chain);
+    // From here on: who was lost while this works asks how it ended, and then expects nothing to be left.
+    const forget = this.#receive(backupId);
+    let unlock: Release;
+    try {
+      unlock = await lockWithin(this.#context, chain, chain, options);
+    } catch (thrown) {
+      forget();
+      throw thrown;
+    }
     try {
       if (intent.base === null) await this.#createChain(chain, intent, options);
       else await this.#prepareHead(intent.base, intent, options);
     } catch (thrown) {
       await cleanUp();
+      forget();
       unlock();
       throw toFerryError(thrown);
     }
-    this.#receiving.add(backupId);
     return new RbdOpenedPush({
       ...this.#context,
       chain,
@@ -108,11 +115,21 @@ export class RbdStore implements Store {
         void work.finally(() => this.#background.delete(work));
       },
       release: () => {
-        this.#receiving.delete(backupId);
+        forget();
         unlock();
         this.#meter.poke();
       },
     });
+  }
+
+  /** Answers what ends it; to be called once. */
+  #receive(backupId: BackupId): () => void {
+    this.#receiving.set(backupId, (this.#receiving.get(backupId) ?? 0) + 1);
+    return () => {
+      const others = (this.#receiving.get(backupId) ?? 1) - 1;
+      if (others === 0) this.#receiving.delete(backupId);
+      else this.#receiving.set(backupId, others);
+    };
   }
 
   async read(id: BackupIdParts, options: Options): Promise<OpenedPull> {
@@ -176,32 +193,16 @@ export class RbdStore implements Store {
     await Promise.all([this.#meter.close(), this.#later.close()]);
   }
 
-  /** If we die here: the image has its `.new` name, or it has its state; either way it is known as ours and uncommitted. */
-  async #createChain(chain: ChainName, intent: PushIntent, options: Options): Promise<void> {
-    const { ceph, reader } = this.#context;
+  async #createChain(chain: ChainName, intent: PushIntent, { signal }: Options): Promise<void> {
     const { features, dataPool } = this.#options;
-    const young = reader.image(`${chain}${newImageSuffix}`);
-    await this.#missingPoolIsAStoreError(ceph.create(young, { ...intent.source.layout, features, dataPool }, options));
+    const image = { ...intent.source.layout, features, dataPool };
     try {
-      await reader.setMetadata(young.image, stateKey, encodeState(this.#receivingState(intent)), options);
-      await ceph.rename(young, reader.image(chain), options);
+      await createChain(this.#context, chain, { image, state: this.#receivingState(intent), signal });
     } catch (thrown) {
-      await this.#quietly(young.image, () => ceph.remove(young));
+      const isClean =
+        !mayHaveMadeImage(thrown) || (await this.#quietly(chain, () => removeNewImage(this.#context, chain, {})));
+      if (!isClean) this.#later.add(chain);
       throw thrown;
-    }
-  }
-
-  async #missingPoolIsAStoreError(step: Promise<void>): Promise<void> {
-    try {
-      await step;
-    } catch (thrown) {
-      const error = toFerryError(thrown);
-      if (error.code !== 'POOL_NOT_FOUND' && error.code !== 'NAMESPACE_NOT_FOUND') throw error;
-      const where = formatPoolSpec(this.#context.pool);
-      throw new FerryError('STORE_NOT_FOUND', `store ${this.name} is pool ${where}: ${error.message}`, {
-        hint: "create the pool (and namespace), or correct the receiver's configuration",
-        cause: error,
-      });
     }
   }
 
@@ -266,7 +267,10 @@ export class RbdStore implements Store {
     const release = this.#context.locks.tryAcquire(chain);
     if (release === undefined) return true;
     try {
-      return await this.#quietly(chain, () => recoverChain(this.#context, chain, { signal }));
+      return await this.#quietly(chain, async () => {
+        await recoverChain(this.#context, chain, { signal });
+        await removeNewImage(this.#context, chain, { signal });
+      });
     } finally {
       release();
     }
@@ -307,7 +311,7 @@ const newChainName = ({ source, snap }: PushIntent): ChainName => {
 
 /** The chain whose lock guards a name that stands for nothing whole: a new image, or one that the listing did not find. */
 const chainOfAbandoned = (name: string, listed: ReadonlySet<string>): string | undefined => {
-  if (isNewImage(name)) return name.slice(0, -newImageSuffix.length);
+  if (isNewImage(name)) return chainOfNewImage(name);
   return splitChainName(name) !== undefined && !listed.has(name) ? name : undefined;
 };
 
@@ -320,6 +324,3 @@ const isThere = async (step: Promise<unknown>): Promise<boolean> => {
     throw thrown;
   }
 };
-
-const isNewImage = (name: string): boolean =>
-  name.endsWith(newImageSuffix) && splitChainName(name.slice(0, -newImageSuffix.length)) !== undefined;

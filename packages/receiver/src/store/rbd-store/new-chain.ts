@@ -1,0 +1,56 @@
+import { FerryError, throwIfAborted, toFerryError } from '@rbdferry/core/errors/ferry-error.js';
+import type { ErrorCode } from '@rbdferry/core/errors/registry.js';
+import type { ImageLayout } from '@rbdferry/core/ceph/port.js';
+import { splitChainName, type ChainName } from '@rbdferry/core/model/backup-id.js';
+import { formatPoolSpec } from '@rbdferry/core/model/image-spec.js';
+import { encodeState, stateKey, type KnownHeadState } from './backup-meta.js';
+import { removeImage, type Options, type StoreContext } from './context.js';
+
+/** A new image has this name until its state is written on it, so that whatever is found under it is ours to remove. */
+const suffix = '.new';
+
+export const isNewImage = (name: string): boolean =>
+  name.endsWith(suffix) && splitChainName(chainOfNewImage(name)) !== undefined;
+
+export const chainOfNewImage = (name: string): string => name.slice(0, -suffix.length);
+
+/**
+ * Makes the image of a new chain; the caller holds its lock, and calls {@link removeNewImage} when it throws.
+ *
+ * If we die here: the image has its `.new` name, or it has its state; either way it is known as ours and uncommitted. None of the
+ * commands is broken off when the client goes: half an image may have no name to be found by.
+ */
+export const createChain = async (
+  context: StoreContext,
+  chain: ChainName,
+  { image, state, signal }: Options & { readonly image: ImageLayout; readonly state: KnownHeadState },
+): Promise<void> => {
+  const { ceph, reader } = context;
+  const young = reader.image(`${chain}${suffix}`);
+  await missingPoolIsAStoreError(context, ceph.create(young, image));
+  throwIfAborted(signal);
+  await reader.setMetadata(young.image, stateKey, encodeState(state));
+  await ceph.rename(young, reader.image(chain));
+};
+
+/** Removes a chain's image that has not got its name yet. There need not be one. */
+export const removeNewImage = (context: StoreContext, chain: ChainName, options: Options): Promise<boolean> =>
+  removeImage(context, `${chain}${suffix}`, options);
+
+/** Errors of {@link createChain} after which there is no new image for sure. */
+const madeNothing: ReadonlySet<ErrorCode> = new Set(['STORE_NOT_FOUND', 'CEPH_UNAVAILABLE', 'CEPH_PERMISSION']);
+
+export const mayHaveMadeImage = (thrown: unknown): boolean => !madeNothing.has(toFerryError(thrown).code);
+
+const missingPoolIsAStoreError = async ({ name, pool }: StoreContext, step: Promise<void>): Promise<void> => {
+  try {
+    await step;
+  } catch (thrown) {
+    const error = toFerryError(thrown);
+    if (error.code !== 'POOL_NOT_FOUND' && error.code !== 'NAMESPACE_NOT_FOUND') throw error;
+    throw new FerryError('STORE_NOT_FOUND', `store ${name} is pool ${formatPoolSpec(pool)}: ${error.message}`, {
+      hint: "create the pool (and namespace), or correct the receiver's configuration",
+      cause: error,
+    });
+  }
+};
