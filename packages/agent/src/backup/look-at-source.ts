@@ -14,9 +14,12 @@ export interface SourceImage {
   readonly metadata: Readonly<Record<string, string>>;
 }
 
+/** What looking at an image asks of Ceph. */
+export type LookPort = Pick<CephPort, 'fsid' | 'info' | 'snapshots' | 'metadata'>;
+
 /** @throws IMAGE_NOT_FOUND, POOL_NOT_FOUND, NAMESPACE_NOT_FOUND, CEPH_* */
 export const lookAtSource = async (
-  ceph: CephPort,
+  ceph: LookPort,
   spec: ImageSpec,
   options: { signal?: AbortSignal | undefined },
 ): Promise<SourceImage> => {
@@ -59,10 +62,10 @@ export const chainsOf = async (
 ];
 
 /** Chains of the name that the backup had which a restored image of another name is made from. */
-const ancestorsOf = async (
+export const ancestorsOf = async (
   source: SourceImage,
   store: string,
-  receiver: ReceiverClient,
+  receiver: Pick<ReceiverClient, 'chains'>,
   options: { signal?: AbortSignal | undefined },
 ): Promise<Chain[]> => {
   const { lineage } = source.view;
@@ -73,7 +76,8 @@ const ancestorsOf = async (
   return collect(receiver.chains(store, ancestor.image, options));
 };
 
-const collect = async (chains: AsyncIterable<Chain>): Promise<Chain[]> => {
+/** All of them. */
+export const collect = async (chains: AsyncIterable<Chain>): Promise<Chain[]> => {
   const all: Chain[] = [];
   for await (const chain of chains) all.push(chain);
   return all;

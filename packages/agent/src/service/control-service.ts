@@ -14,20 +14,19 @@ import {
   type ListBackupsResponse,
 } from '@rbdferry/core/gen/rbdferry/v1/control.js';
 import { parseBackupId, splitChainName, type BackupId } from '@rbdferry/core/model/backup-id.js';
-import { sameSpec, chainSource, type Chain, type ChainUsage } from '@rbdferry/core/model/chain.js';
+import { sameSpec, type ChainUsage } from '@rbdferry/core/model/chain.js';
 import { formatImageSpec, parseImageSpec, type ImageSpec } from '@rbdferry/core/model/image-spec.js';
 import { lowestLimitBytesPerSecond } from '@rbdferry/core/model/quantity.js';
-import { commonBackups, type BackupMode } from '@rbdferry/core/model/planner.js';
+import type { BackupMode } from '@rbdferry/core/model/planner.js';
 import { createHandlers, type FailureListener } from '@rbdferry/core/rpc/handlers.js';
 import { software } from '@rbdferry/core/rpc/protocol.js';
 import { chainNameFromWire, chainToWire, usageToWire } from '@rbdferry/core/wire/convert.js';
-import { chainsOf, lookAtSource, type SourceImage } from '../backup/look-at-source.js';
 import type { AgentConfig, ReceiverConfig } from '../config.js';
 import { deleteBackups, deleteSourceSnapshots, type DeleteEvent, type Selection } from '../delete/delete-backups.js';
 import type { JobRunner } from '../jobs/job-runner.js';
-import { ifExists } from '../jobs/loose-ends.js';
 import type { ReceiverClient } from '../receiver-client/receiver-client.js';
 import { jobToWire } from './job-wire.js';
+import { listBackups } from './list-backups.js';
 
 export interface ControlServiceOptions {
   readonly config: AgentConfig;
@@ -90,7 +89,7 @@ export const createControlService = (options: ControlServiceOptions): ControlSer
 
     cancelJob: unary(async (request, { signal }) => ({ job: jobToWire(await runner.cancel(request.jobId, signal)) })),
 
-    listBackups: serverStream((request, { signal }) => listBackups(request, options, signal)),
+    listBackups: serverStream((request, { signal }) => listBackupsCall(request, options, signal)),
 
     deleteBackups: serverStream((request, { signal }) => deleteBackupsCall(request, options, signal)),
 
@@ -291,7 +290,7 @@ const narrowUsage = (
   return backups.length === 0 ? null : { ...usage, backups };
 };
 
-async function* listBackups(
+async function* listBackupsCall(
   request: ListBackupsRequest,
   options: ControlServiceOptions,
   signal: AbortSignal,
@@ -300,60 +299,14 @@ async function* listBackups(
   const image = request.image === '' ? null : orThrow(parseImageSpec(request.image), 'INVALID_IMAGE_SPEC');
   const receiver = await options.connect(name, { signal });
   try {
-    const sources = new SourceLooks(options.ceph);
-    if (image === null) {
-      for await (const chain of receiver.chains(store, null, { signal })) yield sources.answer(chain);
-      return;
+    for await (const { chain, presentOnSource } of listBackups(store, image, {
+      ceph: options.ceph,
+      receiver,
+      signal,
+    })) {
+      yield { chain: chainToWire(chain), presentOnSource: [...presentOnSource] };
     }
-    for (const chain of await chainsOfImage(image, store, receiver, sources, signal)) yield sources.answer(chain);
   } finally {
     receiver.close();
-  }
-}
-
-/** Chains that belong to the image, hold backups of it, or are the older tool's of that name. */
-const chainsOfImage = async (
-  image: ImageSpec,
-  store: string,
-  receiver: ReceiverClient,
-  sources: SourceLooks,
-  signal: AbortSignal,
-): Promise<Chain[]> => {
-  const source = await sources.look(image);
-  const chains: Chain[] = [];
-  if (source === null) for await (const chain of receiver.chains(store, image.image, { signal })) chains.push(chain);
-  else chains.push(...(await chainsOf(source, store, receiver, { signal })));
-  return chains.filter((chain) =>
-    chain.legacy
-      ? splitChainName(chain.name)?.image === image.image
-      : chain.backups.some((backup) => backup.source !== null && sameSpec(backup.source.identity.image, image)),
-  );
-};
-
-/** Looks at each source image once. */
-class SourceLooks {
-  readonly #ceph: CephPort;
-  readonly #seen = new Map<string, Promise<SourceImage | null>>();
-
-  constructor(ceph: CephPort) {
-    this.#ceph = ceph;
-  }
-
-  /** Null when the image is not there (any more). */
-  look(image: ImageSpec): Promise<SourceImage | null> {
-    const key = formatImageSpec(image);
-    const seen = this.#seen.get(key) ?? ifExists(lookAtSource(this.#ceph, image, {}));
-    this.#seen.set(key, seen);
-    return seen;
-  }
-
-  async #common(chain: Chain): Promise<string[]> {
-    const identity = chainSource(chain);
-    const source = identity === null ? null : await this.look(identity.image);
-    return source === null ? [] : commonBackups(source.view, [chain]).map((backup) => backup.id);
-  }
-
-  async answer(chain: Chain): Promise<ListBackupsResponse> {
-    return { chain: chainToWire(chain), presentOnSource: await this.#common(chain) };
   }
 }
