@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { applyWrites, randomBytes, sha256OfExport } from '../ceph/cluster.js';
-import { Control, hasEnded, phaseOf } from '../harness/control.js';
+import { Control, doneBytesOf, hasEnded } from '../harness/control.js';
 import { cliPath, runCli, startDaemon, type CliResult } from '../harness/daemon.js';
 import { expectError } from '../harness/expect-error.js';
 import { imageNames, snapNames } from '../harness/look.js';
@@ -20,6 +20,7 @@ beforeAll(async () => {
     sourcePools: ['rbd', 'secret'],
     agentExtra: 'stall_timeout: 4s\n',
     receiverExtra: 'stall_timeout: 4s\n',
+    receiverCommandTimeout: '10s',
   });
   await pair.source.rbd(['create', '--size', '64M', 'rbd/vm']);
   await applyWrites(pair.source, 'rbd/vm', [{ offset: 0, data: randomBytes('codes', 40 * MiB) }]);
@@ -122,7 +123,7 @@ describe('transfers', () => {
     let result: CliResult;
     try {
       const jobId = await runningJob();
-      await control.until(jobId, (job) => phaseOf(job) === 'transfer' || hasEnded(job));
+      await control.until(jobId, (job) => doneBytesOf(job) > 0 || hasEnded(job));
       process.kill(osd, 'SIGSTOP');
       const { exitCode, stdout, stderr } = await cli;
       result = { exitCode: exitCode ?? -1, stdout, stderr };

@@ -62,6 +62,8 @@ export const stateOf = (job: Job): string => job.state?.$case ?? 'none';
 
 export const phaseOf = (job: Job): string => (job.state?.$case === 'running' ? job.state.value.phase : '');
 
+export const doneBytesOf = (job: Job): bigint => (job.state?.$case === 'running' ? job.state.value.doneBytes : 0n);
+
 export const errorCodeOf = (job: Job): string =>
   job.state?.$case === 'failed' ? (job.state.value.error?.code ?? '') : '';
 

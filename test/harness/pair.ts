@@ -32,6 +32,8 @@ export interface PairOptions {
   /** Lines for the daemons' configuration files, as YAML at top level. */
   readonly agentExtra?: string;
   readonly receiverExtra?: string;
+  /** The receiver's deadline of quick `rbd` commands, as a duration such as `10s`; 60 s when left out. */
+  readonly receiverCommandTimeout?: string;
   /** Added to the environment of both daemons. */
   readonly env?: Readonly<Record<string, string>>;
   readonly log?: (line: string) => void;
@@ -56,7 +58,11 @@ export const startPair = async (options: PairOptions): Promise<Pair> => {
   const agentConfig = join(dir, 'agent.yaml');
   const socket = join(dir, 'agent.sock');
   const writeReceiverConfig = (port: number) =>
-    writeFile(receiverConfig, receiverYaml({ port, pki, cluster: backup, stores }) + (options.receiverExtra ?? ''));
+    writeFile(
+      receiverConfig,
+      receiverYaml({ port, pki, cluster: backup, stores, commandTimeout: options.receiverCommandTimeout ?? '60s' }) +
+        (options.receiverExtra ?? ''),
+    );
 
   const startReceiver = async (port: number): Promise<Daemon> => {
     await writeReceiverConfig(port);
@@ -110,10 +116,16 @@ const mustRun = async (...args: string[]): Promise<void> => {
 const tlsYaml = (pki: string, name: string, indent = ''): string =>
   `${indent}tls: { ca: ${pki}/ca.crt, cert: ${pki}/${name}.crt, key: ${pki}/${name}.key }`;
 
-const receiverYaml = (of: { port: number; pki: string; cluster: Cluster; stores: readonly string[] }): string => `
+const receiverYaml = (of: {
+  port: number;
+  pki: string;
+  cluster: Cluster;
+  stores: readonly string[];
+  commandTimeout: string;
+}): string => `
 listen: 127.0.0.1:${of.port}
 ${tlsYaml(of.pki, 'receiver')}
-ceph: { conf: ${of.cluster.confPath}, user: receiver, keyring: ${of.cluster.users.receiver.keyringPath} }
+ceph: { conf: ${of.cluster.confPath}, user: receiver, keyring: ${of.cluster.users.receiver.keyringPath}, command_timeout: ${of.commandTimeout} }
 stores:
 ${of.stores.map((store) => `  ${store.replace('/', '-')}: { pool: ${store} }`).join('\n')}
 clients:

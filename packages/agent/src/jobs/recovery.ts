@@ -27,6 +27,9 @@ export interface RecoveryOptions {
 
 const manyJobs = 100_000;
 
+/** How long a broken job waits to hear what the receiver has: it tries again later, and its user waits for the bad news. */
+const settleAnswerMs = 30_000;
+
 /**
  * Settles what earlier jobs left: loose ends on the source cluster, and jobs that an earlier life of the agent was running.
  * Called at start-up and then again and again, for the sake of receivers and clusters that were not there the last time.
@@ -128,7 +131,7 @@ const backupEnd = async (
 /** A backup at the receiver, or null when the receiver says that there is none. */
 export const findBackup = async (receiver: ReceiverClient, id: Backup['id']): Promise<Backup | null> => {
   try {
-    return await receiver.backup(id, {});
+    return await receiver.backup(id, { timeoutMs: settleAnswerMs });
   } catch (thrown) {
     if (toFerryError(thrown).code === 'BACKUP_NOT_FOUND') return null;
     throw thrown;

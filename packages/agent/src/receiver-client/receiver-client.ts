@@ -39,8 +39,11 @@ import {
 import type { ReceiverConfig } from '../config.js';
 import { pullLimits, windowWithin, type JobLimits } from '../limits.js';
 
-/** Deadlines in milliseconds. Opening a push may roll a large image back first; listing may read a whole store. */
-const deadlines = { connect: 20_000, progress: 5_000, quick: 60_000, open: 30 * 60_000, list: 10 * 60_000 } as const;
+/**
+ * Deadlines in milliseconds. Opening a push may roll a large image back first; listing may read a whole store. What is quick
+ * still outlasts an `rbd` command's deadline, so that a receiver whose cluster hangs can say so itself.
+ */
+const deadlines = { connect: 20_000, progress: 5_000, quick: 90_000, open: 30 * 60_000, list: 10 * 60_000 } as const;
 
 const TransferClient = makeClientConstructor(transferDefinition, 'rbdferry.v1.TransferService') as unknown as new (
   ...args: ConstructorParameters<typeof Client>
@@ -199,11 +202,11 @@ export class ReceiverClient {
   }
 
   /** @throws BACKUP_NOT_FOUND, STORE_NOT_FOUND, ACCESS_DENIED */
-  async backup(id: BackupId, options: Options): Promise<Backup> {
+  async backup(id: BackupId, options: Options & { readonly timeoutMs?: number }): Promise<Backup> {
     const { backup } = await callUnary(
       this.#client.getBackup.bind(this.#client),
       { backupId: id },
-      this.#settings(options, deadlines.quick),
+      this.#settings(options, options.timeoutMs ?? deadlines.quick),
     );
     return backupFromWire(requireField(backup, 'backup'));
   }
