@@ -12,8 +12,13 @@ export interface Listener {
 }
 
 /** Starts a program whose first line of output is the port it listens on. */
-export const startListener = async (program: string, args: readonly string[]): Promise<Listener> => {
+export const startListener = async (
+  program: string,
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): Promise<Listener> => {
   const child = execa('setpriv', ['--pdeathsig', 'KILL', program, ...args], {
+    env,
     stdin: 'ignore',
     stderr: 'inherit',
     buffer: false,

@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { watchProcesses } from '../measure/processes.js';
@@ -13,9 +14,17 @@ const files = (pki: string, name: string) => ({
   key: `${pki}/${name}.key`,
 });
 
-export const startReceiver = (pki: string, windowBytes?: number): Promise<Listener> => {
+/** How a daemon's launcher sets glibc's allocator: it is part of what is measured. */
+const allocatorOf = async (daemon: 'agent' | 'receiver'): Promise<Record<string, string>> => {
+  const launcher = new URL(`../../../packages/${daemon}/bin/rbdferry-${daemon}`, import.meta.url);
+  const settings = (await readFile(launcher, 'utf8')).matchAll(/(MALLOC_\w+):=(\d+)/g);
+  return Object.fromEntries([...settings].map(([, name = '', value = '']) => [name, value]));
+};
+
+export const startReceiver = async (pki: string, windowBytes?: number): Promise<Listener> => {
   const settings: ReceiverSettings = { tls: files(pki, 'receiver'), windowBytes };
-  return startListener(process.execPath, [program('receiver'), JSON.stringify(settings)]);
+  const args = [program('receiver'), JSON.stringify(settings)];
+  return startListener(process.execPath, args, await allocatorOf('receiver'));
 };
 
 /** Sends so many bytes to `port`, behind which that receiver is, from a process of its own. */
@@ -25,7 +34,10 @@ export const send = async (
 ): Promise<Sample> => {
   const settings: AgentSettings = { tls: files(pki, 'agent1'), port: to.port, bytes: to.bytes };
   const use = await watchProcesses({ receiver: to.receiver.pid });
-  const { stdout } = await execa(process.execPath, [program('agent'), JSON.stringify(settings)], { timeout: 300_000 });
+  const { stdout } = await execa(process.execPath, [program('agent'), JSON.stringify(settings)], {
+    env: await allocatorOf('agent'),
+    timeout: 300_000,
+  });
   const { seconds, cpuSeconds, peakBytes } = agentAnswer.parse(JSON.parse(stdout));
   const used = await use();
   return {

@@ -254,6 +254,15 @@ describe('rules', () => {
     expect(await snapNames(pair.source, 'rbd/heir')).toEqual([]);
   });
 
+  it('--source-snapshots takes what a restore left, also when its chain is gone', async () => {
+    const [{ id } = { id: '' }] = await backUpTimes('rbd/bequest', 1);
+    await pair.ok('restore', id, '--to', 'rbd/orphan');
+    await pair.source.rbd(['snap', 'create', '--no-progress', 'rbd/orphan@mine']);
+    await pair.ok('delete', '--chain', chainOf(id));
+    expect(await pair.ok('delete', '--source-snapshots', 'rbd/orphan')).toBe(`rbd/orphan@${snapOf(id)}`);
+    expect(await snapNames(pair.source, 'rbd/orphan')).toEqual(['mine']);
+  });
+
   it('the next increment builds on an older common backup when one is left', async () => {
     const image = 'rbd/protected';
     await create(image);

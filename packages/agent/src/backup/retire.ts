@@ -12,7 +12,7 @@ import { formatImageSpec, type ImageSpec } from '@rbdferry/core/model/image-spec
 export const retire = async (
   ceph: CephPort,
   image: ImageSpec,
-  earlier: readonly Backup[],
+  earlier: readonly Pick<Backup, 'snap'>[],
   warn: (message: string) => void,
 ): Promise<void> => {
   for (const { snap } of earlier) {

@@ -1,10 +1,10 @@
 import type { CephPort } from '@rbdferry/core/ceph/port.js';
 import { FerryError, toFerryError } from '@rbdferry/core/errors/ferry-error.js';
 import { orThrow } from '@rbdferry/core/errors/parsed.js';
-import { parseBackupId, type BackupId, type ChainName } from '@rbdferry/core/model/backup-id.js';
+import { parseBackupId, type BackupId, type ChainName, type SnapName } from '@rbdferry/core/model/backup-id.js';
 import { chainSource, sameSpec, type Chain } from '@rbdferry/core/model/chain.js';
 import { formatImageSpec, type ImageSpec } from '@rbdferry/core/model/image-spec.js';
-import { commonBackups, newestCommon } from '@rbdferry/core/model/planner.js';
+import { commonBackups, newestCommon, type SourceView } from '@rbdferry/core/model/planner.js';
 import { expiredBackups, type RetentionPolicy } from '@rbdferry/core/model/retention.js';
 import { chainsOf, lookAtSource } from '../backup/look-at-source.js';
 import { retire } from '../backup/retire.js';
@@ -196,9 +196,20 @@ const withoutBackups = (chains: readonly Chain[], gone: ReadonlySet<BackupId>): 
 /** Removes every snapshot that rbdferry has on a source image for this store. Answers their names. */
 export const deleteSourceSnapshots = async (image: ImageSpec, store: string, deps: DeleteDeps): Promise<string[]> => {
   const source = await lookAtSource(deps.ceph, image, deps);
-  const ours = commonBackups(source.view, await chainsOf(source, store, deps.receiver, deps));
+  const common = commonBackups(source.view, await chainsOf(source, store, deps.receiver, deps));
+  const snaps = new Set([...common.map(({ snap }) => snap), ...restoredSnaps(source.view, store)]);
+  const ours = [...snaps].map((snap) => ({ snap }));
   const failures: string[] = [];
   if (!deps.dryRun) await retire(deps.ceph, image, ours, (failure) => failures.push(failure));
   if (failures.length > 0) throw new FerryError('CEPH_FAILED', failures.join('; '));
-  return ours.map((backup) => backup.snap);
+  return [...snaps];
+};
+
+/** The snapshot that a restore left on the image, by the image's own word: its backup may be gone. */
+const restoredSnaps = ({ identity, lineage, snapshots }: SourceView, store: string): SnapName[] => {
+  if (lineage === null || lineage.imageId !== identity.imageId) return [];
+  const parts = parseBackupId(lineage.backupId);
+  if (!parts.ok || parts.value.store !== store) return [];
+  const { snap } = parts.value;
+  return snapshots.some(({ id, name }) => id === lineage.snapId && name === snap) ? [snap] : [];
 };
