@@ -8,7 +8,7 @@ import {
   poolArgs,
   rangeArgs,
   snapArgs,
-  writeBackCacheArgs,
+  writeCacheArgs,
 } from './argv.js';
 import { ExtentSum } from './diff-extents.js';
 import { exportSource } from './export-source.js';
@@ -211,7 +211,7 @@ class RbdCli implements CephPort {
   }
 
   importDiff(image: ImageSpec, options: CallOptions = {}): ByteSink {
-    const args = ['import-diff', '--no-progress', ...writeBackCacheArgs, '--path=-', ...imageArgs(image)];
+    const args = ['import-diff', '--no-progress', ...writeCacheArgs, '--path=-', ...imageArgs(image)];
     const call = this.#rbd.rbdCall({ what: `import into ${named(image)}`, args, meanings: noImage });
     const { killGraceMs, closeGraceMs, fullMs } = this.#rbd.deadlines;
     const sink = new ImportSink(call, { killGraceMs, closeGraceMs, signal: options.signal });
