@@ -36,6 +36,7 @@ export const terminalTable = (rows: readonly Row[]): string => {
 
 /** The same for a document. */
 export const markdownTable = (rows: readonly Row[]): string => {
-  const line = (cells: readonly string[]) => `| ${cells.join(' | ')} |`;
+  // A pipe between programs is no border of a cell.
+  const line = (cells: readonly string[]) => `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
   return [line(head), line(head.map(() => '---')), ...rows.map((row) => line(cellsOf(row)))].join('\n');
 };

@@ -1,15 +1,6 @@
 import { FerryError, toFerryError } from '../errors/ferry-error.js';
 import { formatImageSpec, formatPoolSpec, type ImageSpec, type PoolSpec } from '../model/image-spec.js';
-import {
-  destArgs,
-  expiryArg,
-  imageArgs,
-  layoutArgs,
-  poolArgs,
-  rangeArgs,
-  snapArgs,
-  writeCacheArgs,
-} from './argv.js';
+import { destArgs, expiryArg, imageArgs, layoutArgs, poolArgs, rangeArgs, snapArgs, writeCacheArgs } from './argv.js';
 import { ExtentSum } from './diff-extents.js';
 import { exportSource } from './export-source.js';
 import { hedge } from './hedge.js';
