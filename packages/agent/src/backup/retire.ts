@@ -6,7 +6,7 @@ import { formatImageSpec, type ImageSpec } from '@rbdferry/core/model/image-spec
 /**
  * Removes the source snapshots of backups that a newer committed one has made needless. Failing here is not the backup's failure.
  *
- * @param earlier backups whose snapshots the source was seen to have; never the newest common one
+ * @param earlier backups whose snapshots the source was seen to have; of an image that goes on being backed up, never the newest
  * @param warn told of each snapshot that stays
  */
 export const retire = async (

@@ -41,7 +41,7 @@ import { pullLimits, windowWithin, type JobLimits } from '../limits.js';
 
 /**
  * Deadlines in milliseconds. Opening a push may roll a large image back first; listing may read a whole store. What is quick
- * still outlasts an `rbd` command's deadline, so that a receiver whose cluster hangs can say so itself.
+ * still outlasts the default deadline of an `rbd` command, so that a receiver whose cluster hangs can say so itself.
  */
 const deadlines = { connect: 20_000, progress: 5_000, quick: 90_000, open: 30 * 60_000, list: 10 * 60_000 } as const;
 

@@ -20,15 +20,16 @@ const snap = snapNameOf(time);
 const specOf = (image: string): ImageSpec => ({ pool: 'rbd', namespace: '', image });
 const idOf = (image: string): BackupId => formatBackupId({ store: 's', chain: chainNameOf(image, time), snap });
 
+const layout = {
+  sizeBytes: 1n,
+  objectSizeBytes: 4096,
+  stripeUnitBytes: 4096,
+  stripeCount: 1,
+  features: [],
+  dataPool: null,
+};
+
 const chainOf = (image: string): Chain => {
-  const layout = {
-    sizeBytes: 1n,
-    objectSizeBytes: 4096,
-    stripeUnitBytes: 4096,
-    stripeCount: 1,
-    features: [],
-    dataPool: null,
-  };
   const backup: Backup = {
     id: idOf(image),
     snap,
@@ -75,16 +76,7 @@ const clusterOf = (images: ReadonlyMap<string, FakeImage>) => {
     if (found === undefined) throw new FerryError('IMAGE_NOT_FOUND', `there is no image ${spec.image}`);
     return found;
   };
-  const info = (image: FakeImage): ImageInfo => ({
-    id: image.id,
-    sizeBytes: 1n,
-    objectSizeBytes: 4096,
-    stripeUnitBytes: 4096,
-    stripeCount: 1,
-    features: [],
-    dataPool: null,
-    parent: null,
-  });
+  const info = ({ id }: FakeImage): ImageInfo => ({ id, ...layout, parent: null });
   const ceph: ListDeps['ceph'] = {
     fsid: async () => 'f',
     info: async (spec) => {

@@ -30,7 +30,7 @@ export const runDaemon = async (start: () => Promise<{ running: Running; log: Lo
  * Lets the heap, with what buffers hold outside of it, grow to twice of what is in use before V8 looks through all of it.
  * A transfer's buffers are garbage soon, and cheap to collect while they are young, but V8's own measure is so tight that each
  * 20 MiB of a stream brought on a collection of everything: a quarter of the receiver's CPU. (Three times saved some more, and
- * cost 30 MB.) A V8 that does not know the flag ignores it.
+ * cost 30 MB.) A V8 that does not know the flag says so on stderr and goes on.
  */
 const collectSeldom = (): void => {
   setFlagsFromString('--heap-growing-percent=100');
