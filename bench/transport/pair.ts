@@ -14,17 +14,26 @@ const files = (pki: string, name: string) => ({
   key: `${pki}/${name}.key`,
 });
 
-/** How a daemon's launcher sets glibc's allocator: it is part of what is measured. */
-const allocatorOf = async (daemon: 'agent' | 'receiver'): Promise<Record<string, string>> => {
+interface Launcher {
+  readonly env: Readonly<Record<string, string>>;
+  readonly nodeFlags: readonly string[];
+}
+
+/** How a daemon's launcher sets glibc's allocator and V8's: it is part of what is measured. */
+const launcherOf = async (daemon: 'agent' | 'receiver'): Promise<Launcher> => {
   const launcher = new URL(`../../../packages/${daemon}/bin/rbdferry-${daemon}`, import.meta.url);
-  const settings = (await readFile(launcher, 'utf8')).matchAll(/(MALLOC_\w+):=(\d+)/g);
-  return Object.fromEntries([...settings].map(([, name = '', value = '']) => [name, value]));
+  const text = await readFile(launcher, 'utf8');
+  const settings = [...text.matchAll(/(MALLOC_\w+):=(\d+)/g)];
+  return {
+    env: Object.fromEntries(settings.map(([, name = '', value = '']) => [name, value])),
+    nodeFlags: text.match(/(?<=^exec node .*)--\S+/gm) ?? [],
+  };
 };
 
 export const startReceiver = async (pki: string, windowBytes?: number): Promise<Listener> => {
   const settings: ReceiverSettings = { tls: files(pki, 'receiver'), windowBytes };
-  const args = [program('receiver'), JSON.stringify(settings)];
-  return startListener(process.execPath, args, await allocatorOf('receiver'));
+  const { env, nodeFlags } = await launcherOf('receiver');
+  return startListener(process.execPath, [...nodeFlags, program('receiver'), JSON.stringify(settings)], env);
 };
 
 /** Sends so many bytes to `port`, behind which that receiver is, from a process of its own. */
@@ -34,10 +43,9 @@ export const send = async (
 ): Promise<Sample> => {
   const settings: AgentSettings = { tls: files(pki, 'agent1'), port: to.port, bytes: to.bytes };
   const use = await watchProcesses({ receiver: to.receiver.pid });
-  const { stdout } = await execa(process.execPath, [program('agent'), JSON.stringify(settings)], {
-    env: await allocatorOf('agent'),
-    timeout: 300_000,
-  });
+  const { env, nodeFlags } = await launcherOf('agent');
+  const args = [...nodeFlags, program('agent'), JSON.stringify(settings)];
+  const { stdout } = await execa(process.execPath, args, { env, timeout: 300_000 });
   const { seconds, cpuSeconds, peakBytes } = agentAnswer.parse(JSON.parse(stdout));
   const used = await use();
   return {

@@ -182,6 +182,35 @@ describe('while a job runs', () => {
     await pair.ok('job', 'cancel', jobId);
     expectError(await pair.cli('job', 'wait', jobId), 'CANCELLED', 130, jobId);
   });
+
+  /** Calls a job off that waits for an `import-diff` which takes nothing; its stall timeout is ten minutes. */
+  const cancelStalled = async (user: string, ...start: string[]): Promise<void> => {
+    await rbd.instead(['import-diff', `--id ${user}`], 'exec sleep 600');
+    const { id } = JSON.parse(await pair.ok(...start, '--async', '--json')) as { id: string };
+    await stuck(id);
+    await pair.ok('job', 'cancel', id);
+    expectError(await pair.cli('job', 'wait', id), 'CANCELLED', 130, id);
+    await rbd.heal();
+  };
+
+  /** Waits until the job transfers, and has moved nothing for a second. */
+  const stuck = async (jobId: string): Promise<void> => {
+    const control = new Control(pair.socket);
+    await control.until(jobId, (job) => phaseOf(job) === 'transfer' || hasEnded(job));
+    control.close();
+    await sleep(1000);
+  };
+
+  it('CANCELLED: the backup is stuck, and the next one is not', async () => {
+    await applyWrites(pair.source, 'rbd/vm', [{ offset: 9000, data: randomBytes('stuck', 3_000_000) }]);
+    await cancelStalled('receiver', 'backup', 'rbd/vm');
+    const id = await pair.ok('backup', 'rbd/vm');
+    first = { id, sha256: await sha256OfExport(pair.source, `rbd/vm@${snapOf(id)}`) };
+  });
+
+  it('CANCELLED: the restore is stuck', async () => {
+    await cancelStalled('agent', 'restore', first.id, '--to', 'rbd/back');
+  });
 });
 
 describe('requests', () => {

@@ -9,7 +9,7 @@ import { formatImageSpec, type ImageSpec } from '@rbdferry/core/model/image-spec
 import { paced } from '@rbdferry/core/transfer/paced.js';
 import { wireBytesOf } from '@rbdferry/core/transfer/piece.js';
 import { releaseRoomy } from '@rbdferry/core/transfer/roomy-buffer.js';
-import { watchStall, withinStallTime } from '@rbdferry/core/transfer/stall.js';
+import { unlessAborted, watchStall, withinStallTime } from '@rbdferry/core/transfer/stall.js';
 import { expectedDiff, streamError } from '@rbdferry/core/transfer/stream-check.js';
 import { followStages } from '../jobs/follow-stages.js';
 import type { JobContext, JobOutcome } from '../jobs/job-context.js';
@@ -116,6 +116,9 @@ const receive = async (
   const transferId = randomUUID();
   void followStages(receiver, transferId, { stages, signal });
   const pulled = receiver.pull(backup.id, told, { signal, stages, transferId, limits });
+  // A target that takes nothing must not keep a job from being cancelled.
+  const taken = (step: Promise<void>, what: string) =>
+    meter.leaving(unlessAborted(withinStallTime(step, stallMs, what), signal));
   const stream = watchStall(pulled, stallMs, 'the receiver sent no data');
   // What comes is paced as well: the receiver was told the job's limit, but not what other jobs take, nor the time of day.
   for await (const piece of paced(meter.arriving(stream), limits.buckets, { signal })) {
@@ -124,9 +127,7 @@ const receive = async (
     hash.update(data);
     if (parser.ended) endRecord ??= Uint8Array.from(data.subarray(-1));
     const body = parser.ended ? data.subarray(0, -1) : data;
-    if (body.length > 0) {
-      await meter.leaving(withinStallTime(sink.write(body), stallMs, 'rbd import-diff took no data'));
-    }
+    if (body.length > 0) await taken(sink.write(body), 'rbd import-diff took no data');
     meter.passed(data.length);
     job.progress.add(data.length, wireBytesOf(piece));
     releaseRoomy(data);
@@ -136,8 +137,8 @@ const receive = async (
     throw new FerryError('DIGEST_MISMATCH', `what arrived of ${backup.id} is not what the receiver sent`);
   }
   // Only now may import-diff make the snapshot: a restored image has it if and only if it is whole.
-  if (endRecord !== undefined) await sink.write(endRecord);
-  await meter.leaving(withinStallTime(sink.finish(), stallMs, 'rbd import-diff did not end'));
+  if (endRecord !== undefined) await taken(sink.write(endRecord), 'rbd import-diff took no data');
+  await taken(sink.finish(), 'rbd import-diff did not end');
   return parser.bytesConsumed;
 };
 

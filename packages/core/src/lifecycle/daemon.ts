@@ -1,4 +1,3 @@
-import { setFlagsFromString } from 'node:v8';
 import { toFerryError } from '../errors/ferry-error.js';
 import type { Logger } from '../log/logger.js';
 
@@ -13,7 +12,6 @@ export interface Running {
  * A start or stop that fails prints code, message and hint on stderr and exits with the code's exit status.
  */
 export const runDaemon = async (start: () => Promise<{ running: Running; log: Logger }>): Promise<void> => {
-  collectSeldom();
   try {
     const { running, log } = await start();
     await stopOnSignal(running, log);
@@ -24,16 +22,6 @@ export const runDaemon = async (start: () => Promise<{ running: Running; log: Lo
       process.exit(error.entry.exit);
     });
   }
-};
-
-/**
- * Lets the heap, with what buffers hold outside of it, grow to twice of what is in use before V8 looks through all of it.
- * A transfer's buffers are garbage soon, and cheap to collect while they are young, but V8's own measure is so tight that each
- * 20 MiB of a stream brought on a collection of everything: a quarter of the receiver's CPU. (Three times saved some more, and
- * cost 30 MB.) A V8 that does not know the flag says so on stderr and goes on.
- */
-const collectSeldom = (): void => {
-  setFlagsFromString('--heap-growing-percent=100');
 };
 
 const stopOnSignal = async (running: Running, log: Logger): Promise<void> => {

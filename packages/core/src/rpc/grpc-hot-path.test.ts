@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import type { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CompressionFilter } from '@grpc/grpc-js/build/src/compression-filter.js';
 import { BaseServerInterceptingCall } from '@grpc/grpc-js/build/src/server-interceptors.js';
@@ -40,6 +41,26 @@ const frameOfServer = (message: Buffer): Buffer => {
   };
   return serializeMessage.call({ handler: { serialize: (value) => value as Buffer } }, message);
 };
+
+it('a call queues four messages, on both sides: a window holds the rest', async () => {
+  const seen: Record<string, number> = {};
+  const pair = await startPair(({ clientStream }) => ({
+    push: clientStream(async (messages: AsyncIterable<PushRequest>) => {
+      seen['server'] = (messages as unknown as Readable).readableHighWaterMark;
+      await drain(messages);
+      return { backup: undefined };
+    }),
+  }));
+  const { client } = await pair.connect();
+  const call = callClientStream<PushRequest, PushResponse>((metadata, options, callback) => {
+    const stream = client.push(metadata, options, callback);
+    seen['client'] = stream.writableHighWaterMark;
+    return stream;
+  }, settings);
+  await call.finish();
+  await pair.stop();
+  expect(seen).toEqual({ client: 4, server: 4 });
+});
 
 describe.each([
   ['a client', frameOfClient],

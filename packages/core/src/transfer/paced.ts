@@ -14,7 +14,7 @@ const leastWaitMs = 2;
 
 /**
  * The largest piece to send at once at this rate: a sixteenth of a second's worth, so that the far side always sees something
- * coming, and the sixteen messages that grpc-js queues are no more than a second's.
+ * coming, and the messages that grpc-js queues are no more than a fraction of a second's.
  */
 export const sliceBytesAt = (rate: Rate): number =>
   rate === null ? maxSliceBytes : Math.max(minSliceBytes, Math.min(maxSliceBytes, Math.floor(rate / slicesPerSecond)));

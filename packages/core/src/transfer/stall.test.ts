@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { watchStall, withinStallTime } from './stall.js';
+import { FerryError } from '../errors/ferry-error.js';
+import { unlessAborted, watchStall, withinStallTime } from './stall.js';
 
 const never = new Promise<never>(() => {});
 
@@ -60,6 +61,25 @@ describe('a step within the stall time', () => {
     const seen = watch(withinStallTime(never, 30 * 86_400_000, 'x'));
     await new Promise((resolve) => setTimeout(resolve, 50));
     expect(seen.error).toBeUndefined();
+  });
+});
+
+describe('a step unless aborted', () => {
+  it('gives its value or its failure', async () => {
+    const { signal } = new AbortController();
+    expect(await unlessAborted(Promise.resolve(7), signal)).toBe(7);
+    await expect(unlessAborted(Promise.reject(new Error('x')), signal)).rejects.toThrow('x');
+  });
+
+  it('that never ends fails with the reason of the abort, before or while it waits', async () => {
+    const controller = new AbortController();
+    const seen = watch(unlessAborted(never, controller.signal));
+    await vi.advanceTimersByTimeAsync(1);
+    expect(seen.error).toBeUndefined();
+    controller.abort(new FerryError('CANCELLED', 'enough'));
+    await vi.advanceTimersByTimeAsync(1);
+    expect(seen.error).toMatchObject({ code: 'CANCELLED', message: 'enough' });
+    await expect(unlessAborted(never, controller.signal)).rejects.toMatchObject({ code: 'CANCELLED' });
   });
 });
 

@@ -1,4 +1,4 @@
-import { FerryError } from '../errors/ferry-error.js';
+import { FerryError, abortReason, throwIfAborted } from '../errors/ferry-error.js';
 
 /** The longest time a timer of Node takes (24 days); it runs a longer one off at once. */
 const maxTimerMs = 2 ** 31 - 1;
@@ -23,6 +23,26 @@ export const withinStallTime = async <T>(step: Promise<T>, ms: number, what: str
     return await Promise.race([step, stalled]);
   } finally {
     clearTimeout(timer);
+    step.catch(() => {});
+  }
+};
+
+/**
+ * Fails with the signal's reason once it is aborted, however long the step takes. The step itself is not stopped here either.
+ */
+export const unlessAborted = async <T>(step: Promise<T>, signal: AbortSignal): Promise<T> => {
+  let onAbort = () => {};
+  const aborted = new Promise<never>((_, reject) => {
+    onAbort = () => {
+      reject(abortReason(signal));
+    };
+    signal.addEventListener('abort', onAbort, { once: true });
+  });
+  try {
+    throwIfAborted(signal);
+    return await Promise.race([step, aborted]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
     step.catch(() => {});
   }
 };

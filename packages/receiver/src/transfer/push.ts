@@ -9,7 +9,7 @@ import type { Backup } from '@rbdferry/core/model/chain.js';
 import { mapSomeAhead } from '@rbdferry/core/transfer/map-ahead.js';
 import { releaseRoomy } from '@rbdferry/core/transfer/roomy-buffer.js';
 import { expectedDiff, streamError } from '@rbdferry/core/transfer/stream-check.js';
-import { watchStall } from '@rbdferry/core/transfer/stall.js';
+import { unlessAborted, watchStall } from '@rbdferry/core/transfer/stall.js';
 import type { TransferStages } from '@rbdferry/core/transfer/transfer-stages.js';
 import { waitsFromWire } from '@rbdferry/core/wire/convert.js';
 import type { OpenedPush, PushIntent } from '../store/port.js';
@@ -43,7 +43,7 @@ export const receivePush = async (
     for await (const { part } of mapSomeAhead(watched, (message) => decoding(options.zstd, message), framesAhead)) {
       if (part?.$case === 'data') {
         const chunk = stream.accept(part.value);
-        if (chunk.length > 0) await meter.leaving(push.write(chunk));
+        if (chunk.length > 0) await meter.leaving(unlessAborted(push.write(chunk), options.signal));
         meter.passed(part.value.length);
         releaseRoomy(part.value);
       } else if (part?.$case === 'commit') {
