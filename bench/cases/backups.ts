@@ -2,12 +2,12 @@ import { BackupMode } from '@rbdferry/core/gen/rbdferry/v1/control.js';
 import { untilChildless, watchProcesses } from '../measure/processes.js';
 import { takeTurns, type Contender, type Sample } from '../measure/turns.js';
 import { compare } from '../report/row.js';
-import { oldWay, pipe, subject, transferRows, viaSsh, type TransferGoals } from '../report/transfer-rows.js';
+import { oldWay, pipe, subject, transferRows, tuned, viaSsh, type TransferGoals } from '../report/transfer-rows.js';
 import type { JobRun } from '../rig/control.js';
 import type { Ferry } from '../rig/ferry.js';
 import { fill } from '../rig/fill.js';
 import type { Pattern } from '../rig/patterns.js';
-import { barePipe, intoNewImage, rawSshPipe, sshPipe, streamBytes, type Haul } from '../rig/pipes.js';
+import { barePipe, intoNewImage, rawSshPipe, sshPipe, streamBytes, tunedPipe, type Haul } from '../rig/pipes.js';
 import { backupPool, createImage, rbd, removeImage, sourcePool } from '../rig/site.js';
 import { fastCipher } from '../rig/ssh-server.js';
 import type { Stage } from '../rig/stage.js';
@@ -88,7 +88,7 @@ const oldFull = async ({ ssh, backup }: Stage, haul: Haul): Promise<Sample> => {
 export const increments = async (stage: Stage, pattern: Pattern, context: BackupContext): Promise<void> => {
   const { ferry, source, backup } = stage;
   await measureJob(ferry, () => ferry.control.backup(image, BackupMode.FULL));
-  for (const target of ['pipe', 'ssh']) {
+  for (const target of ['pipe', 'tuned', 'ssh']) {
     const first = haulOf(stage, target, { snap: 'peer-0', bytes: 0 });
     await createImage(backup, 'receiver', first.target, pattern.imageBytes);
     await barePipe(first);
@@ -103,6 +103,7 @@ export const increments = async (stage: Stage, pattern: Pattern, context: Backup
   const contenders: Contender[] = [
     { name: subject, run: () => measureJob(ferry, () => ferry.control.backup(image, BackupMode.INCREMENTAL)) },
     { name: pipe, run: (round) => barePipe(haul('pipe', round)) },
+    { name: tuned, run: (round) => tunedPipe(haul('tuned', round)) },
     { name: viaSsh, run: (round) => sshPipe(haul('ssh', round), stage.ssh, { cipher: fastCipher }) },
   ];
   const prepare = async (round: number): Promise<void> => {
@@ -115,4 +116,5 @@ export const increments = async (stage: Stage, pattern: Pattern, context: Backup
   const name = `increment, ${pattern.name}${context.where ?? ''}`;
   context.report.keep(name, turns);
   context.report.add(...transferRows(name, turns, context.goals?.increment ?? {}));
+  context.report.add(compare(turns, { case: name, what: tuned, ours: tuned, peer: pipe }));
 };

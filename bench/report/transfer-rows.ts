@@ -4,6 +4,7 @@ import { compare, cpuPerGiB, partsOf, type Goal, type Row } from './row.js';
 /** The contenders of a transfer. */
 export const subject = 'rbdferry';
 export const pipe = 'export-diff | import-diff';
+export const tuned = "the pipe with rbdferry's settings";
 export const viaSsh = 'the same through ssh';
 export const oldWay = 'export | ssh import';
 

@@ -1,3 +1,4 @@
+import { writeCacheArgs } from '@rbdferry/core/ceph/argv.js';
 import { execa } from 'execa';
 import type { Sample } from '../measure/turns.js';
 import { commandLine, runPipeline } from './shell.js';
@@ -18,17 +19,25 @@ export interface Haul {
   readonly bytes: number;
 }
 
-const exportDiff = ({ from, exporter, image, snap, fromSnap }: Haul): string => {
+const exportDiff = ({ from, exporter, image, snap, fromSnap }: Haul, settings: readonly string[] = []): string => {
   const base = fromSnap === undefined ? [] : ['--from-snap', fromSnap];
-  return commandLine(rbdWords(from, exporter, ['export-diff', '--no-progress', ...base, `${image}@${snap}`, '-']));
+  const words = ['export-diff', '--no-progress', ...settings, ...base, `${image}@${snap}`, '-'];
+  return commandLine(rbdWords(from, exporter, words));
 };
 
-const importDiff = ({ to, importer, target }: Haul): string =>
-  commandLine(rbdWords(to, importer, ['import-diff', '--no-progress', '-', target]));
+const importDiff = ({ to, importer, target }: Haul, settings: readonly string[] = []): string =>
+  commandLine(rbdWords(to, importer, ['import-diff', '--no-progress', ...settings, '-', target]));
 
 /** `rbd export-diff | rbd import-diff -` with their defaults. */
 export const barePipe = async (haul: Haul): Promise<Sample> => {
   const { seconds } = await runPipeline(`${exportDiff(haul)} | ${importDiff(haul)}`);
+  return { seconds, bytes: haul.bytes };
+};
+
+/** The same with what rbdferry tells `rbd`: what these settings give by themselves. */
+export const tunedPipe = async (haul: Haul): Promise<Sample> => {
+  const near = exportDiff(haul, ['--rbd-concurrent-management-ops=40']);
+  const { seconds } = await runPipeline(`${near} | ${importDiff(haul, writeCacheArgs)}`);
   return { seconds, bytes: haul.bytes };
 };
 

@@ -144,9 +144,12 @@ const writeAll = async (call: ClientWritableStream<Message>, messages: Iterable<
   for (const message of messages) {
     if (call.destroyed) return;
     if (call.write(message)) continue;
-    await new Promise((resolve) => {
-      call.once('drain', resolve);
-      call.once('close', resolve);
+    await new Promise<void>((resolve) => {
+      const goOn = () => {
+        call.off('drain', goOn).off('close', goOn);
+        resolve();
+      };
+      call.on('drain', goOn).on('close', goOn);
     });
   }
 };

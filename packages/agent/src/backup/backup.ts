@@ -169,8 +169,8 @@ const transfer = async (
   }
 };
 
-/** How long a transfer must last before its total is worth a second look at the image. */
-const estimateAfterMs = 1_000;
+/** How long a transfer must last before its total is worth a second look at the image, which takes CPU from it. Milliseconds. */
+const estimateAfterMs = 3_000;
 
 /** Finds out, beside the transfer, how much there will be. Without an answer the total stays unknown. */
 const estimateTotal = async (

@@ -209,7 +209,10 @@ export interface PullResponse {
     /** Only when the request allowed it. */
     { $case: "zstd"; value: CompressedData }
     | //
-    /** About how many bytes of the diff stream there will be in all: sent at most once, as soon as the receiver has found it out. */
+    /**
+     * About how many bytes of the diff stream there will be in all: sent at most once, as soon as the receiver has found it out;
+     * not for a full backup whose stream_bytes say it already.
+     */
     { $case: "estimatedBytes"; value: bigint }
     | undefined;
 }
