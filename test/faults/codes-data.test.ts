@@ -149,7 +149,7 @@ describe('while a job runs', () => {
 
   it('a restore of an increment says how much there will be', async () => {
     // A hundredth of the speed, for the first few seconds.
-    const slowly = 'for i in $(seq 50); do head -c 40000; sleep 0.1; done; cat';
+    const slowly = 'for i in $(seq 70); do head -c 40000; sleep 0.1; done; cat';
     await rbd.instead(['export-diff', '--id receiver'], `real | (${slowly})`);
     const control = new Control(pair.socket);
     try {
