@@ -193,7 +193,7 @@ describe('while a job runs', () => {
     await rbd.heal();
   };
 
-  /** Waits until the job transfers, and has moved nothing for a second. */
+  /** Waits until the job transfers, and a second more: by then its first write waits. */
   const stuck = async (jobId: string): Promise<void> => {
     const control = new Control(pair.socket);
     await control.until(jobId, (job) => phaseOf(job) === 'transfer' || hasEnded(job));

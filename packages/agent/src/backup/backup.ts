@@ -1,5 +1,5 @@
 import { setTimeout } from 'node:timers/promises';
-import { estimatedStreamBytes } from '@rbdferry/core/ceph/diff-extents.js';
+import { estimateAfterMs, estimatedStreamBytes } from '@rbdferry/core/ceph/diff-extents.js';
 import type { DiffRange, Snapshot } from '@rbdferry/core/ceph/port.js';
 import { FerryError, throwIfAborted, toFerryError } from '@rbdferry/core/errors/ferry-error.js';
 import {
@@ -168,9 +168,6 @@ const transfer = async (
     ending.abort(new FerryError('CANCELLED', 'the transfer has ended'));
   }
 };
-
-/** How long a transfer must last before its total is worth a second look at the image, which takes CPU from it. Milliseconds. */
-const estimateAfterMs = 3_000;
 
 /** Finds out, beside the transfer, how much there will be. Without an answer the total stays unknown. */
 const estimateTotal = async (

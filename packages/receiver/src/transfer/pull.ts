@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { estimateAfterMs } from '@rbdferry/core/ceph/diff-extents.js';
 import type { CompressionMode } from '@rbdferry/core/compress/compress.js';
 import type { Zstd } from '@rbdferry/core/compress/zstd.js';
 import { Compression, type PullRequest, type PullResponse } from '@rbdferry/core/gen/rbdferry/v1/transfer.js';
@@ -81,13 +82,7 @@ const modeOf = (compression: Compression): CompressionMode | null => {
   return compression === Compression.AUTO ? 'auto' : null;
 };
 
-/** How long a transfer must last before its total is worth a second look at the image, in milliseconds. */
-const estimateAfterMs = 3_000;
-
-/**
- * How much there will be, found out beside the transfer; not of a full backup that says itself what was sent. The look takes a
- * quarter of a second of CPU and more, which a short transfer can use better.
- */
+/** How much there will be, found out beside the transfer; not of a full backup that says itself what was sent. */
 class Total {
   readonly #ending = new AbortController();
   readonly #finding: Promise<void>;
