@@ -35,7 +35,8 @@ let text: Buffer | undefined;
 export const contentOf = (filling: Filling, seed: string, length: number): Buffer => {
   switch (filling) {
     case 'zeros':
-      return Buffer.alloc(length);
+      // Not only zeros: import-diff would leave them out, and there would be nothing to read.
+      return Buffer.alloc(length).fill(1, 0, 1);
     case 'incompressible':
       return randomBytes(seed, length);
     case 'text': {

@@ -27,7 +27,13 @@ export const fill = async (
   image: string,
   what: { readonly extents: readonly Extent[]; readonly filling: Filling; readonly seed: string },
 ): Promise<void> => {
-  const [program = 'rbd', ...args] = rbdWords(site, 'agent', ['import-diff', '--no-progress', '-', image]);
+  const [program = 'rbd', ...args] = rbdWords(site, 'agent', [
+    'import-diff',
+    '--no-progress',
+    '--sparse-size=64M',
+    '-',
+    image,
+  ]);
   const child = execa(program, args, { env: cleanEnvironment, extendEnv: false, stdin: 'pipe', timeout: 300_000 });
   await Promise.all([
     child,

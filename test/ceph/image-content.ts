@@ -50,6 +50,9 @@ export async function writeAt(
   await applyWrites(cluster, imageSpec, [{ offset, data }], options);
 }
 
+/** What import-diff looks for zeros in: larger than any data with zeros in it, so that these are written and not discarded. */
+const SPARSE_SIZE = '64M';
+
 /**
  * Applies the changes in order to the head of `pool/image`, with one `rbd import-diff`: arbitrary
  * offsets and lengths, no kernel client. The image's size must hold them.
@@ -62,7 +65,10 @@ export async function applyWrites(
   options: Omit<RbdOptions, 'input'> = {},
 ): Promise<void> {
   const input = encodeDiff(writes);
-  await cluster.rbd(['import-diff', '--no-progress', '-', imageSpec], { ...options, input });
+  await cluster.rbd(['import-diff', '--no-progress', '--sparse-size', SPARSE_SIZE, '-', imageSpec], {
+    ...options,
+    input,
+  });
 }
 
 /**

@@ -40,10 +40,17 @@ const remove = async (image: string) => {
   await pair.source.rbd(['rm', image]);
 };
 const backupOf = (id: string) => sha256OfExport(pair.backup, id);
+const streamBytesOf = async (id: string): Promise<number> => {
+  const { image } = /^rbd2\/(?<image>.+)\.\d{4}-\d\d-\d\d\./.exec(id)?.groups ?? {};
+  const chains = JSON.parse(await pair.ok('list', `rbd/${image}`, '--json')) as {
+    backups: { id: string; streamBytes: number }[];
+  }[];
+  return chains.flatMap(({ backups }) => backups).find((backup) => backup.id === id)?.streamBytes ?? NaN;
+};
 const sourceAt = (image: string, id: string) =>
   sha256OfExport(pair.source, `${image}@${id.slice(id.indexOf('@') + 1)}`);
 
-describe('a chain of one full and six increments', () => {
+describe('a chain of one full and seven increments', () => {
   const image = 'rbd/chain';
   const ids: string[] = [];
   const hashes: string[] = [];
@@ -59,7 +66,7 @@ describe('a chain of one full and six increments', () => {
     return id;
   };
 
-  it('is backed up: full, small writes, zeroes and discards, grow, shrink, no change', async () => {
+  it('is backed up: full, small writes, zeroes and discards, written zeros, grow, shrink, no change', async () => {
     await create(image, '--size', '64M');
     await applyWrites(pair.source, image, [
       { offset: 0, data: randomBytes('full', 9 * MiB) },
@@ -77,6 +84,10 @@ describe('a chain of one full and six increments', () => {
       { offset: 1000, zero: 5000 },
     ]);
     await backup();
+    // Zeros that are written, over data, in whole blocks and in parts of them: they are not sent.
+    const withZeros = Buffer.concat([randomBytes('a', 10_000), Buffer.alloc(3 * MiB), randomBytes('b', 10_000)]);
+    await applyWrites(pair.source, image, [{ offset: MiB + 700, data: withZeros }]);
+    expect(await streamBytesOf(await backup())).toBeLessThan(40_000);
     await pair.source.rbd(['resize', '--size', '96M', image]);
     await applyWrites(pair.source, image, [{ offset: 90 * MiB, data: randomBytes('grown', MiB) }]);
     await backup();

@@ -156,8 +156,11 @@ const transfer = async (
       meter: stages.meter,
       ...outgoingWithin(job.limits, job.receiver.compression),
       signal,
-      onBytes: (bytes, wireBytes) => {
-        job.progress.add(bytes, wireBytes);
+      onRead: (bytes) => {
+        job.progress.add(bytes);
+      },
+      onSent: (wireBytes) => {
+        job.progress.addWire(wireBytes);
       },
       onCommit: (end) => {
         sent.end = end;

@@ -12,8 +12,10 @@ import type { Push } from '../receiver-client/receiver-client.js';
 export interface SendOptions extends OutgoingOptions {
   readonly stallMs: number;
   readonly meter: StageMeter;
-  /** Bytes of the diff stream, and what went over the wire for them. */
-  readonly onBytes: (bytes: number, wireBytes: number) => void;
+  /** Bytes of the diff as the source gives it. */
+  readonly onRead: (bytes: number) => void;
+  /** Bytes that went over the wire: less, without zeros and compressed. */
+  readonly onSent: (wireBytes: number) => void;
   /** Called before the commit goes out: from then on only the receiver knows whether there is a backup. */
   readonly onCommit: (sent: StreamEnd) => void;
 }
@@ -27,7 +29,7 @@ export const sendDiff = async (source: ByteSource, push: Push, options: SendOpti
   const hash = createHash('sha256');
   let streamBytes = 0n;
   try {
-    const chunks = watchStall(source, options.stallMs, 'rbd export-diff sent no data');
+    const chunks = watchStall(counted(source, options.onRead), options.stallMs, 'rbd export-diff sent no data');
     for await (const piece of outgoing(meter.arriving(chunks), options)) {
       const { content, frame } = piece;
       const [bytes, wireBytes] = [content.length, wireBytesOf(piece)];
@@ -38,7 +40,7 @@ export const sendDiff = async (source: ByteSource, push: Push, options: SendOpti
       if (frame !== null) releaseRoomy(content);
       await meter.leaving(withinStallTime(sent, options.stallMs, 'the receiver took no data'));
       meter.passed(bytes);
-      options.onBytes(bytes, wireBytes);
+      options.onSent(wireBytes);
     }
     const streamSha256 = hash.digest();
     const sent = { streamBytes, streamSha256 };
@@ -54,6 +56,16 @@ export const sendDiff = async (source: ByteSource, push: Push, options: SendOpti
     throw thrown;
   }
 };
+
+async function* counted(
+  source: ByteSource,
+  onBytes: (bytes: number) => void,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  for await (const chunk of source) {
+    onBytes(chunk.length);
+    yield chunk;
+  }
+}
 
 /** Whether a backup was made of the stream that was sent. */
 export const isBackupOf = (backup: Backup, sent: StreamEnd): boolean =>

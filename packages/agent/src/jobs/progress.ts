@@ -1,4 +1,4 @@
-/** How far a transfer is: bytes of the diff stream. */
+/** How far a transfer is: bytes of the diff as `rbd export-diff` gives it, with the zeros that are not sent. */
 export interface ProgressView {
   readonly doneBytes: number;
   /** An estimate; null while unknown. */
@@ -13,7 +13,6 @@ const sampleMs = 200;
 
 /** Counts a transfer's bytes and derives rate and remaining time from the last few seconds. */
 export class Progress {
-  /** Bytes over the wire; fewer than of the stream when it is compressed. */
   #wire = 0;
   #done = 0;
   #total: number | null = null;
@@ -25,13 +24,17 @@ export class Progress {
     this.#now = now;
   }
 
+  /** Bytes over the wire. */
   get wireBytes(): number {
     return this.#wire;
   }
 
-  add(bytes: number, wireBytes: number): void {
+  addWire(bytes: number): void {
+    this.#wire += bytes;
+  }
+
+  add(bytes: number): void {
     this.#done += bytes;
-    this.#wire += wireBytes;
     const atMs = this.#now();
     const last = this.#samples.at(-1);
     if (last !== undefined && atMs - last.atMs < sampleMs) return;

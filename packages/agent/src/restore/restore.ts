@@ -62,8 +62,6 @@ export const runRestore = async (request: RestoreRequest, job: JobContext): Prom
 
 const importInto = async (temporary: ImageSpec, backup: Backup, job: JobContext): Promise<bigint> => {
   const layout = await layoutFor(temporary, backup, job);
-  // What an increment's whole content takes is not known before the receiver has looked.
-  if (backup.kind === 'full' && backup.streamBytes > 0n) job.progress.estimate(Number(backup.streamBytes));
   const prepared = prepareRemovals(temporary, job);
   await job.ceph.create(temporary, layout, job);
   await prepared;
@@ -102,6 +100,7 @@ const receive = async (
   const hash = createHash('sha256');
   let trailer: StreamEnd | undefined;
   let endRecord: Uint8Array | undefined;
+  let covered = 0n;
   const told = {
     onTrailer: (commit: StreamEnd) => {
       trailer = commit;
@@ -129,7 +128,11 @@ const receive = async (
     const body = parser.ended ? data.subarray(0, -1) : data;
     if (body.length > 0) await taken(sink.write(body), 'rbd import-diff took no data');
     meter.passed(data.length);
-    job.progress.add(data.length, wireBytesOf(piece));
+    job.progress.addWire(wireBytesOf(piece));
+    // A diff without a beginning has no zero extents but those that the receiver made of zeros.
+    const now = parser.bytesConsumed + parser.totals.zeroBytes;
+    job.progress.add(Number(now - covered));
+    covered = now;
     releaseRoomy(data);
   }
   parser.finish();

@@ -181,8 +181,11 @@ export interface ByteSink {
   abort(): Promise<void>;
 }
 
-/** Largest chunk of a {@link ByteSource}; most are of this size. The best message size measured (64 KiB and 4 MiB were slower). */
-export const sourceChunkBytes = 1024 * 1024;
+/**
+ * Largest chunk of a {@link ByteSource}; most are of this size. A MiB was the best message measured (64 KiB and 4 MiB were slower);
+ * the rest is for what the chunk before leaves over when zeros are cut out.
+ */
+export const sourceChunkBytes = (1024 - 8) * 1024;
 
 /** Largest value {@link CephPort.setMetadata} takes: Linux caps one argument at 128 KiB. */
 export const maxMetadataValueBytes = 120_000;

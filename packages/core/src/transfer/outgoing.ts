@@ -1,5 +1,6 @@
 import { compressed, type CompressionMode } from '../compress/compress.js';
 import type { Zstd } from '../compress/zstd.js';
+import { cutZeros } from './cut-zeros.js';
 import { paced } from './paced.js';
 import { asPieces, type Piece } from './piece.js';
 import type { TokenBucket } from './token-bucket.js';
@@ -15,9 +16,10 @@ export interface OutgoingOptions {
   readonly signal: AbortSignal;
 }
 
-/** A diff stream as it goes out: compressed piece by piece, and no faster than it may. */
+/** A diff stream as it goes out: without the zeros in its data, compressed piece by piece, and no faster than it may. */
 export const outgoing = (chunks: AsyncIterable<Uint8Array>, options: OutgoingOptions): AsyncIterable<Piece> => {
   const { compression, buckets, signal, maxDataBytes, maxContentBytes = Infinity } = options;
-  const pieces = compression === null ? asPieces(chunks) : compressed(chunks, { ...compression, maxContentBytes });
+  const sparse = cutZeros(chunks);
+  const pieces = compression === null ? asPieces(sparse) : compressed(sparse, { ...compression, maxContentBytes });
   return paced(pieces, buckets, { signal, maxSliceBytes: maxDataBytes });
 };

@@ -1,10 +1,13 @@
+import { roomBeforeChunk } from '../diff/zero-cutter.js';
+
 /**
- * Buffers with a little room before their content, where the heads that the wire puts before it are written: a message and its
- * frame are then the buffer itself, without another copy of a MiB. They are used again and again.
+ * Buffers with a little room before their content, where that is written which is put before it: what the chunk before left over, and the heads of
+ * the wire. A message and its frame are then the buffer itself, without another copy of a MiB. They are used again and again.
  */
 
 /** gRPC's frame head (5 bytes), and tag byte and length (of up to 4 GiB) of the data message in it (6). */
-const roomBytes = 11;
+const wireHeadBytes = 11;
+const roomBytes = wireHeadBytes + roomBeforeChunk;
 
 /** Only the room of these may be written to: a view may as well begin in the middle of somebody's data. */
 const roomy = new WeakSet<ArrayBufferLike>();

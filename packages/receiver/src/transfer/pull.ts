@@ -82,15 +82,14 @@ const modeOf = (compression: Compression): CompressionMode | null => {
   return compression === Compression.AUTO ? 'auto' : null;
 };
 
-/** How much there will be, found out beside the transfer; not of a full backup that says itself what was sent. */
+/** How much there will be, found out beside the transfer. */
 class Total {
   readonly #ending = new AbortController();
   readonly #finding: Promise<void>;
   #bytes: bigint | null = null;
 
   constructor(pull: OpenedPull) {
-    const { kind, streamBytes } = pull.backup;
-    this.#finding = kind === 'full' && streamBytes > 0n ? Promise.resolve() : this.#find(pull);
+    this.#finding = this.#find(pull);
   }
 
   /** The total, once, when it is known. */

@@ -371,7 +371,7 @@ export interface JobQueued {
 export interface JobRunning {
   /** Like "plan", "snapshot", "transfer", "commit", "clean-up". */
   phase: string;
-  /** Bytes of the diff stream moved so far. */
+  /** Bytes moved so far of the diff as `rbd export-diff` gives it, counting the zeros for which zero extents are sent. */
   doneBytes: bigint;
   /** Estimate of the whole; unset while unknown. */
   totalBytes?:
@@ -413,7 +413,7 @@ export interface StageProgress {
 }
 
 export interface JobCommitted {
-  /** Bytes of the diff stream. */
+  /** Bytes of the diff stream, which has zero extents in place of zeros. */
   streamBytes: bigint;
   /** What the user should know though the job succeeded. */
   warnings: string[];

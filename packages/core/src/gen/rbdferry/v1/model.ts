@@ -112,7 +112,7 @@ export interface Backup {
     | undefined;
   /** Size of the image at this point. */
   sizeBytes: bigint;
-  /** Bytes of the diff stream that made it; for a full, of the whole content. 0 when unknown (legacy). */
+  /** Bytes of the diff stream that made it; for a full, of the whole content but for zeros. 0 when unknown (legacy). */
   streamBytes: bigint;
   /** Bytes of data extents in that stream. */
   dataBytes: bigint;

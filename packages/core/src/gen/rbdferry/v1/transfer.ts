@@ -210,8 +210,8 @@ export interface PullResponse {
     { $case: "zstd"; value: CompressedData }
     | //
     /**
-     * About how many bytes of the diff stream there will be in all: sent at most once, as soon as the receiver has found it out;
-     * not for a full backup whose stream_bytes say it already.
+     * About how many bytes the diff has in all, counting the zeros for which zero extents are sent: sent at most once, as soon
+     * as the receiver has found it out.
      */
     { $case: "estimatedBytes"; value: bigint }
     | undefined;

@@ -1,0 +1,224 @@
+import { BANNER, TAG } from './records.js';
+
+/** Zeros are cut out in blocks of this size and alignment, in bytes: `import-diff` looks for zeros in blocks of 4 KiB itself. */
+export const zeroBlockBytes = 4096;
+
+/** Tag, offset and length of an extent. */
+const headBytes = 17;
+
+/** What {@link ZeroCutter.push} needs to be free before a chunk, in bytes: a part of a block, and a record's head. */
+export const roomBeforeChunk = zeroBlockBytes + headBytes;
+
+/** A data record that may still turn out to have zeros is kept until then; of a longer one the next chunk begins another. */
+const mostHeldBytes = 8 * 1024 * 1024;
+
+const zeros = Buffer.alloc(zeroBlockBytes);
+
+/** What the next bytes of the stream are: a record, bytes of one that are passed on, or payload. */
+type Field = 'record' | 'copy' | 'payload';
+
+/** A data record whose length is not known yet. */
+interface OpenRecord {
+  /** Its head, where it lies in its chunk. */
+  readonly head: Buffer;
+  readonly offset: number;
+  /** How many chunks are held before the one that has its head. */
+  readonly held: number;
+}
+
+/**
+ * Puts a zero extent in place of every aligned block of zeros within a data extent of an rbd diff v1 stream, which the image is the
+ * same for: `import-diff` finds such blocks itself and does the same with them as with zero extents. Extents without such a
+ * block stay as they are, byte for byte.
+ *
+ * A chunk is changed in its own buffer: whatever is put in is shorter than what is taken out. What is no diff passes unchanged from where
+ * that shows; to refuse it is the reader's part.
+ */
+export class ZeroCutter {
+  #field: Field = 'copy';
+  #copyLeft = BANNER.length;
+  /** Of the payload that comes next: where it belongs in the image, and how much of its record is still to come. */
+  #offset = 0;
+  #left = 0;
+  #open: OpenRecord | null = null;
+  #held: Buffer[] = [];
+  /** The end of the last chunk: a part of a block or of a record's head. */
+  readonly #carry = Buffer.alloc(zeroBlockBytes);
+  #carryBytes = 0;
+
+  #buffer: Buffer = this.#carry;
+  #read = 0;
+  #write = 0;
+
+  /**
+   * Takes the next chunk and answers those that are done, which are views into the buffers that were given.
+   *
+   * @param buffer {@link roomBeforeChunk} bytes of any content, and the chunk; it must stay as it is until all that was pushed is done
+   */
+  push(buffer: Buffer): Buffer[] {
+    this.#buffer = buffer;
+    this.#read = roomBeforeChunk - this.#carryBytes;
+    this.#carry.copy(buffer, this.#read, 0, this.#carryBytes);
+    // Payload whose record was closed at the end of the last chunk needs a head again, for which there is room.
+    const begin = this.#field === 'payload' && this.#open === null ? this.#read - headBytes : this.#read;
+    this.#write = begin;
+    while (this.#read < buffer.length && this.#takeNext());
+    this.#carryBytes = buffer.copy(this.#carry, 0, this.#read);
+    if (this.#write > begin) this.#held.push(buffer.subarray(begin, this.#write));
+    return this.#done();
+  }
+
+  /** The stream has ended; what it said it would have and did not is missing in what comes out as well. */
+  finish(): Buffer[] {
+    const rest = [];
+    if (this.#field === 'payload' && this.#open === null) {
+      rest.push(writeHead(Buffer.alloc(headBytes), TAG.data, { offset: this.#offset, length: this.#left }));
+    }
+    this.#close(this.#offset + this.#left);
+    rest.push(this.#carry.subarray(0, this.#carryBytes));
+    return [...this.#held.splice(0), ...rest.filter(({ length }) => length > 0)];
+  }
+
+  /** Answers false when the chunk has not enough of what comes next. */
+  #takeNext(): boolean {
+    switch (this.#field) {
+      case 'copy':
+        return this.#takeCopy();
+      case 'record':
+        return this.#takeRecord();
+      case 'payload':
+        return this.#takePayload();
+    }
+  }
+
+  #takeCopy(): boolean {
+    const bytes = Math.min(this.#copyLeft, this.#buffer.length - this.#read);
+    this.#move(bytes);
+    this.#copyLeft -= bytes;
+    if (this.#copyLeft === 0) this.#field = 'record';
+    return true;
+  }
+
+  #takeRecord(): boolean {
+    const [buffer, at] = [this.#buffer, this.#read];
+    const has = (bytes: number) => buffer.length - at >= bytes;
+    switch (buffer[at]) {
+      case TAG.fromSnap:
+      case TAG.toSnap:
+        return has(5) && this.#copy(5 + buffer.readUInt32LE(at + 1));
+      case TAG.size:
+        return this.#copy(9);
+      case TAG.zero:
+        return this.#copy(headBytes);
+      case TAG.data:
+        return has(headBytes) && this.#takeHead(readNumber(buffer, at + 1), readNumber(buffer, at + 9));
+      default:
+        // The end, after which nothing comes, or nothing that we know.
+        return this.#copy(Infinity);
+    }
+  }
+
+  #copy(bytes: number): true {
+    this.#field = 'copy';
+    this.#copyLeft = bytes;
+    return true;
+  }
+
+  #takeHead(offset: number, length: number): true {
+    if (length === 0 || !Number.isSafeInteger(offset + length)) return this.#copy(Infinity);
+    this.#field = 'payload';
+    this.#offset = offset;
+    this.#left = length;
+    // Written again where the first data is.
+    this.#read += headBytes;
+    return true;
+  }
+
+  /** Takes blocks as long as they are alike. */
+  #takePayload(): boolean {
+    const from = this.#read;
+    const isZero = this.#isZeroBlock(from, this.#blockBytes(0));
+    let bytes = 0;
+    for (let next = this.#blockBytes(0); next > 0 && this.#isZeroBlock(from + bytes, next) === isZero;) {
+      bytes += next;
+      next = this.#blockBytes(bytes);
+    }
+    if (bytes === 0) return false;
+    if (isZero) this.#putZero(bytes);
+    else this.#putData(bytes);
+    this.#offset += bytes;
+    this.#left -= bytes;
+    if (this.#left === 0) {
+      this.#close(this.#offset);
+      this.#field = 'record';
+    }
+    return true;
+  }
+
+  /** Of the block, or the part of one, that begins so many bytes further; 0 when it is not here as a whole. */
+  #blockBytes(further: number): number {
+    const bytes = Math.min(this.#left - further, zeroBlockBytes - ((this.#offset + further) % zeroBlockBytes));
+    return this.#read + further + bytes <= this.#buffer.length ? bytes : 0;
+  }
+
+  #isZeroBlock(at: number, bytes: number): boolean {
+    const buffer = this.#buffer;
+    return bytes === zeroBlockBytes && buffer[at] === 0 && buffer.compare(zeros, 0, bytes, at, at + bytes) === 0;
+  }
+
+  #putZero(length: number): void {
+    this.#close(this.#offset);
+    this.#putHead(TAG.zero, { offset: this.#offset, length });
+    this.#read += length;
+  }
+
+  #putData(bytes: number): void {
+    this.#open ??= {
+      head: this.#putHead(TAG.data, { offset: this.#offset, length: 0 }),
+      offset: this.#offset,
+      held: this.#held.length,
+    };
+    this.#move(bytes);
+  }
+
+  #putHead(tag: number, extent: { readonly offset: number; readonly length: number }): Buffer {
+    const head = this.#buffer.subarray(this.#write, this.#write + headBytes);
+    this.#write += headBytes;
+    return writeHead(head, tag, extent);
+  }
+
+  #move(bytes: number): void {
+    if (this.#write !== this.#read) this.#buffer.copyWithin(this.#write, this.#read, this.#read + bytes);
+    this.#write += bytes;
+    this.#read += bytes;
+  }
+
+  /** Now the length of the record is known. */
+  #close(end: number): void {
+    if (this.#open !== null) writeNumber(this.#open.head, 9, end - this.#open.offset);
+    this.#open = null;
+  }
+
+  #done(): Buffer[] {
+    const heldBytes = this.#held.slice(this.#open?.held).reduce((sum, { length }) => sum + length, 0);
+    if (heldBytes >= mostHeldBytes) this.#close(this.#offset);
+    const done = this.#held.splice(0, this.#open?.held ?? this.#held.length);
+    if (this.#open !== null) this.#open = { ...this.#open, held: 0 };
+    return done;
+  }
+}
+
+const writeHead = (head: Buffer, tag: number, { offset, length }: { offset: number; length: number }): Buffer => {
+  head[0] = tag;
+  writeNumber(head, 1, offset);
+  writeNumber(head, 9, length);
+  return head;
+};
+
+const readNumber = (buffer: Buffer, at: number): number =>
+  buffer.readUInt32LE(at + 4) * 2 ** 32 + buffer.readUInt32LE(at);
+
+const writeNumber = (buffer: Buffer, at: number, value: number): void => {
+  buffer.writeUInt32LE(value % 2 ** 32, at);
+  buffer.writeUInt32LE(Math.floor(value / 2 ** 32), at + 4);
+};
