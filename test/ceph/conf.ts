@@ -84,6 +84,8 @@ function osdSection(options: ConfOptions): Section {
     memstore_device_bytes: options.memstoreBytes,
     bluestore_block_size: options.bluestoreBytes,
     osd_memory_target: 939_524_096,
+    // How long the lock of a client that was killed stands; 30 s by default. Tests wait for it in several places.
+    osd_client_watch_timeout: 10,
   };
 }
 

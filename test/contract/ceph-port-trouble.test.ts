@@ -156,6 +156,21 @@ describe('a cluster that hangs', () => {
     }));
 });
 
+describe('a change that nobody waits for any more', () => {
+  it('leaves no lock behind, for which the next one would wait', async () => {
+    const reason = new Error('enough');
+    for (let ms = 20; ms < 100; ms += 2) {
+      const controller = new AbortController();
+      const change = ceph.setMetadata(image, 'key', `after ${ms}`, controller).catch((thrown: unknown) => thrown);
+      await sleep(ms);
+      controller.abort(reason);
+      await change;
+      expect({ ms, watchers: await ceph.watchers(image) }).toEqual({ ms, watchers: [] });
+    }
+    await ceph.removeMetadata(image, 'key');
+  });
+});
+
 /** The last test of this file: the cluster stays as it is. */
 describe('a full cluster', () => {
   beforeAll(async () => {

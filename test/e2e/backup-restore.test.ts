@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { TransferStage } from '@rbdferry/core/gen/rbdferry/v1/control.js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { applyWrites, randomBytes, sha256OfExport } from '../ceph/cluster.js';
-import { Control, hasEnded } from '../harness/control.js';
+import { Control, doneBytesOf, hasEnded, phaseOf, totalBytesOf } from '../harness/control.js';
 import { damagedRbd, type DamagedRbd } from '../harness/damaged-rbd.js';
 import { startDaemon, type Daemon } from '../harness/daemon.js';
 import { startPair, type Pair } from '../harness/pair.js';
@@ -293,6 +293,49 @@ describe('a limit', () => {
     await remove('rbd/limited-back');
     await agent.restart();
     expect(JSON.parse(await agent.ok('job', 'show', job.id, '--json'))).toMatchObject({ limitBytesPerSecond: 1024 });
+  });
+});
+
+describe('progress', () => {
+  const image = 'rbd/progress';
+  const control = () => new Control(pair.socket);
+
+  /** Both kinds of jobs last longer than it takes to find the total out. */
+  const slowly = 5000n;
+
+  /** What is told when all data has come through. */
+  const atTheEnd = async (jobId: string, phases: readonly string[]): Promise<{ done: number; total: number }> => {
+    const watch = control();
+    const job = await watch.until(jobId, (each) => hasEnded(each) || phases.includes(phaseOf(each)));
+    watch.close();
+    return { done: Number(doneBytesOf(job)), total: Number(totalBytesOf(job)) };
+  };
+
+  it('counts the zeros that are not sent, in a backup and in a restore', async () => {
+    await create(image, '--size', '8M');
+    // The whole first object but its last MiB; of it 20 KB are no zeros.
+    await applyWrites(pair.source, image, [
+      { offset: 0, data: randomBytes('begin', 10_000) },
+      { offset: 3 * MiB - 10_000, data: randomBytes('end', 10_000) },
+    ]);
+    const start = control();
+    const backup = await start.startBackup(image, slowly);
+    const sent = await atTheEnd(backup.id, ['commit', 'clean-up']);
+    expect(sent.done).toBeGreaterThan(3 * MiB);
+    expect(sent.total).toBeGreaterThanOrEqual(sent.done);
+    expect(sent.total).toBeLessThan(sent.done + 200);
+
+    const { backupId } = await start.until(backup.id, hasEnded);
+    expect(await streamBytesOf(backupId)).toBeLessThan(30_000);
+    const restore = await start.startRestore(backupId, `${image}-back`, slowly);
+    const received = await atTheEnd(restore.id, ['verify', 'swap']);
+    expect(received.done).toBe(3 * MiB);
+    expect(received.total).toBeGreaterThanOrEqual(received.done);
+    expect(received.total).toBeLessThan(received.done + 200);
+    await start.until(restore.id, hasEnded);
+    start.close();
+    expect(await sha256OfExport(pair.source, `${image}-back`)).toBe(await sourceAt(image, backupId));
+    await remove(`${image}-back`);
   });
 });
 

@@ -6,7 +6,7 @@ import type { Job } from '@rbdferry/core/gen/rbdferry/v1/control.js';
 import { BackupKind } from '@rbdferry/core/gen/rbdferry/v1/model.js';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { applyWrites, randomBytes, sha256OfExport, type Cluster } from '../ceph/cluster.js';
-import { Control, hasEnded, phaseOf } from '../harness/control.js';
+import { Control, hasEnded, phaseOf, totalBytesOf } from '../harness/control.js';
 import { damagedRbd, type DamagedRbd } from '../harness/damaged-rbd.js';
 import { expectError } from '../harness/expect-error.js';
 import { imageNames, snapNames } from '../harness/look.js';
@@ -113,9 +113,6 @@ const heldBackup = async (image = 'rbd/vm'): Promise<{ jobId: string; gate: stri
 };
 
 describe('while a job runs', () => {
-  const totalOf = ({ state }: Job): number | undefined =>
-    state?.$case === 'running' && state.value.totalBytes !== undefined ? Number(state.value.totalBytes) : undefined;
-
   const waitsForOf = ({ state }: Job): string => (state?.$case === 'running' ? state.value.waitsFor : '');
 
   it('a restore over its image says what it waits for', async () => {
@@ -154,13 +151,13 @@ describe('while a job runs', () => {
     const control = new Control(pair.socket);
     try {
       const { id } = await control.startRestore(first.id, 'rbd/back');
-      const known = await control.until(id, (job) => totalOf(job) !== undefined || hasEnded(job));
+      const known = await control.until(id, (job) => totalBytesOf(job) !== undefined || hasEnded(job));
       const end = await control.until(id, hasEnded);
       expect(known.backupKind).toBe(BackupKind.INCREMENTAL);
       const bytes = end.state?.$case === 'committed' ? Number(end.state.value.streamBytes) : 0;
       expect(bytes).toBeGreaterThan(3_000_000);
-      expect(totalOf(known)).toBeGreaterThanOrEqual(bytes);
-      expect(totalOf(known)).toBeLessThan(bytes + 10_000);
+      expect(Number(totalBytesOf(known))).toBeGreaterThanOrEqual(bytes);
+      expect(Number(totalBytesOf(known))).toBeLessThan(bytes + 10_000);
     } finally {
       control.close();
     }

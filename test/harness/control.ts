@@ -16,20 +16,20 @@ export class Control {
     this.#client.close();
   }
 
-  async startBackup(image: string): Promise<Job> {
+  async startBackup(image: string, limitBytesPerSecond = 0n): Promise<Job> {
     const request = {
       image,
       mode: BackupMode.AUTO,
       receiver: '',
       store: '',
       idempotencyKey: '',
-      limitBytesPerSecond: 0n,
+      limitBytesPerSecond,
     };
     return jobOf(await callUnary(this.#client.startBackup.bind(this.#client), request, settings));
   }
 
-  async startRestore(backupId: string, to: string): Promise<Job> {
-    const request = { backupId, to, receiver: '', replace: false, idempotencyKey: '', limitBytesPerSecond: 0n };
+  async startRestore(backupId: string, to: string, limitBytesPerSecond = 0n): Promise<Job> {
+    const request = { backupId, to, receiver: '', replace: false, idempotencyKey: '', limitBytesPerSecond };
     return jobOf(await callUnary(this.#client.startRestore.bind(this.#client), request, settings));
   }
 
@@ -63,6 +63,10 @@ export const stateOf = (job: Job): string => job.state?.$case ?? 'none';
 export const phaseOf = (job: Job): string => (job.state?.$case === 'running' ? job.state.value.phase : '');
 
 export const doneBytesOf = (job: Job): bigint => (job.state?.$case === 'running' ? job.state.value.doneBytes : 0n);
+
+/** Undefined while the total is not known. */
+export const totalBytesOf = ({ state }: Job): bigint | undefined =>
+  state?.$case === 'running' ? state.value.totalBytes : undefined;
 
 export const errorCodeOf = (job: Job): string =>
   job.state?.$case === 'failed' ? (job.state.value.error?.code ?? '') : '';

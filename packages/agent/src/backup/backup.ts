@@ -14,6 +14,7 @@ import {
 import type { Backup, Chain, StreamEnd } from '@rbdferry/core/model/chain.js';
 import { formatImageSpec, type ImageSpec } from '@rbdferry/core/model/image-spec.js';
 import { commonBackups, planBackup, type BackupMode, type NoBase } from '@rbdferry/core/model/planner.js';
+import { startEarly } from '@rbdferry/core/transfer/start-early.js';
 import type { JobContext, JobOutcome } from '../jobs/job-context.js';
 import type { LooseEndHandle } from '../jobs/loose-ends.js';
 import { outgoingWithin } from '../limits.js';
@@ -128,29 +129,30 @@ const transfer = async (
   job: JobContext,
 ): Promise<Backup> => {
   const { source, snapshot, target, sent } = made;
-  job.phase('open');
-  const opened = await job.receiver.openPush(
-    {
-      store: request.store,
-      source: factsAt(source, snapshot),
-      snap: snapNameOf(target.time),
-      baseId: target.base?.id ?? null,
-    },
-    job,
-  );
-  if (opened.backupId !== target.backupId) {
-    throw new FerryError('INTERNAL', `the receiver would make ${opened.backupId} of ${target.backupId}`);
-  }
-  job.phase('transfer');
   // Its own signal: a stalled export must be ended though the job goes on to clean up.
   const ending = new AbortController();
   const signal = AbortSignal.any([job.signal, ending.signal]);
+  const diff = { snap: snapshot.name, fromSnap: target.base?.snap ?? null };
+  job.phase('open');
+  // It comes up while the receiver prepares its image, and then waits.
+  const stream = startEarly(job.ceph.exportDiff(source.spec, diff, { signal }));
   try {
-    const diff = { snap: snapshot.name, fromSnap: target.base?.snap ?? null };
+    const opened = await job.receiver.openPush(
+      {
+        store: request.store,
+        source: factsAt(source, snapshot),
+        snap: snapNameOf(target.time),
+        baseId: target.base?.id ?? null,
+      },
+      job,
+    );
+    if (opened.backupId !== target.backupId) {
+      throw new FerryError('INTERNAL', `the receiver would make ${opened.backupId} of ${target.backupId}`);
+    }
+    job.phase('transfer');
     void estimateTotal(source, diff, { ...job, signal });
     const stages = job.transfer('sender');
     void followStages(job.receiver, opened.transferId, { stages, signal });
-    const stream = job.ceph.exportDiff(source.spec, diff, { signal });
     return await sendDiff(stream, await job.receiver.push(opened.transferId, { signal, stages }), {
       stallMs: job.config.stall_timeout,
       meter: stages.meter,
@@ -169,6 +171,7 @@ const transfer = async (
     });
   } finally {
     ending.abort(new FerryError('CANCELLED', 'the transfer has ended'));
+    await stream.close();
   }
 };
 

@@ -130,9 +130,9 @@ const receive = async (
     meter.passed(data.length);
     job.progress.addWire(wireBytesOf(piece));
     // A diff without a beginning has no zero extents but those that the receiver made of zeros.
-    const now = parser.bytesConsumed + parser.totals.zeroBytes;
-    job.progress.add(Number(now - covered));
-    covered = now;
+    const { dataBytes, zeroBytes } = parser.totals;
+    job.progress.add(Number(dataBytes + zeroBytes - covered));
+    covered = dataBytes + zeroBytes;
     releaseRoomy(data);
   }
   parser.finish();

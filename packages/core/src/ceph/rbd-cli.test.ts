@@ -95,13 +95,32 @@ describe('patience', () => {
   });
 
   it('ends with the signal, and throws its reason', async () => {
-    const ceph = await withScript('exec sleep 30');
+    const ceph = await withScript('exec sleep 30', { leastAgeMs: 100 });
     const reason = new FerryError('TRANSFER_STALLED', 'stop');
     await expect(ceph.list(image, { signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
     const controller = new AbortController();
     const answer = ceph.list(image, { signal: controller.signal });
     setTimeout(() => controller.abort(reason), 50);
     await expect(answer).rejects.toBe(reason);
+  });
+
+  it('lets a young one end by itself, so that it leaves no lock', async () => {
+    const file = path.join(dir, 'ended');
+    const ceph = await withScript(`sleep 0.3; echo > ${file}`);
+    const reason = new FerryError('CANCELLED', 'stop');
+    const controller = new AbortController();
+    const answer = ceph.setMetadata(image, 'key', 'value', { signal: controller.signal });
+    controller.abort(reason);
+    await expect(answer).rejects.toBe(reason);
+    await access(file);
+  });
+
+  it('kills one that takes long by its nature at once', async () => {
+    const ceph = await withScript('exec sleep 30', { leastAgeMs: 60_000 });
+    const controller = new AbortController();
+    const answer = ceph.rollback(image, 's', { signal: controller.signal });
+    controller.abort();
+    await expect(answer).rejects.toMatchObject({ code: 'CANCELLED' });
   });
 });
 

@@ -37,7 +37,7 @@ const withCluster = async (
   return {
     ceph: createRbdCli({
       ...options,
-      deadlines: { commandMs: 5_000, fullMs: 100, killGraceMs: 200, closeGraceMs: 200, ...deadlines },
+      deadlines: { commandMs: 5_000, fullMs: 100, leastAgeMs: 0, killGraceMs: 200, closeGraceMs: 200, ...deadlines },
     }),
     asked: async () => (await readFile(file('asked'), 'utf8').catch(() => '')).split('\n').length - 1,
   };

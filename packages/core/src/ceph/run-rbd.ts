@@ -17,6 +17,8 @@ export type Patience =
 export interface RunOptions {
   readonly patience: Patience;
   readonly killGraceMs: number;
+  /** How old the child is when the signal may kill it: a younger one is about to end, and leaves nothing behind when it does so by itself. */
+  readonly leastAgeMs: number;
   readonly signal: AbortSignal | undefined;
   /** Gets standard output as it comes; its errors end the child and are thrown. */
   readonly onStdout: (chunk: Buffer) => void;
@@ -92,8 +94,10 @@ const drain = async ({ stdout }: Child, onChunk: (chunk: Buffer) => void): Promi
 class Watch {
   readonly #call: Call;
   readonly #options: RunOptions;
+  readonly #begin = performance.now();
   #child: Child | null = null;
   #timer: NodeJS.Timeout | undefined;
+  #killing: NodeJS.Timeout | undefined;
   #why: FerryError | null = null;
 
   constructor(call: Call, options: RunOptions) {
@@ -118,6 +122,7 @@ class Watch {
 
   stop(): void {
     clearTimeout(this.#timer);
+    clearTimeout(this.#killing);
     this.#options.signal?.removeEventListener('abort', this.#aborted);
   }
 
@@ -125,16 +130,14 @@ class Watch {
     const { kind, ms } = this.#options.patience;
     const { program, what } = this.#call;
     const fact = kind === 'deadline' ? 'took longer than' : 'made no progress for';
-    this.#giveUp(new FerryError('CEPH_TIMEOUT', `cannot ${what}: ${program} ${fact} ${ms / 1000} s`));
+    this.#why ??= new FerryError('CEPH_TIMEOUT', `cannot ${what}: ${program} ${fact} ${ms / 1000} s`);
+    this.#child?.terminate();
   };
 
   readonly #aborted = (): void => {
-    const { signal } = this.#options;
-    if (signal !== undefined) this.#giveUp(abortReason(signal));
+    const { signal, leastAgeMs } = this.#options;
+    if (signal !== undefined) this.#why ??= abortReason(signal);
+    const leftMs = this.#begin + leastAgeMs - performance.now();
+    this.#killing = setTimeout(() => this.#child?.terminate(), Math.max(0, leftMs));
   };
-
-  #giveUp(why: FerryError): void {
-    this.#why ??= why;
-    this.#child?.terminate();
-  }
 }
