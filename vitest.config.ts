@@ -1,6 +1,17 @@
 import { defineConfig } from 'vitest/config';
 
-/** Unit tests run side by side; tests on real clusters one file after the other, for the sake of two cores. */
+const onCeph = {
+  testTimeout: 180_000,
+  hookTimeout: 180_000,
+  globalSetup: ['test/harness/global-setup.ts'],
+};
+const faults = ['test/faults/**/*.test.ts', 'test/ceph/**/*.test.ts'];
+const elsewhere = ['**/node_modules/**', '**/dist/**'];
+
+/**
+ * Unit tests run side by side; then tests on real clusters, two files at once, for they wait a lot; then what stops, kills and fills
+ * clusters, alone.
+ */
 export default defineConfig({
   test: {
     projects: [
@@ -9,17 +20,27 @@ export default defineConfig({
           name: 'unit',
           include: ['packages/**/src/**/*.test.ts', 'scripts/**/*.test.ts'],
           testTimeout: 20_000,
+          sequence: { groupOrder: 0 },
         },
       },
       {
         test: {
+          ...onCeph,
           name: 'ceph',
           include: ['test/**/*.test.ts'],
-          exclude: ['**/node_modules/**', '**/dist/**'],
-          testTimeout: 180_000,
-          hookTimeout: 180_000,
+          exclude: [...elsewhere, ...faults],
+          maxWorkers: 2,
+          sequence: { groupOrder: 1 },
+        },
+      },
+      {
+        test: {
+          ...onCeph,
+          name: 'faults',
+          include: faults,
+          exclude: elsewhere,
           fileParallelism: false,
-          globalSetup: ['test/harness/global-setup.ts'],
+          sequence: { groupOrder: 2 },
         },
       },
     ],
