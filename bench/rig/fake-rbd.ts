@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 /**
  * In the place of `rbd` where its speed is to be ours. `export BYTES --snap=NAME...` prints a full diff of an image whose
- * BYTES are all written zeros, as fast as they are taken. `import BYTES_PER_SECOND STOP_AFTER_BYTES` reads no faster than
+ * BYTES are all written, none of them zero, as fast as they are taken. `import BYTES_PER_SECOND STOP_AFTER_BYTES` reads no faster than
  * that and, after so many bytes, not at all. Neither ends well: the benchmark gives up before.
  */
 const [verb, ...args] = process.argv.slice(2);
@@ -20,14 +20,14 @@ const print = async (data: Uint8Array): Promise<void> => {
   if (!process.stdout.write(data)) await once(process.stdout, 'drain');
 };
 
-const exportZeros = async (bytes: number, snap: string): Promise<void> => {
+const exportAll = async (bytes: number, snap: string): Promise<void> => {
   const name = Buffer.alloc(5, 't', 'latin1');
   name.writeUInt32LE(Buffer.byteLength(snap), 1);
   await print(Buffer.concat([Buffer.from('rbd diff v1\n'), name, Buffer.from(snap), header('s', BigInt(bytes))]));
-  const zeros = Buffer.alloc(recordBytes);
+  const content = Buffer.alloc(recordBytes, 1);
   for (let at = 0; at < bytes; at += recordBytes) {
     await print(header('w', BigInt(at), BigInt(recordBytes)));
-    await print(zeros);
+    await print(content);
   }
   await print(Buffer.from('e'));
 };
@@ -47,5 +47,5 @@ const importSlowly = async (bytesPerSecond: number, stopAfter: number): Promise<
 const snapIn = (words: readonly string[]): string =>
   words.find((word) => word.startsWith('--snap='))?.slice('--snap='.length) ?? '';
 
-if (verb === 'export') await exportZeros(Number(args[0]), snapIn(args));
+if (verb === 'export') await exportAll(Number(args[0]), snapIn(args));
 else await importSlowly(Number(args[0]), Number(args[1]));
