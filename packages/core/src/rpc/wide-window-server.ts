@@ -4,7 +4,7 @@ import { Server, type ServerOptions } from '@grpc/grpc-js';
 import { initialWindowBytes, WindowBudget, type WindowSetting } from './window.js';
 
 interface ServerInternals {
-  commonServerOptions: { settings?: Record<string, unknown>; minVersion?: string; honorCipherOrder?: boolean };
+  commonServerOptions: { settings?: Record<string, unknown>; minVersion?: string };
   createHttp2Server(credentials: unknown): Http2Server | Http2SecureServer;
 }
 
@@ -24,8 +24,7 @@ export interface WindowOptions {
 }
 
 /**
- * A grpc-js server whose flow-control window is wide, that speaks no TLS older than 1.3, and leaves the
- * choice of the cipher to the client.
+ * A grpc-js server whose flow-control window is wide, and that speaks no TLS older than 1.3.
  *
  * grpc-js reads `grpc-node.flow_control_window` in clients only; its server keeps HTTP/2's 64 KiB, which holds an upload
  * to 1 MB/s at 50 ms. Both windows must grow: the stream's (a setting sent to the client) and the connection's.
@@ -47,8 +46,6 @@ export class WideWindowServer extends Server {
         initialWindowSize: windowBytes,
       };
       internals.commonServerOptions.minVersion = 'TLSv1.3';
-      // The client knows what is quick on its machine; of the ciphers of TLS 1.3 none is bad.
-      internals.commonServerOptions.honorCipherOrder = false;
       const server = create(credentials);
       server.on('session', (session: ServerHttp2Session) => {
         session.setLocalWindowSize(windowBytes);
