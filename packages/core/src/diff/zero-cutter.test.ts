@@ -139,17 +139,18 @@ describe('a stream without its zeros', () => {
         expect(zeroBlocks(left)).toBe(0);
         if (zeroBlocks(value) === 0) expect(cut.equals(stream)).toBe(true);
         else expect(cut.length).toBeLessThan(stream.length);
+        expect(cut.equals(cutOut(stream))).toBe(true);
       }),
       { numRuns: 500 },
     );
   });
 
-  it('makes the same image when its chunks are single bytes', () => {
+  it('is the same when its chunks are single bytes', () => {
     fc.assert(
       fc.property(extents, (value) => {
         const stream = encode(value.slice(0, 2));
         const every = Array.from({ length: stream.length }, (_, index) => index);
-        expect(digestOf(read(cutOut(stream, every)).image)).toBe(digestOf(read(stream).image));
+        expect(cutOut(stream, every).equals(cutOut(stream))).toBe(true);
       }),
       { numRuns: 5 },
     );
@@ -200,18 +201,14 @@ describe('a long record', () => {
     }
     const { extents, image } = read(Buffer.concat([...out, ...cutter.finish()]));
     expect(most).toBeLessThan(10 * 1024 * KiB);
-    expect(extents.length).toBeGreaterThan(1);
+    expect(extents.length).toBe(4);
     expect(extents.every(({ offset }) => offset % zeroBlockBytes === 0)).toBe(true);
     expect(contentOf(image, 0, content.length).equals(content)).toBe(true);
   });
 
-  it('of zeros sends something for every chunk, so that the far side sees that it goes on', () => {
-    const cutter = new ZeroCutter();
+  it('of zeros becomes one zero extent', () => {
     const stream = encode([{ offset: 0, body: Buffer.alloc(4096 * KiB) }]);
-    for (let at = 0; at < stream.length; at += 1000 * KiB) {
-      const done = cutter.push(Buffer.concat([Buffer.alloc(roomBeforeChunk), stream.subarray(at, at + 1000 * KiB)]));
-      expect(Buffer.concat(done).length).toBeGreaterThan(0);
-    }
+    expect(cutOut(stream, everyMiB).equals(encode([{ offset: 0, body: { zeroBytes: 4096 * KiB } }]))).toBe(true);
   });
 });
 

@@ -9,16 +9,17 @@ const headBytes = 17;
 /** What {@link ZeroCutter.push} needs to be free before a chunk, in bytes: a part of a block, and a record's head. */
 export const roomBeforeChunk = zeroBlockBytes + headBytes;
 
-/** A data record that may still turn out to have zeros is kept until then; of a longer one the next chunk begins another. */
-const mostHeldBytes = 8 * 1024 * 1024;
+/** A data record that may still turn out to have zeros is held until it ends, or is as long as this; then another one begins. */
+const longestRecordBytes = 8 * 1024 * 1024;
 
 const zeros = Buffer.alloc(zeroBlockBytes);
 
 /** What the next bytes of the stream are: a record, bytes of one that are passed on, or payload. */
 type Field = 'record' | 'copy' | 'payload';
 
-/** A data record whose length is not known yet. */
+/** A data or zero record whose length is not known yet. */
 interface OpenRecord {
+  readonly tag: number;
   /** Its head, where it lies in its chunk. */
   readonly head: Buffer;
   readonly offset: number;
@@ -29,7 +30,7 @@ interface OpenRecord {
 /**
  * Puts a zero extent in place of every aligned block of zeros within a data extent of an rbd diff v1 stream, which the image is the
  * same for: `import-diff` finds such blocks itself and does the same with them as with zero extents. Extents without such a
- * block stay as they are, byte for byte.
+ * block stay as they are, byte for byte. What comes out depends on the stream alone, not on how it was cut into chunks.
  *
  * A chunk is changed in its own buffer: whatever is put in is shorter than what is taken out. What is no diff passes unchanged from where
  * that shows; to refuse it is the reader's part.
@@ -47,6 +48,7 @@ export class ZeroCutter {
   #carryBytes = 0;
 
   #buffer: Buffer = this.#carry;
+  #start = 0;
   #read = 0;
   #write = 0;
 
@@ -59,24 +61,34 @@ export class ZeroCutter {
     this.#buffer = buffer;
     this.#read = roomBeforeChunk - this.#carryBytes;
     this.#carry.copy(buffer, this.#read, 0, this.#carryBytes);
-    // Payload whose record was closed at the end of the last chunk needs a head again, for which there is room.
-    const begin = this.#field === 'payload' && this.#open === null ? this.#read - headBytes : this.#read;
-    this.#write = begin;
-    while (this.#read < buffer.length && this.#takeNext());
-    this.#carryBytes = buffer.copy(this.#carry, 0, this.#read);
-    if (this.#write > begin) this.#held.push(buffer.subarray(begin, this.#write));
+    this.#begin();
+    while (this.#read < this.#buffer.length && this.#takeNext());
+    this.#carryBytes = this.#buffer.copy(this.#carry, 0, this.#read);
+    this.#hold();
     return this.#done();
   }
 
   /** The stream has ended; what it said it would have and did not is missing in what comes out as well. */
   finish(): Buffer[] {
     const rest = [];
-    if (this.#field === 'payload' && this.#open === null) {
+    if (this.#open?.tag === TAG.data) this.#close(this.#offset + this.#left);
+    else if (this.#field === 'payload') {
+      this.#close(this.#offset);
       rest.push(writeHead(Buffer.alloc(headBytes), TAG.data, { offset: this.#offset, length: this.#left }));
     }
-    this.#close(this.#offset + this.#left);
     rest.push(this.#carry.subarray(0, this.#carryBytes));
     return [...this.#held.splice(0), ...rest.filter(({ length }) => length > 0)];
+  }
+
+  /** Begins to write, a record's head before what was read where payload may need one. */
+  #begin(): void {
+    const needsHead = this.#field === 'payload' && this.#open?.tag !== TAG.data;
+    this.#start = needsHead ? this.#read - headBytes : this.#read;
+    this.#write = this.#start;
+  }
+
+  #hold(): void {
+    if (this.#write > this.#start) this.#held.push(this.#buffer.subarray(this.#start, this.#write));
   }
 
   /** Answers false when the chunk has not enough of what comes next. */
@@ -144,10 +156,9 @@ export class ZeroCutter {
       next = this.#blockBytes(bytes);
     }
     if (bytes === 0) return false;
-    if (isZero) this.#putZero(bytes);
-    else this.#putData(bytes);
-    this.#offset += bytes;
-    this.#left -= bytes;
+    const done = isZero ? this.#putZero(bytes) : this.#putData(bytes);
+    this.#offset += done;
+    this.#left -= done;
     if (this.#left === 0) {
       this.#close(this.#offset);
       this.#field = 'record';
@@ -166,25 +177,39 @@ export class ZeroCutter {
     return bytes === zeroBlockBytes && buffer[at] === 0 && buffer.compare(zeros, 0, bytes, at, at + bytes) === 0;
   }
 
-  #putZero(length: number): void {
+  #putZero(bytes: number): number {
+    if (this.#open?.tag !== TAG.zero) this.#putHead(TAG.zero);
+    this.#read += bytes;
+    return bytes;
+  }
+
+  #putData(bytes: number): number {
+    if (this.#open?.tag !== TAG.data) this.#putHead(TAG.data);
+    const room = longestRecordBytes - (this.#offset - (this.#open?.offset ?? this.#offset));
+    const taken = Math.min(bytes, room);
+    this.#move(taken);
+    if (taken === room) this.#close(this.#offset + taken);
+    return taken;
+  }
+
+  /** Closes the record before, and opens another. */
+  #putHead(tag: number): void {
     this.#close(this.#offset);
-    this.#putHead(TAG.zero, { offset: this.#offset, length });
-    this.#read += length;
-  }
-
-  #putData(bytes: number): void {
-    this.#open ??= {
-      head: this.#putHead(TAG.data, { offset: this.#offset, length: 0 }),
-      offset: this.#offset,
-      held: this.#held.length,
-    };
-    this.#move(bytes);
-  }
-
-  #putHead(tag: number, extent: { readonly offset: number; readonly length: number }): Buffer {
+    if (this.#read - this.#write < headBytes) this.#moveOn();
     const head = this.#buffer.subarray(this.#write, this.#write + headBytes);
     this.#write += headBytes;
-    return writeHead(head, tag, extent);
+    writeHead(head, tag, { offset: this.#offset, length: 0 });
+    this.#open = { tag, head, offset: this.#offset, held: this.#held.length };
+  }
+
+  /** Goes on in new memory: in the middle of a long record there is no room for a head. */
+  #moveOn(): void {
+    this.#hold();
+    const rest = this.#buffer.subarray(this.#read);
+    this.#buffer = Buffer.allocUnsafe(headBytes + rest.length);
+    this.#read = headBytes;
+    rest.copy(this.#buffer, this.#read);
+    this.#begin();
   }
 
   #move(bytes: number): void {
@@ -200,8 +225,6 @@ export class ZeroCutter {
   }
 
   #done(): Buffer[] {
-    const heldBytes = this.#held.slice(this.#open?.held).reduce((sum, { length }) => sum + length, 0);
-    if (heldBytes >= mostHeldBytes) this.#close(this.#offset);
     const done = this.#held.splice(0, this.#open?.held ?? this.#held.length);
     if (this.#open !== null) this.#open = { ...this.#open, held: 0 };
     return done;
