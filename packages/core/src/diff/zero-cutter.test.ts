@@ -156,6 +156,21 @@ describe('a stream without its zeros', () => {
     );
   });
 
+  it('lies in the buffers that were given, for which it never needs others', () => {
+    fc.assert(
+      fc.property(extents, fc.nat(), (value, pick) => {
+        const stream = encode(value);
+        const at = pick % stream.length;
+        const given = [stream.subarray(0, at), stream.subarray(at)].map((chunk) =>
+          Buffer.concat([randomBytes(roomBeforeChunk), chunk]),
+        );
+        const cutter = new ZeroCutter();
+        const buffers = new Set(given.flatMap((buffer) => cutter.push(buffer)).map(({ buffer }) => buffer));
+        for (const buffer of buffers) expect(given.some((each) => each.buffer === buffer)).toBe(true);
+      }),
+    );
+  });
+
   it('writes in aligned places only: data is never split within a block', () => {
     fc.assert(
       fc.property(extents, fc.array(fc.nat(), { maxLength: 12 }), (value, cuts) => {

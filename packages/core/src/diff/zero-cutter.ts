@@ -178,8 +178,9 @@ export class ZeroCutter {
   }
 
   #putZero(bytes: number): number {
-    if (this.#open?.tag !== TAG.zero) this.#putHead(TAG.zero);
+    // First, for the head takes the place of the zeros.
     this.#read += bytes;
+    if (this.#open?.tag !== TAG.zero) this.#putHead(TAG.zero);
     return bytes;
   }
 
