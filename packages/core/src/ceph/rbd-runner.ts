@@ -39,9 +39,9 @@ export interface Deadlines {
   /** Between TERM and KILL; default 5 s. */
   readonly killGraceMs: number;
   /**
-   * How old a command that does not grow with the image is when it may be killed because nobody waits for it any more; default 2 s. Those that
-   * open an image for writing, and `image-meta list` is one, leave a lock on it when they are killed, for which the next
-   * one waits 30 s (16.2.15). Most end within a tenth of a second.
+   * How old a command that does not grow with the image is when it may be killed because nobody waits for it any more; default
+   * 2 s. Those that open an image for writing, and `image-meta list` is one, leave a lock on it when they are killed, for which
+   * the next one waits 30 s (16.2.15). Most end within a tenth of a second.
    */
   readonly leastAgeMs: number;
 }

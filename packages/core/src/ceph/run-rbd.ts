@@ -17,7 +17,10 @@ export type Patience =
 export interface RunOptions {
   readonly patience: Patience;
   readonly killGraceMs: number;
-  /** How old the child is when the signal may kill it: a younger one is about to end, and leaves nothing behind when it does so by itself. */
+  /**
+   * How old the child is when the signal may kill it, in milliseconds: a younger one is about to end, and leaves nothing behind when
+   * it does so by itself.
+   */
   readonly leastAgeMs: number;
   readonly signal: AbortSignal | undefined;
   /** Gets standard output as it comes; its errors end the child and are thrown. */

@@ -1,8 +1,9 @@
 import { roomBeforeChunk } from '../diff/zero-cutter.js';
 
 /**
- * Buffers with a little room before their content, where that is written which is put before it: what the chunk before left over, and the heads of
- * the wire. A message and its frame are then the buffer itself, without another copy of a MiB. They are used again and again.
+ * Buffers with a little room before their content, where that is written which is put before it: what the chunk before left over,
+ * and the heads of the wire. A message and its frame are then the buffer itself, without another copy of a MiB. They are used again
+ * and again.
  */
 
 /** gRPC's frame head (5 bytes), and tag byte and length (of up to 4 GiB) of the data message in it (6). */
