@@ -30,10 +30,11 @@ interface OpenRecord {
 /**
  * Puts a zero extent in place of every aligned block of zeros within a data extent of an rbd diff v1 stream, which the image is the
  * same for: `import-diff` finds such blocks itself and does the same with them as with zero extents. Extents without such a
- * block stay as they are, byte for byte (those of more than 8 MiB become several). What comes out depends on the stream alone, not on how it was cut into chunks.
+ * block stay as they are, byte for byte (those of more than 8 MiB become several). What comes out depends on the stream alone, not on
+ * how it was cut into chunks.
  *
- * A chunk is changed in its own buffer: whatever is put in is shorter than what is taken out. What is no diff passes unchanged from where
- * that shows; to refuse it is the reader's part.
+ * A chunk is changed in its own buffer: whatever is put in is shorter than what is taken out. What is no diff passes unchanged from
+ * where that shows; to refuse it is the reader's part.
  */
 export class ZeroCutter {
   #field: Field = 'copy';
