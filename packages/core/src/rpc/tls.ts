@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { createSecureContext } from 'node:tls';
 import { credentials, ServerCredentials, type ChannelCredentials } from '@grpc/grpc-js';
 import { FerryError } from '../errors/ferry-error.js';
+import { endingDeadConnections } from './dead-connection.js';
 
 /** Paths of PEM files. */
 export interface TlsFiles {
@@ -63,4 +64,4 @@ export const serverCredentials = async (files: TlsFiles): Promise<ServerCredenti
 
 /** Credentials of a client that shows its certificate and trusts only the CA. @throws CONFIG_MISSING, CONFIG_INVALID */
 export const clientCredentials = async (files: TlsFiles): Promise<ChannelCredentials> =>
-  credentials.createFromSecureContext(contextOf(await readMaterial(files), files));
+  endingDeadConnections(credentials.createFromSecureContext(contextOf(await readMaterial(files), files)));

@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders, Http2Server, Http2SecureServer, ServerHttp2Session } from 'node:http2';
 import { TLSSocket } from 'node:tls';
 import { Server, type ServerOptions } from '@grpc/grpc-js';
+import { endWhenDead } from './dead-connection.js';
 import { initialWindowBytes, WindowBudget, type WindowSetting } from './window.js';
 
 interface ServerInternals {
@@ -47,6 +48,7 @@ export class WideWindowServer extends Server {
       };
       internals.commonServerOptions.minVersion = 'TLSv1.3';
       const server = create(credentials);
+      server.on('secureConnection', endWhenDead);
       server.on('session', (session: ServerHttp2Session) => {
         session.setLocalWindowSize(windowBytes);
         void this.#follow(session);

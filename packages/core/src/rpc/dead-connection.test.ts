@@ -1,0 +1,152 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
+import { initCa } from '../../../cli/src/pki/authority.js';
+import { issueCertificate } from '../../../cli/src/pki/issue-certificate.js';
+import type { FerryError } from '../errors/ferry-error.js';
+import type { PullResponse, PushRequest, PushResponse, TransferServiceClient } from '../gen/rbdferry/v1/transfer.js';
+import { Compression } from '../gen/rbdferry/v1/transfer.js';
+import { callClientStream, callServerStream, type CallSettings } from './calls.js';
+import type { RpcServer } from './server.js';
+import { createClient, createTestServer, type TestHandlers } from './service-pair.js';
+import { clientCredentials, serverCredentials, type TlsFiles } from './tls.js';
+
+/** A far side that stops reading and then is gone, over TLS: what Node forgets to tell. Well before a keepalive ping would. */
+
+let dir: string;
+let relay: Relay;
+let server: RpcServer;
+let client: TransferServiceClient;
+let failures: { readonly error: FerryError }[];
+
+const filesOf = (name: string): TlsFiles => ({
+  ca: join(dir, 'ca.crt'),
+  cert: join(dir, `${name}.crt`),
+  key: join(dir, `${name}.key`),
+});
+
+beforeAll(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'rbdferry-dead-'));
+  await initCa({ dir });
+  await issueCertificate({ dir, name: 'receiver', hosts: ['localhost'] });
+  await issueCertificate({ dir, name: 'agent1' });
+});
+
+afterAll(async () => {
+  await rm(dir, { recursive: true, force: true });
+});
+
+afterEach(async () => {
+  client.close();
+  await server.stop(100);
+  relay.close();
+});
+
+const start = async (handlers: TestHandlers): Promise<void> => {
+  failures = [];
+  server = createTestServer(handlers, failures as never[]);
+  const port = await server.listenTls('localhost:0', await serverCredentials(filesOf('receiver')));
+  relay = await startRelay(port);
+  client = createClient(`localhost:${relay.port}`, await clientCredentials(filesOf('agent1')));
+};
+
+const message = (): Buffer => Buffer.alloc(1024 * 1024, 7);
+const settings: CallSettings = { peer: { unreachable: 'RECEIVER_UNREACHABLE', peer: 'receiver "dr"' } };
+
+/** A keepalive ping finds a dead connection after 40 s. */
+const patienceMs = 10_000;
+
+describe('a connection that is reset while a write is under way', () => {
+  it('fails the push of its client', { timeout: 2 * patienceMs }, async () => {
+    let taken = 0;
+    await start(({ clientStream }) => ({
+      push: clientStream(async (messages: AsyncIterable<PushRequest>) => {
+        for await (const { part } of messages) taken += part === undefined ? 0 : 1;
+        return { backup: undefined };
+      }),
+    }));
+    const call = callClientStream<PushRequest, PushResponse>(
+      (metadata, options, callback) => client.push(metadata, options, callback),
+      settings,
+    );
+    const pushing = (async () => {
+      for (;;) await call.write({ part: { $case: 'data', value: message() } });
+    })();
+    pushing.catch(() => {});
+    await vi.waitFor(() => {
+      expect(taken).toBeGreaterThan(0);
+    });
+    await relay.resetOnceFull();
+    await expect(pushing).rejects.toMatchObject({ code: 'CONNECTION_LOST' });
+  });
+
+  it('ends the pull on its server', { timeout: 2 * patienceMs }, async () => {
+    let ended = false;
+    await start(({ serverStream }) => ({
+      pull: serverStream(async function* (): AsyncGenerator<PullResponse> {
+        try {
+          for (;;) yield { part: { $case: 'data', value: message() } };
+        } finally {
+          ended = true;
+        }
+      }),
+    }));
+    const request = {
+      backupId: '',
+      transferId: '',
+      compression: Compression.UNSPECIFIED,
+      limitBytesPerSecond: 0n,
+      maxDataBytes: 0,
+    };
+    const pulled = callServerStream<PullResponse>(
+      (metadata, options) => client.pull(request, metadata, options),
+      settings,
+    );
+    await pulled.next();
+    await relay.resetOnceFull();
+    await vi.waitFor(() => {
+      expect(ended).toBe(true);
+    }, patienceMs);
+    expect(failures.map(({ error }) => error.code)).toEqual(['CANCELLED']);
+  });
+});
+
+interface Relay {
+  readonly port: number;
+  /** Takes nothing more until the side that sends has filled what the kernel holds, then resets both connections. */
+  resetOnceFull(): Promise<void>;
+  close(): void;
+}
+
+const startRelay = async (to: number): Promise<Relay> => {
+  const sockets = new Set<Socket>();
+  const hold = (socket: Socket) => {
+    sockets.add(socket);
+    socket.on('error', () => {});
+  };
+  const listener: Server = createServer((near) => {
+    const far = connect(to);
+    hold(near);
+    hold(far);
+    near.pipe(far);
+    far.pipe(near);
+  });
+  await new Promise<void>((resolve) => {
+    listener.listen(0, resolve);
+  });
+  return {
+    port: (listener.address() as AddressInfo).port,
+    async resetOnceFull() {
+      for (const socket of sockets) socket.unpipe().pause();
+      await sleep(500);
+      for (const socket of sockets) socket.resetAndDestroy();
+    },
+    close() {
+      for (const socket of sockets) socket.destroy();
+      listener.close();
+    },
+  };
+};
