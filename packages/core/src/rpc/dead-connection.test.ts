@@ -1,17 +1,26 @@
 import { mkdtemp, rm } from 'node:fs/promises';
-import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { initCa } from '../../../cli/src/pki/authority.js';
 import { issueCertificate } from '../../../cli/src/pki/issue-certificate.js';
-import type { FerryError } from '../errors/ferry-error.js';
-import type { PullResponse, PushRequest, PushResponse, TransferServiceClient } from '../gen/rbdferry/v1/transfer.js';
-import { Compression } from '../gen/rbdferry/v1/transfer.js';
+import {
+  Compression,
+  type PullResponse,
+  type PushRequest,
+  type PushResponse,
+  type TransferServiceClient,
+} from '../gen/rbdferry/v1/transfer.js';
 import { callClientStream, callServerStream, type CallSettings } from './calls.js';
 import type { RpcServer } from './server.js';
-import { createClient, createTestServer, type TestHandlers } from './service-pair.js';
+import {
+  createClient,
+  createTestServer,
+  startRelay,
+  type Relay,
+  type ServicePair,
+  type TestHandlers,
+} from './service-pair.js';
 import { clientCredentials, serverCredentials, type TlsFiles } from './tls.js';
 
 /** A far side that stops reading and then is gone, over TLS: what Node forgets to tell. Well before a keepalive ping would. */
@@ -20,7 +29,7 @@ let dir: string;
 let relay: Relay;
 let server: RpcServer;
 let client: TransferServiceClient;
-let failures: { readonly error: FerryError }[];
+let failures: ServicePair['failures'];
 
 const filesOf = (name: string): TlsFiles => ({
   ca: join(dir, 'ca.crt'),
@@ -42,15 +51,15 @@ afterAll(async () => {
 afterEach(async () => {
   client.close();
   await server.stop(100);
-  relay.close();
+  relay.stop();
 });
 
 const start = async (handlers: TestHandlers): Promise<void> => {
   failures = [];
-  server = createTestServer(handlers, failures as never[]);
+  server = createTestServer(handlers, failures);
   const port = await server.listenTls('localhost:0', await serverCredentials(filesOf('receiver')));
-  relay = await startRelay(port);
-  client = createClient(`localhost:${relay.port}`, await clientCredentials(filesOf('agent1')));
+  relay = await startRelay({ port: 0 }, { port, host: 'localhost' });
+  client = createClient(`localhost:${String(relay.port)}`, await clientCredentials(filesOf('agent1')));
 };
 
 const message = (): Buffer => Buffer.alloc(1024 * 1024, 7);
@@ -113,40 +122,3 @@ describe('a connection that is reset while a write is under way', () => {
     expect(failures.map(({ error }) => error.code)).toEqual(['CANCELLED']);
   });
 });
-
-interface Relay {
-  readonly port: number;
-  /** Takes nothing more until the side that sends has filled what the kernel holds, then resets both connections. */
-  resetOnceFull(): Promise<void>;
-  close(): void;
-}
-
-const startRelay = async (to: number): Promise<Relay> => {
-  const sockets = new Set<Socket>();
-  const hold = (socket: Socket) => {
-    sockets.add(socket);
-    socket.on('error', () => {});
-  };
-  const listener: Server = createServer((near) => {
-    const far = connect(to);
-    hold(near);
-    hold(far);
-    near.pipe(far);
-    far.pipe(near);
-  });
-  await new Promise<void>((resolve) => {
-    listener.listen(0, resolve);
-  });
-  return {
-    port: (listener.address() as AddressInfo).port,
-    async resetOnceFull() {
-      for (const socket of sockets) socket.unpipe().pause();
-      await sleep(500);
-      for (const socket of sockets) socket.resetAndDestroy();
-    },
-    close() {
-      for (const socket of sockets) socket.destroy();
-      listener.close();
-    },
-  };
-};

@@ -12,10 +12,9 @@ const lookEveryMs = 1_000;
 
 /**
  * Ends a TLS socket that the kernel has given up. When a write fails that was under way, Node (20.20, its TLSWrap) goes on taking it
- * for under way: HTTP/2 writes and reads nothing more on that connection, and who sends to a daemon that died
- * hears of it 40 s later, from keepalive. The kernel knows at once: a connection that was reset, or ran into TCP's timeout, has no
- * peer any more. This reaches into private parts of Node and grpc-js; dead-connection.test.ts fails when they
- * move.
+ * for under way: HTTP/2 writes and reads nothing more on that connection, and who sends to a daemon that died hears of it 40 s
+ * later, from keepalive. The kernel knows at once: a connection that was reset, or ran into TCP's timeout, has no peer any more. This
+ * reaches into private parts of Node and grpc-js; dead-connection.test.ts fails when they move.
  */
 export const endWhenDead = (socket: TLSSocket): void => {
   const timer = setInterval(() => {

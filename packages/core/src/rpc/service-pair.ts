@@ -1,7 +1,15 @@
 import { mkdtemp, rm } from 'node:fs/promises';
-import { connect, createServer as createRelay, type Server, type Socket } from 'node:net';
+import {
+  connect,
+  createServer as createRelay,
+  type ListenOptions,
+  type NetConnectOpts,
+  type Server,
+  type Socket,
+} from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import {
   credentials,
   makeClientConstructor,
@@ -63,7 +71,7 @@ export const startPair = async (handlers: TestHandlers): Promise<ServicePair> =>
     failures,
     async connect() {
       const relayPath = join(dir, `relay-${relays.length}.sock`);
-      const relay = await startRelay(relayPath, path);
+      const relay = await startRelay({ path: relayPath }, { path });
       relays.push(relay);
       const client = createClient(`unix:${relayPath}`);
       clients.push(client);
@@ -93,13 +101,17 @@ const after = (ms: number): Promise<'late'> =>
     setTimeout(resolve, ms, 'late').unref();
   });
 
-interface Relay {
+export interface Relay {
+  /** Where it listens; null on a unix socket. */
+  readonly port: number | null;
   readonly cut: () => void;
+  /** Takes nothing more until the side that sends has filled what the kernel holds, then resets both connections (TCP). */
+  readonly resetOnceFull: () => Promise<void>;
   readonly stop: () => void;
 }
 
-/** Passes bytes from one unix socket to another. */
-const startRelay = async (from: string, to: string): Promise<Relay> => {
+/** Passes bytes from one socket to another. */
+export const startRelay = async (from: ListenOptions, to: NetConnectOpts): Promise<Relay> => {
   const sockets = new Set<Socket>();
   const hold = (socket: Socket) => {
     sockets.add(socket);
@@ -118,11 +130,18 @@ const startRelay = async (from: string, to: string): Promise<Relay> => {
   await new Promise<void>((resolve) => {
     relay.listen(from, resolve);
   });
+  const address = relay.address();
   const cut = () => {
     for (const socket of sockets) socket.destroy();
   };
   return {
+    port: typeof address === 'object' && address !== null ? address.port : null,
     cut,
+    async resetOnceFull() {
+      for (const socket of sockets) socket.unpipe().pause();
+      await sleep(500);
+      for (const socket of sockets) socket.resetAndDestroy();
+    },
     stop() {
       cut();
       relay.close();
