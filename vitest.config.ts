@@ -9,8 +9,8 @@ const faults = ['test/faults/**/*.test.ts', 'test/ceph/**/*.test.ts'];
 const elsewhere = ['**/node_modules/**', '**/dist/**'];
 
 /**
- * Unit tests run side by side; then tests on real clusters, two files at once, for they wait a lot; then what stops, kills and fills
- * clusters, alone.
+ * Unit tests run side by side; then tests on real clusters, two files at once, which keeps two cores busy; then what stops, kills
+ * and fills clusters, each file its own, and waits for that a third of the time.
  */
 export default defineConfig({
   test: {
@@ -39,7 +39,7 @@ export default defineConfig({
           name: 'faults',
           include: faults,
           exclude: elsewhere,
-          fileParallelism: false,
+          maxWorkers: 2,
           sequence: { groupOrder: 2 },
         },
       },

@@ -122,7 +122,7 @@ describe.each([0, 1, 2, 3, 4])('the backup at place %i of a chain of five is del
     }
     const next = await backUp(image, 6);
     expect(chainOf(next.id) === chainOf(newest)).toBe(place !== 4);
-    for (const each of [...left, next]) expect(await sha256OfExport(pair.backup, each.id)).toBe(each.sha256);
+    expect(await sha256OfExport(pair.backup, next.id)).toBe(next.sha256);
     await expectRestorable(next);
   });
 });
@@ -172,9 +172,7 @@ describe('rules', () => {
 
   const expectLeft = async (image: string, left: readonly Made[]): Promise<void> => {
     expect(await listed(image)).toEqual(left.map(({ id }) => id));
-    const [newest] = left.slice(-1);
     for (const each of left) expect(await sha256OfExport(pair.backup, each.id)).toBe(each.sha256);
-    if (newest !== undefined) await expectRestorable(newest);
   };
 
   it('--keep-last keeps the newest backups, --keep-full the newest chains, of this image only', async () => {
@@ -195,7 +193,9 @@ describe('rules', () => {
     await expectLeft('rbd/vm10', other);
     await expectLeft('compute/vm1', namesake);
     // The base of the next increment was never in danger.
-    expect(chainOf((await backUp('rbd/vm1', 6, '--mode', 'incr')).id)).toBe(chainOf(made[5]?.id ?? ''));
+    const next = await backUp('rbd/vm1', 6, '--mode', 'incr');
+    expect(chainOf(next.id)).toBe(chainOf(made[5]?.id ?? ''));
+    await expectRestorable(next);
   });
 
   it('--older-than goes by age, and the newest backup of each image stays', async () => {

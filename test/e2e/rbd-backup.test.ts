@@ -177,7 +177,7 @@ describe('asynchronous mode', () => {
   };
 
   it('backup -a prints the id at once; query_backup goes up to 100', async () => {
-    await pair.source.rbd(['create', image, '--size', '2G'], { user: 'agent' });
+    await pair.source.rbd(['create', image, '--size', '320M'], { user: 'agent' });
     await write(image, 'disk', 0, 300 * MiB);
     id = await good(`${common} -o backup -m full -r rbd -u root -d node-6 -a`);
     expect(id).toMatch(idOf('rbd', name));
