@@ -1,13 +1,32 @@
 import { BackupMode } from '@rbdferry/core/gen/rbdferry/v1/control.js';
 import { untilChildless, watchProcesses } from '../measure/processes.js';
-import { takeTurns, type Contender, type Sample } from '../measure/turns.js';
+import { takeTurns, type Contender, type Sample, type TurnOptions, type Turns } from '../measure/turns.js';
 import { compare } from '../report/row.js';
-import { oldWay, pipe, subject, transferRows, tuned, viaSsh, type TransferGoals } from '../report/transfer-rows.js';
+import {
+  oldWay,
+  pipe,
+  subject,
+  transferRows,
+  transportAlone,
+  transportRows,
+  tuned,
+  viaSsh,
+  type TransferGoals,
+} from '../report/transfer-rows.js';
 import type { JobRun } from '../rig/control.js';
 import type { Ferry } from '../rig/ferry.js';
 import { fill } from '../rig/fill.js';
 import type { Pattern } from '../rig/patterns.js';
-import { barePipe, intoNewImage, rawSshPipe, sshPipe, streamBytes, tunedPipe, type Haul } from '../rig/pipes.js';
+import {
+  barePipe,
+  intoNewImage,
+  rawSshPipe,
+  sshPipe,
+  streamBytes,
+  tunedPipe,
+  withTransportPipe,
+  type Haul,
+} from '../rig/pipes.js';
 import { backupPool, createImage, rbd, removeImage, sourcePool } from '../rig/site.js';
 import { fastCipher } from '../rig/ssh-server.js';
 import type { Stage } from '../rig/stage.js';
@@ -47,6 +66,17 @@ const haulOf = ({ source, backup }: Stage, target: string, more: Pick<Haul, 'sna
   ...more,
 });
 
+/** Lets the transport alone take its turns with the others. */
+export const takeTurnsWithTransport = (
+  contenders: readonly Contender[],
+  { pki, haul, imageBytes }: { readonly pki: string; readonly haul: Haul; readonly imageBytes: number },
+  options: TurnOptions,
+): Promise<Turns> =>
+  withTransportPipe(pki, haul, (carry) => {
+    const transport = { name: transportAlone, run: () => intoNewImage(haul, imageBytes, carry) };
+    return takeTurns([...contenders, transport], options);
+  });
+
 /** Full backups, each of which leaves nothing behind. */
 export const fulls = async (stage: Stage, pattern: Pattern, context: BackupContext): Promise<void> => {
   const { imageBytes } = pattern;
@@ -61,10 +91,15 @@ export const fulls = async (stage: Stage, pattern: Pattern, context: BackupConte
     },
     { name: oldWay, run: () => oldFull(stage, haul('old')) },
   ];
-  const turns = await takeTurns(contenders, context);
   const name = `full, ${pattern.name}${context.where ?? ''}`;
+  const isNear = context.where === undefined;
+  const transport = { pki: stage.ferry.pki, haul: haul('direct'), imageBytes };
+  const turns = isNear
+    ? await takeTurnsWithTransport(contenders, transport, context)
+    : await takeTurns(contenders, context);
   context.report.keep(name, turns);
   context.report.add(...transferRows(name, turns, context.goals?.full ?? {}));
+  if (isNear) context.report.add(...transportRows(name, turns));
   context.report.add(compare(turns, { case: name, what: 'whole command', ours: subject, peer: oldWay }));
 };
 

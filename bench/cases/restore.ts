@@ -1,6 +1,6 @@
 import { BackupMode } from '@rbdferry/core/gen/rbdferry/v1/control.js';
-import { takeTurns, type Contender, type Sample } from '../measure/turns.js';
-import { fullGoals, pipe, subject, transferRows, viaSsh } from '../report/transfer-rows.js';
+import type { Contender, Sample } from '../measure/turns.js';
+import { fullGoals, pipe, subject, transferRows, transportRows, viaSsh } from '../report/transfer-rows.js';
 import { MiB } from '../rig/content.js';
 import { patternOf } from '../rig/patterns.js';
 import { barePipe, intoNewImage, sshPipe, streamBytes, type Haul } from '../rig/pipes.js';
@@ -8,7 +8,7 @@ import { backupPool, createImage, removeImage, sourcePool } from '../rig/site.js
 import { fastCipher } from '../rig/ssh-server.js';
 import { withStage, type Stage } from '../rig/stage.js';
 import type { Case } from './case.js';
-import { image, makeSource, measureJob } from './backups.js';
+import { image, makeSource, measureJob, takeTurnsWithTransport } from './backups.js';
 
 const restored = `${sourcePool}/restored`;
 const peerBackup = `${backupPool}/peer`;
@@ -48,10 +48,11 @@ export const restoreCase: Case = (context) =>
       { name: pipe, run: () => intoNewImage(back('pipe', bytes), pattern.imageBytes, barePipe) },
       { name: viaSsh, run: () => intoNewImage(back('ssh', bytes), pattern.imageBytes, throughSsh) },
     ];
-    const turns = await takeTurns(contenders, context);
+    const transport = { pki: ferry.pki, haul: back('direct', bytes), imageBytes: pattern.imageBytes };
+    const turns = await takeTurnsWithTransport(contenders, transport, context);
     const name = 'restore, incompressible';
     context.report.keep(name, turns);
-    context.report.add(...transferRows(name, turns, fullGoals));
+    context.report.add(...transferRows(name, turns, fullGoals), ...transportRows(name, turns));
   });
 
 const ferryRestore = async ({ ferry, source }: Stage, backupId: string): Promise<Sample> => {

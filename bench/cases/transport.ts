@@ -48,7 +48,7 @@ export const transportCase: Case = async (context) => {
       pki,
       ssh,
       receiver: await keep(startReceiver(pki)),
-      wideReceiver: await keep(startReceiver(pki, wideWindowBytes)),
+      wideReceiver: await keep(startReceiver(pki, { windowBytes: wideWindowBytes })),
       sink: await keep(startSink(context.dir)),
     };
     await loopback(ends, context);

@@ -6,7 +6,18 @@ export const subject = 'rbdferry';
 export const pipe = 'export-diff | import-diff';
 export const tuned = "the pipe with rbdferry's settings";
 export const viaSsh = 'the same through ssh';
+export const transportAlone = "the pipe through rbdferry's transport alone";
 export const oldWay = 'export | ssh import';
+
+/** What no change outside of the transport can better, for it does nothing else. */
+export const transportRows = (name: string, turns: Turns): Row[] => {
+  const limit = { case: name, what: transportAlone, ours: transportAlone };
+  return [
+    compare(turns, { ...limit, peer: pipe }),
+    compare(turns, { ...limit, peer: viaSsh }),
+    compare(turns, { ...limit, peer: viaSsh, unit: 'CPU s/GiB', figure: cpuPerGiB }),
+  ];
+};
 
 /** From the first byte to the committed backup: what the pipe does as well. */
 const transferPhases = partsOf('transfer', 'commit');

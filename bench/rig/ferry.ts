@@ -24,6 +24,8 @@ export interface Ferry {
   readonly agent: Daemon;
   readonly receiver: Daemon;
   readonly control: Control;
+  /** Where their certificates are. */
+  readonly pki: string;
   stop(): Promise<void>;
 }
 
@@ -65,6 +67,7 @@ export const startFerry = async (options: FerryOptions): Promise<Ferry> => {
     agent,
     receiver,
     control,
+    pki,
     async stop() {
       control.close();
       await Promise.all([agent.stop(), receiver.stop()]);

@@ -1,6 +1,8 @@
 import { writeCacheArgs } from '@rbdferry/core/ceph/argv.js';
 import { execa } from 'execa';
 import type { Sample } from '../measure/turns.js';
+import { send, startReceiver } from '../transport/pair.js';
+import type { End } from '../transport/settings.js';
 import { commandLine, runPipeline } from './shell.js';
 import { backupFeatures, createImage, rbdWords, removeImage, type Site, type SiteUser } from './site.js';
 import type { SshOptions, SshServer } from './ssh-server.js';
@@ -39,6 +41,32 @@ export const tunedPipe = async (haul: Haul): Promise<Sample> => {
   const near = exportDiff(haul, ['--rbd-concurrent-management-ops=40']);
   const { seconds } = await runPipeline(`${near} | ${importDiff(haul, writeCacheArgs)}`);
   return { seconds, bytes: haul.bytes };
+};
+
+const endOf = ({ confPath, users }: Site, user: SiteUser, image: string): End => ({
+  conf: confPath,
+  user: users[user].name,
+  keyring: users[user].keyringPath,
+  image,
+});
+
+/**
+ * A full through rbdferry's transport and `rbd` with rbdferry's settings, and nothing else: not checked, not digested, not
+ * written down. What is left between this and `ssh` is gRPC in Node.js. `run` gets what carries the haul over.
+ */
+export const withTransportPipe = async <T>(
+  pki: string,
+  haul: Haul,
+  run: (carry: () => Promise<Sample>) => Promise<T>,
+): Promise<T> => {
+  const { from, exporter, to, importer, image, snap, target, bytes } = haul;
+  const receiver = await startReceiver(pki, { into: endOf(to, importer, target) });
+  const source = { ...endOf(from, exporter, image), snap };
+  try {
+    return await run(() => send(pki, { port: receiver.port, receiver, bytes, from: source }));
+  } finally {
+    await receiver.stop();
+  }
 };
 
 /** Bytes of the diff stream of a haul. */

@@ -1,21 +1,37 @@
 import { randomFillSync } from 'node:crypto';
 import { makeClientConstructor, type Client } from '@grpc/grpc-js';
+import type { ByteSource } from '@rbdferry/core/ceph/port.js';
 import type { PushRequest, PushResponse, TransferServiceClient } from '@rbdferry/core/gen/rbdferry/v1/transfer.js';
 import { callClientStream } from '@rbdferry/core/rpc/calls.js';
 import { transferDefinition } from '@rbdferry/core/rpc/hot-data.js';
 import { clientOptions } from '@rbdferry/core/rpc/options.js';
 import { clientCredentials } from '@rbdferry/core/rpc/tls.js';
 import { allocateRoomy, releaseRoomy } from '@rbdferry/core/transfer/roomy-buffer.js';
+import { cephOf, imageOf } from './ends.js';
 import { agentSettings } from './settings.js';
 
-/** The agent's end of the transport alone: sends messages of a MiB as fast as they are taken. Prints what it took. */
-const { tls, port, bytes } = agentSettings.parse(JSON.parse(process.argv[2] ?? ''));
+/**
+ * The agent's end of the transport alone: sends messages of a MiB from memory, or what `rbd export-diff` gives, as fast as they are
+ * taken, and looks at nothing. Prints what it took.
+ */
+const { tls, port, bytes, from } = agentSettings.parse(JSON.parse(process.argv[2] ?? ''));
 
 const TransferClient = makeClientConstructor(transferDefinition, 'rbdferry.v1.TransferService') as unknown as new (
   ...args: ConstructorParameters<typeof Client>
 ) => TransferServiceClient;
 
-const content = randomFillSync(Buffer.allocUnsafe(1024 * 1024));
+async function* fromMemory(): AsyncGenerator<Buffer, void, undefined> {
+  const content = randomFillSync(Buffer.allocUnsafe(1024 * 1024));
+  for (let sent = 0; sent < bytes; sent += content.length) {
+    const data = allocateRoomy(content.length);
+    content.copy(data);
+    yield data;
+  }
+}
+
+const source = (): ByteSource =>
+  from === undefined ? fromMemory() : cephOf(from).exportDiff(imageOf(from), { snap: from.snap, fromSnap: null });
+
 const credentials = await clientCredentials(tls);
 
 const cpuBefore = process.cpuUsage();
@@ -25,10 +41,9 @@ const call = callClientStream<PushRequest, PushResponse>(
   (metadata, options, callback) => client.push(metadata, options, callback),
   { peer: { unreachable: 'RECEIVER_UNREACHABLE', peer: 'the receiver' } },
 );
-for (let sent = 0; sent < bytes; sent += content.length) {
-  const data = allocateRoomy(content.length);
-  content.copy(data);
-  await call.write({ part: { $case: 'data', value: data } }, () => {
+for await (const data of source()) {
+  const value = Buffer.from(data.buffer, data.byteOffset, data.length);
+  await call.write({ part: { $case: 'data', value } }, () => {
     releaseRoomy(data);
   });
 }

@@ -4,7 +4,7 @@ import { execa } from 'execa';
 import { watchProcesses } from '../measure/processes.js';
 import type { Sample } from '../measure/turns.js';
 import { startListener, type Listener } from '../links/relay.js';
-import { agentAnswer, type AgentSettings, type ReceiverSettings } from './settings.js';
+import { agentAnswer, type AgentSettings, type End, type ReceiverSettings } from './settings.js';
 
 const program = (name: 'agent' | 'receiver'): string => fileURLToPath(new URL(`./${name}.js`, import.meta.url));
 
@@ -30,18 +30,26 @@ const launcherOf = async (daemon: 'agent' | 'receiver'): Promise<Launcher> => {
   };
 };
 
-export const startReceiver = async (pki: string, windowBytes?: number): Promise<Listener> => {
-  const settings: ReceiverSettings = { tls: files(pki, 'receiver'), windowBytes };
+export const startReceiver = async (
+  pki: string,
+  options: { readonly windowBytes?: number; readonly into?: End } = {},
+): Promise<Listener> => {
+  const settings: ReceiverSettings = { tls: files(pki, 'receiver'), ...options };
   const { env, nodeFlags } = await launcherOf('receiver');
   return startListener(process.execPath, [...nodeFlags, program('receiver'), JSON.stringify(settings)], env);
 };
 
-/** Sends so many bytes to `port`, behind which that receiver is, from a process of its own. */
+/** Sends so many bytes (or the diff of `from`, which are so many) to `port`, behind which that receiver is, from a process of its own. */
 export const send = async (
   pki: string,
-  to: { readonly port: number; readonly receiver: Listener; readonly bytes: number },
+  to: {
+    readonly port: number;
+    readonly receiver: Listener;
+    readonly bytes: number;
+    readonly from?: AgentSettings['from'];
+  },
 ): Promise<Sample> => {
-  const settings: AgentSettings = { tls: files(pki, 'agent1'), port: to.port, bytes: to.bytes };
+  const settings: AgentSettings = { tls: files(pki, 'agent1'), port: to.port, bytes: to.bytes, from: to.from };
   const use = await watchProcesses({ receiver: to.receiver.pid });
   const { env, nodeFlags } = await launcherOf('agent');
   const args = [...nodeFlags, program('agent'), JSON.stringify(settings)];

@@ -4,10 +4,14 @@ import { createServer } from '@rbdferry/core/rpc/server.js';
 import type { PushRequest } from '@rbdferry/core/gen/rbdferry/v1/transfer.js';
 import { serverCredentials } from '@rbdferry/core/rpc/tls.js';
 import { releaseRoomy } from '@rbdferry/core/transfer/roomy-buffer.js';
+import { cephOf, imageOf } from './ends.js';
 import { receiverSettings } from './settings.js';
 
-/** The receiver's end of the transport alone: takes a push and throws the data away. Prints the port it listens on. */
-const { tls, windowBytes } = receiverSettings.parse(JSON.parse(process.argv[2] ?? ''));
+/**
+ * The receiver's end of the transport alone: takes pushes and throws the data away, or gives it to `rbd import-diff` unseen. Prints
+ * the port it listens on.
+ */
+const { tls, windowBytes, into } = receiverSettings.parse(JSON.parse(process.argv[2] ?? ''));
 
 const server = createServer({
   proto: 'rbdferry/v1/transfer.proto',
@@ -19,7 +23,13 @@ const { clientStream } = createHandlers((error) => {
 });
 server.grpc.addService(transferDefinition, {
   push: clientStream(async (messages: AsyncIterable<PushRequest>) => {
-    for await (const { part } of messages) if (part?.$case === 'data') releaseRoomy(part.value);
+    const sink = into === undefined ? null : cephOf(into).importDiff(imageOf(into));
+    for await (const { part } of messages) {
+      if (part?.$case !== 'data') continue;
+      await sink?.write(part.value);
+      releaseRoomy(part.value);
+    }
+    await sink?.finish();
     return { backup: undefined };
   }),
 });
