@@ -122,6 +122,7 @@ describe.each([0, 1, 2, 3, 4])('the backup at place %i of a chain of five is del
     }
     const next = await backUp(image, 6);
     expect(chainOf(next.id) === chainOf(newest)).toBe(place !== 4);
+    expect(await listed(image)).toEqual([...left.map(({ id }) => id), next.id]);
     expect(await sha256OfExport(pair.backup, next.id)).toBe(next.sha256);
     await expectRestorable(next);
   });
