@@ -248,7 +248,7 @@ const ghostBackup = (change: Message = {}, source: Message = {}, layout: Message
   sizeBytes: String(size),
   streamBytes: String(stream.length),
   dataBytes: String(size),
-  streamSha256: diff.sha256(stream),
+  streamGmac: diff.gmac(stream),
   committedAtMs: '1',
   client: 'agent1',
   source: {
@@ -274,7 +274,7 @@ const ghostBackup = (change: Message = {}, source: Message = {}, layout: Message
 
 const pullOf = (
   bytes: Buffer,
-  trailer: Message | null = { streamBytes: String(bytes.length), streamSha256: diff.sha256(bytes) },
+  trailer: Message | null = { streamBytes: String(bytes.length), streamGmac: diff.gmac(bytes) },
 ): Message[] => [
   { header: ghostBackup() },
   ...Array.from({ length: Math.ceil(bytes.length / 300_000) }, (_, index) => ({
@@ -290,7 +290,7 @@ const idOf = (request: Message): string => {
 };
 
 const honest = (): Behaviour => ({
-  handshake: () => ({ protocol: 1, software: 'fake/1', stores: ['rbd2'], client: 'agent1' }),
+  handshake: () => ({ protocol: 2, software: 'fake/1', stores: ['rbd2'], client: 'agent1' }),
   backup: () => ghostBackup(),
   pull: () => pullOf(stream),
   openPush: (request) => ({ transferId: 't', backupId: idOf(request) }),
@@ -454,7 +454,7 @@ describe('receivers that are not ours', () => {
     });
 
     const withZstd: Behaviour['handshake'] = () => ({
-      ...honest().handshake({ protocolMin: 1, protocolMax: 1 }),
+      ...honest().handshake({ protocolMin: 2, protocolMax: 2 }),
       capabilities: ['zstd', 'x'],
     });
     /** The stream with one part compressed. */
@@ -499,12 +499,12 @@ describe('receivers that are not ours', () => {
       ['it sends a header only', () => [{ header: ghostBackup() }], 'STREAM_TRUNCATED'],
       [
         'its count is wrong',
-        () => pullOf(stream, { streamBytes: '7', streamSha256: diff.sha256(stream) }),
+        () => pullOf(stream, { streamBytes: '7', streamGmac: diff.gmac(stream) }),
         'DIGEST_MISMATCH',
       ],
       [
         'its digest is wrong',
-        () => pullOf(stream, { streamBytes: String(stream.length), streamSha256: diff.sha256(content) }),
+        () => pullOf(stream, { streamBytes: String(stream.length), streamGmac: diff.gmac(content) }),
         'DIGEST_MISMATCH',
       ],
       ['an unknown tag is in its stream', () => records(Buffer.from('x')), 'STREAM_INVALID'],

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createCipheriv, createHash } from 'node:crypto';
 
 /** rbd diff v1 as Ceph's documentation has it, written here once more so that the test does not believe the product. */
 
@@ -23,6 +23,13 @@ export const dataHeader = (offset: bigint | number, length: bigint | number): Bu
 export const data = (offset: number, bytes: Buffer): Buffer => Buffer.concat([dataHeader(offset, bytes.length), bytes]);
 export const zero = (offset: bigint | number, length: bigint | number): Buffer => extent('z', offset, length);
 export const end = Buffer.from('e');
+
+/** AES-128-GMAC with a key and an IV of zeros: the digest of a stream. */
+export const gmac = (bytes: Buffer): Buffer => {
+  const cipher = createCipheriv('aes-128-gcm', Buffer.alloc(16), Buffer.alloc(12)).setAAD(bytes);
+  cipher.final();
+  return cipher.getAuthTag();
+};
 
 export const sha256 = (bytes: Buffer): Buffer => createHash('sha256').update(bytes).digest();
 

@@ -80,7 +80,7 @@ const openPush = (snap: string, baseId = '', caller = agent1, source = facts(), 
 
 const header = (transferId: string): Message => ({ header: { transferId } });
 const commitOf = (stream: Buffer): Message => ({
-  commit: { streamBytes: String(stream.length), streamSha256: diff.sha256(stream) },
+  commit: { streamBytes: String(stream.length), streamGmac: diff.gmac(stream) },
 });
 
 /** The stream in messages of this many bytes. */
@@ -105,7 +105,7 @@ interface Backup {
   readonly sizeBytes: string;
   readonly streamBytes: string;
   readonly dataBytes: string;
-  readonly streamSha256: Buffer;
+  readonly streamGmac: Buffer;
   readonly baseId: string;
   readonly client: string;
   readonly source: { readonly snapId: string; readonly metadata: Record<string, string> } | null;
@@ -192,7 +192,7 @@ const pull = async (id: string, caller = agent1): Promise<{ stream: Buffer; head
     part: string;
     header?: Backup;
     data?: Buffer;
-    trailer?: { streamBytes: string; streamSha256: Buffer };
+    trailer?: { streamBytes: string; streamGmac: Buffer };
   }>('pull', { backupId: id });
   expect(parts[0]?.part).toBe('header');
   expect(parts.at(-1)?.part).toBe('trailer');
@@ -201,7 +201,7 @@ const pull = async (id: string, caller = agent1): Promise<{ stream: Buffer; head
   );
   const trailer = parts.at(-1)?.trailer;
   expect(trailer?.streamBytes).toBe(String(stream.length));
-  expect(trailer?.streamSha256.equals(diff.sha256(stream))).toBe(true);
+  expect(trailer?.streamGmac.equals(diff.gmac(stream))).toBe(true);
   const header = parts[0]?.header;
   if (header === undefined) throw new Error('no header');
   return { stream, header };
@@ -238,26 +238,27 @@ describe('the handshake', () => {
     caller.unary('handshake', { protocolMin, protocolMax, software: 'black-box/1', capabilities: ['x-unknown'] });
 
   it('tells version, client and stores', async () => {
-    expect(await shake(agent1, 1, 1)).toMatchObject({
-      protocol: 1,
+    expect(await shake(agent1, 2, 2)).toMatchObject({
+      protocol: 2,
       client: 'agent1',
       stores: [pool, 'other'],
       capabilities: ['zstd'],
     });
-    expect(await shake(agent2, 1, 7)).toMatchObject({ protocol: 1, client: 'agent2', stores: [pool] });
+    expect(await shake(agent2, 1, 7)).toMatchObject({ protocol: 2, client: 'agent2', stores: [pool] });
   });
 
   it.each([
-    [2, 5],
+    [1, 1],
+    [3, 5],
     [99, 99],
     [0, 0],
-    [2, 1],
+    [3, 2],
   ])('with versions %i to %i is refused', async (min, max) => {
     await expectFailure(shake(agent1, min, max), 'PROTOCOL_MISMATCH', 'FAILED_PRECONDITION');
   });
 
   it('of a certificate that the receiver does not know is refused', async () => {
-    const error = await expectFailure(shake(stranger, 1, 1), 'ACCESS_DENIED', 'PERMISSION_DENIED');
+    const error = await expectFailure(shake(stranger, 2, 2), 'ACCESS_DENIED', 'PERMISSION_DENIED');
     expect(error.detail.message).toContain('stranger');
   });
 });
@@ -278,7 +279,7 @@ describe('a good push', () => {
       baseId: '',
       client: 'agent1',
     });
-    expect(full.streamSha256.equals(diff.sha256(stream))).toBe(true);
+    expect(full.streamGmac.equals(diff.gmac(stream))).toBe(true);
     expect(full.source?.metadata).toEqual({ owner: 'ö "quoted"' });
     expect(await sha256OfExport(pair.backup, full.id)).toBe(hash(fullContent()));
   });
@@ -537,7 +538,7 @@ const badStreams: BadStream[] = [
     status: dataLoss,
     messages: (snaps, { transferId }) => {
       const stream = streamOf(snaps, diff.data(0, some));
-      const commit = { streamBytes: String(stream.length), streamSha256: diff.sha256(Buffer.from('something else')) };
+      const commit = { streamBytes: String(stream.length), streamGmac: diff.gmac(Buffer.from('something else')) };
       return [header(transferId), ...cut(stream), { commit }];
     },
   },
@@ -547,7 +548,7 @@ const badStreams: BadStream[] = [
     status: dataLoss,
     messages: (snaps, { transferId }) => {
       const stream = streamOf(snaps, diff.data(0, some));
-      const commit = { streamBytes: String(stream.length + 1), streamSha256: diff.sha256(stream) };
+      const commit = { streamBytes: String(stream.length + 1), streamGmac: diff.gmac(stream) };
       return [header(transferId), ...cut(stream), { commit }];
     },
   },

@@ -94,7 +94,7 @@ export const backupOf = (over: Partial<Backup> = {}): Backup => ({
   sizeBytes: 1_073_741_824n,
   streamBytes: 314_572_800n,
   dataBytes: 314_560_000n,
-  streamSha256: Buffer.alloc(32, 0xab),
+  streamGmac: Buffer.alloc(16, 0xab),
   committedAtMs: BigInt(at + 60_000),
   baseId: '',
   client: 'agent1',

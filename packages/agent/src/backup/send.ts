@@ -1,5 +1,5 @@
-import { createHash } from 'node:crypto';
 import type { ByteSource } from '@rbdferry/core/ceph/port.js';
+import { StreamDigest } from '@rbdferry/core/diff/stream-digest.js';
 import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
 import type { Backup, StreamEnd } from '@rbdferry/core/model/chain.js';
 import { outgoing, type OutgoingOptions } from '@rbdferry/core/transfer/outgoing.js';
@@ -26,7 +26,7 @@ export interface SendOptions extends OutgoingOptions {
  */
 export const sendDiff = async (source: ByteSource, push: Push, options: SendOptions): Promise<Backup> => {
   const { meter } = options;
-  const hash = createHash('sha256');
+  const digest = new StreamDigest();
   let streamBytes = 0n;
   try {
     const chunks = watchStall(counted(source, options.onRead), options.stallMs, 'rbd export-diff sent no data');
@@ -34,7 +34,7 @@ export const sendDiff = async (source: ByteSource, push: Push, options: SendOpti
       const { content, frame } = piece;
       const [bytes, wireBytes] = [content.length, wireBytesOf(piece)];
       const sent = push.send(piece);
-      hash.update(content);
+      digest.update(content);
       streamBytes += BigInt(bytes);
       // Only its frame is still to be sent.
       if (frame !== null) releaseRoomy(content);
@@ -42,8 +42,8 @@ export const sendDiff = async (source: ByteSource, push: Push, options: SendOpti
       meter.passed(bytes);
       options.onSent(wireBytes);
     }
-    const streamSha256 = hash.digest();
-    const sent = { streamBytes, streamSha256 };
+    const streamGmac = digest.digest();
+    const sent = { streamBytes, streamGmac };
     options.onCommit(sent);
     const answer = push.commit(sent);
     const backup = await meter.leaving(withinStallTime(answer, options.stallMs, 'the receiver did not commit'));
@@ -69,4 +69,4 @@ async function* counted(
 
 /** Whether a backup was made of the stream that was sent. */
 export const isBackupOf = (backup: Backup, sent: StreamEnd): boolean =>
-  backup.streamBytes === sent.streamBytes && Buffer.compare(backup.streamSha256, sent.streamSha256) === 0;
+  backup.streamBytes === sent.streamBytes && Buffer.compare(backup.streamGmac, sent.streamGmac) === 0;

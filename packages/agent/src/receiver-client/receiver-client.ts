@@ -271,9 +271,9 @@ export class ReceiverClient {
           releaseRoomy(content);
         });
       },
-      async commit({ streamBytes, streamSha256 }) {
+      async commit({ streamBytes, streamGmac }) {
         const waits = waitsToWire(stages.meter.waits);
-        const commit = { streamBytes, streamSha256: Buffer.from(streamSha256), waits };
+        const commit = { streamBytes, streamGmac: Buffer.from(streamGmac), waits };
         await call.write({ part: { $case: 'commit', value: commit } });
         const { backup, waits: receiverWaits } = await call.finish();
         stages.heard(waitsFromWire(receiverWaits));

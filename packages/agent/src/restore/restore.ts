@@ -1,7 +1,8 @@
-import { createHash, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import type { ByteSink, ImageInfo, Snapshot } from '@rbdferry/core/ceph/port.js';
 import { DiffError } from '@rbdferry/core/diff/diff-error.js';
 import { DiffParser } from '@rbdferry/core/diff/diff-parser.js';
+import { StreamDigest } from '@rbdferry/core/diff/stream-digest.js';
 import { FerryError, throwIfAborted, toFerryError } from '@rbdferry/core/errors/ferry-error.js';
 import type { BackupId } from '@rbdferry/core/model/backup-id.js';
 import type { Backup, Layout, StreamEnd } from '@rbdferry/core/model/chain.js';
@@ -97,7 +98,7 @@ const receive = async (
 ): Promise<bigint> => {
   const stallMs = job.config.stall_timeout;
   const parser = new DiffParser(expectedDiff(layout, { snap: backup.snap, fromSnap: null }));
-  const hash = createHash('sha256');
+  const digest = new StreamDigest();
   let trailer: StreamEnd | undefined;
   let endRecord: Uint8Array | undefined;
   let covered = 0n;
@@ -123,7 +124,7 @@ const receive = async (
   for await (const piece of paced(meter.arriving(stream), limits.buckets, { signal })) {
     const data = piece.content;
     parser.push(data);
-    hash.update(data);
+    digest.update(data);
     if (parser.ended) endRecord ??= Uint8Array.from(data.subarray(-1));
     const body = parser.ended ? data.subarray(0, -1) : data;
     if (body.length > 0) await taken(sink.write(body), 'rbd import-diff took no data');
@@ -136,7 +137,7 @@ const receive = async (
     releaseRoomy(data);
   }
   parser.finish();
-  if (trailer?.streamBytes !== parser.bytesConsumed || !hash.digest().equals(trailer.streamSha256)) {
+  if (trailer?.streamBytes !== parser.bytesConsumed || !digest.digest().equals(trailer.streamGmac)) {
     throw new FerryError('DIGEST_MISMATCH', `what arrived of ${backup.id} is not what the receiver sent`);
   }
   // Only now may import-diff make the snapshot: a restored image has it if and only if it is whole.

@@ -45,7 +45,7 @@ const chainOf = (image: string): Chain => {
     sizeBytes: 1n,
     streamBytes: 1n,
     dataBytes: 1n,
-    streamSha256: new Uint8Array(32),
+    streamGmac: new Uint8Array(32),
     committedAtMs: 0,
     baseId: null,
     client: 'c',

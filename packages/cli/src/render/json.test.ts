@@ -101,7 +101,7 @@ describe('a chain as JSON', () => {
           sizeBytes: 1_073_741_824,
           streamBytes: 314_572_800,
           dataBytes: 314_560_000,
-          streamSha256: 'ab'.repeat(32),
+          streamGmac: 'ab'.repeat(16),
           baseId: null,
           client: 'agent1',
           presentOnSource: true,
@@ -115,7 +115,7 @@ describe('a chain as JSON', () => {
       source: undefined,
       streamBytes: 0n,
       dataBytes: 0n,
-      streamSha256: Buffer.alloc(0),
+      streamGmac: Buffer.alloc(0),
       committedAtMs: 0n,
       client: '',
     });
@@ -129,7 +129,7 @@ describe('a chain as JSON', () => {
       committedAt: null,
       streamBytes: null,
       dataBytes: null,
-      streamSha256: null,
+      streamGmac: null,
       client: null,
       presentOnSource: false,
     });

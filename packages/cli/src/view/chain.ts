@@ -27,8 +27,8 @@ export interface BackupView {
   readonly streamBytes: bigint | null;
   /** Bytes of data in that stream. */
   readonly dataBytes: bigint | null;
-  /** Hexadecimal SHA-256 of that stream. */
-  readonly streamSha256: string | null;
+  /** Hexadecimal GMAC of that stream, as in docs/wire-protocol.md. */
+  readonly streamGmac: string | null;
   /** What an increment started from. */
   readonly baseId: string | null;
   /** Common name of the certificate that sent it. */
@@ -80,7 +80,7 @@ export const sourceOf = (identity: SourceIdentity | undefined): SourceView | nul
 };
 
 const backupView = (backup: WireBackup, presentOnSource: boolean): BackupView => {
-  const known = backup.streamSha256.length > 0;
+  const known = backup.source !== undefined;
   return {
     id: backup.id,
     kind: backupKindView(backup.kind),
@@ -89,7 +89,7 @@ const backupView = (backup: WireBackup, presentOnSource: boolean): BackupView =>
     sizeBytes: backup.sizeBytes,
     streamBytes: known ? backup.streamBytes : null,
     dataBytes: known ? backup.dataBytes : null,
-    streamSha256: known ? Buffer.from(backup.streamSha256).toString('hex') : null,
+    streamGmac: orNull(Buffer.from(backup.streamGmac).toString('hex')),
     baseId: orNull(backup.baseId),
     client: orNull(backup.client),
     presentOnSource,

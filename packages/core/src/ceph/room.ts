@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { FerryError } from '../errors/ferry-error.js';
 
 /** Finds out whether a pool is full; answers the error to fail with, or null. Rejects when it cannot be found out. */
@@ -8,16 +7,46 @@ export type AskForRoom = (signal: AbortSignal) => Promise<FerryError | null>;
 const seldomMs = 60_000;
 
 /**
- * Resolves with the error once a pool turns out to be full: asks after a while, and then less and less often. An answer that does
- * not come (the user may not ask) is none. Rejects when the signal is aborted.
+ * Tells once that a pool turned out to be full: asks after a while, and then less and less often. An answer that does not come (the
+ * user may not ask) is none. A timer and no more until it asks: there is one of these for each MiB that is written.
  */
-const untilFull = async (ask: AskForRoom, afterMs: number, signal: AbortSignal): Promise<FerryError> => {
-  for (let waitMs = afterMs; ; waitMs = Math.min(waitMs * 2, Math.max(seldomMs, afterMs))) {
-    await sleep(waitMs, undefined, { signal });
-    const error = await ask(signal).catch(() => null);
-    if (error !== null) return error;
+class RoomWatch {
+  readonly #ask: AskForRoom;
+  readonly #onFull: (error: FerryError) => void;
+  #waitMs: number;
+  #timer: NodeJS.Timeout;
+  #question: { readonly ending: AbortController; readonly answered: Promise<void> } | null = null;
+
+  constructor(ask: AskForRoom, afterMs: number, onFull: (error: FerryError) => void) {
+    this.#ask = ask;
+    this.#onFull = onFull;
+    this.#waitMs = afterMs;
+    this.#timer = setTimeout(this.#look, afterMs);
   }
-};
+
+  /** Ends it; resolves when no question is under way any more. Never rejects. */
+  async stop(): Promise<void> {
+    clearTimeout(this.#timer);
+    this.#question?.ending.abort();
+    await this.#question?.answered;
+  }
+
+  readonly #look = (): void => {
+    const ending = new AbortController();
+    this.#question = { ending, answered: this.#answer(ending.signal) };
+  };
+
+  async #answer(signal: AbortSignal): Promise<void> {
+    const error = await this.#ask(signal).catch(() => null);
+    if (signal.aborted) return;
+    if (error !== null) {
+      this.#onFull(error);
+      return;
+    }
+    this.#waitMs = Math.max(this.#waitMs, Math.min(this.#waitMs * 2, seldomMs));
+    this.#timer = setTimeout(this.#look, this.#waitMs);
+  }
+}
 
 export interface RoomOptions {
   /** How long a write may wait before it is asked about, in milliseconds. */
@@ -27,7 +56,7 @@ export interface RoomOptions {
 
 /**
  * A write to a full pool waits for ever and says nothing. So whoever waits longer than usual asks, and what waits is ended with
- * the reason that it gets in its signal. Costs nothing while all is well.
+ * the reason that it gets in its signal.
  */
 export const whileRoom = async <T>(
   work: (signal: AbortSignal) => Promise<T>,
@@ -35,32 +64,26 @@ export const whileRoom = async <T>(
   { afterMs, signal }: RoomOptions,
 ): Promise<T> => {
   const full = new AbortController();
-  const done = new AbortController();
-  const watching = untilFull(ask, afterMs, done.signal).then(
-    (error) => {
-      full.abort(error);
-    },
-    () => {},
-  );
+  const watch = new RoomWatch(ask, afterMs, (error) => {
+    full.abort(error);
+  });
   try {
     return await work(signal === undefined ? full.signal : AbortSignal.any([signal, full.signal]));
   } finally {
-    done.abort();
-    await watching;
+    await watch.stop();
   }
 };
 
 /** The same for a step that takes no signal: it is left waiting, and whoever catches the error ends what it waits for. */
 export const orFull = async <T>(step: Promise<T>, ask: AskForRoom, { afterMs }: RoomOptions): Promise<T> => {
-  const done = new AbortController();
-  const full = untilFull(ask, afterMs, done.signal).then((error) => {
-    throw error;
+  let watch: RoomWatch | undefined;
+  const full = new Promise<never>((_, reject) => {
+    watch = new RoomWatch(ask, afterMs, reject);
   });
   try {
     return await Promise.race([step, full]);
   } finally {
-    done.abort();
+    void watch?.stop();
     step.catch(() => {});
-    full.catch(() => {});
   }
 };

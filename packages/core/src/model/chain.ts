@@ -36,7 +36,7 @@ export type BackupKind = 'full' | 'incremental';
 /** What ends a whole diff stream. */
 export interface StreamEnd {
   readonly streamBytes: bigint;
-  readonly streamSha256: Uint8Array;
+  readonly streamGmac: Uint8Array;
 }
 
 /** One restorable point. */
@@ -51,8 +51,8 @@ export interface Backup {
   readonly streamBytes: bigint;
   /** Bytes of data extents in that stream; 0n when unknown. */
   readonly dataBytes: bigint;
-  /** SHA-256 of that stream; empty when unknown. */
-  readonly streamSha256: Uint8Array;
+  /** GMAC of that stream (`diff/stream-digest.ts`); empty when unknown. */
+  readonly streamGmac: Uint8Array;
   /** Milliseconds since 1970. */
   readonly committedAtMs: number;
   /** What the increment started from; null for a full. */

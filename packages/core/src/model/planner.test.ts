@@ -38,7 +38,7 @@ const chainOf = (text: string, over: Partial<Chain> = {}): Chain => {
     sizeBytes: 1n,
     streamBytes: 1n,
     dataBytes: 1n,
-    streamSha256: new Uint8Array(32),
+    streamGmac: new Uint8Array(32),
     committedAtMs: 0,
     baseId: null,
     client: 'c',

@@ -22,7 +22,7 @@ const chainsOf = (days: readonly (readonly number[])[]): Chain[] =>
         sizeBytes: 0n,
         streamBytes: 0n,
         dataBytes: 0n,
-        streamSha256: new Uint8Array(),
+        streamGmac: new Uint8Array(),
         committedAtMs: each * day,
         baseId: null,
         client: null,

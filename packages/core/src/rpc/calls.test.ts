@@ -15,7 +15,7 @@ import { createClient, startPair, type ServicePair, type TestHandlers } from './
 const peer = { unreachable: 'RECEIVER_UNREACHABLE', peer: 'receiver "dr" at backup:7443' } as const;
 const hello: HandshakeRequest = { protocolMin: 1, protocolMax: 1, software: 'test', capabilities: [] };
 const data = (bytes: number): PushRequest => ({ part: { $case: 'data', value: Buffer.alloc(bytes, 7) } });
-const commit: PushRequest = { part: { $case: 'commit', value: { streamBytes: 1n, streamSha256: Buffer.alloc(0) } } };
+const commit: PushRequest = { part: { $case: 'commit', value: { streamBytes: 1n, streamGmac: Buffer.alloc(0) } } };
 const answer: PushResponse = { backup: undefined };
 
 let pair: ServicePair | undefined;

@@ -134,8 +134,8 @@ describe('other messages', () => {
     { part: undefined },
     { part: { $case: 'header', value: { transferId: 'ü'.repeat(200) } } },
     { part: { $case: 'header', value: { transferId: '' } } },
-    { part: { $case: 'commit', value: { streamBytes: 2n ** 64n - 1n, streamSha256: randomBytes(32) } } },
-    { part: { $case: 'commit', value: { streamBytes: 0n, streamSha256: Buffer.alloc(0) } } },
+    { part: { $case: 'commit', value: { streamBytes: 2n ** 64n - 1n, streamGmac: randomBytes(16) } } },
+    { part: { $case: 'commit', value: { streamBytes: 0n, streamGmac: Buffer.alloc(0) } } },
   ];
   const { requestSerialize, requestDeserialize } = transferDefinition.push;
 

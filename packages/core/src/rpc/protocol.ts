@@ -1,7 +1,7 @@
 import { FerryError } from '../errors/ferry-error.js';
 
 /** Versions of the wire protocol that this release speaks. */
-export const protocolVersions = { min: 1, max: 1 } as const;
+export const protocolVersions = { min: 2, max: 2 } as const;
 
 /** The capability of sending and reading CompressedData. */
 export const zstdCapability = 'zstd';

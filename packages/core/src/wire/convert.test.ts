@@ -37,7 +37,7 @@ const id = fc.tuple(name, chainName, snap).map(([store, chain, snap]) => ({
   id: formatBackupId({ store, chain, snap }),
 }));
 const spec = fc.record({ pool: name, namespace: fc.oneof(fc.constant(''), name), image: name });
-const digest = fc.oneof(fc.uint8Array({ minLength: 32, maxLength: 32 }), fc.constant(new Uint8Array()));
+const digest = fc.oneof(fc.uint8Array({ minLength: 16, maxLength: 16 }), fc.constant(new Uint8Array()));
 const ms = fc.nat({ max: 4_000_000_000_000 });
 const kind = fc.constantFrom('full' as const, 'incremental' as const);
 
@@ -79,7 +79,7 @@ const backup: fc.Arbitrary<Backup> = fc
     sizeBytes: bytes,
     streamBytes: bytes,
     dataBytes: bytes,
-    streamSha256: digest,
+    streamGmac: digest,
     committedAtMs: ms,
     baseId: fc.option(id.map((each) => each.id)),
     client: fc.option(fc.string({ minLength: 1 })),
@@ -180,7 +180,7 @@ const goodBackup: wire.Backup = {
   sizeBytes: 1n << 30n,
   streamBytes: 10n,
   dataBytes: 5n,
-  streamSha256: Buffer.alloc(32),
+  streamGmac: Buffer.alloc(16),
   committedAtMs: 1n,
   baseId: '',
   client: 'agent1',
@@ -326,7 +326,7 @@ describe('a hostile or broken message is refused', () => {
   it.each<[string, Partial<wire.Backup>]>([
     ['of no kind', { kind: wire.BackupKind.UNSPECIFIED }],
     ['of a kind of the future', { kind: 7 as wire.BackupKind }],
-    ['with a digest that is none', { streamSha256: Buffer.alloc(31) }],
+    ['with a digest that is none', { streamGmac: Buffer.alloc(15) }],
     ['with an absurd size', { sizeBytes: 2n ** 64n - 1n }],
     ['with an absurd stream', { streamBytes: 2n ** 63n }],
     ['with absurd data', { dataBytes: 2n ** 63n }],
@@ -365,7 +365,7 @@ describe('a hostile or broken message is refused', () => {
 
 describe('a backup of the older tool', () => {
   it('has no source, digest or client', () => {
-    const legacy = { ...backupFromWire(goodBackup), source: null, client: null, streamSha256: new Uint8Array() };
+    const legacy = { ...backupFromWire(goodBackup), source: null, client: null, streamGmac: new Uint8Array() };
     expect(plain(backupFromWire(wire.Backup.decode(wire.Backup.encode(backupToWire(legacy)).finish())))).toEqual(
       plain(legacy),
     );

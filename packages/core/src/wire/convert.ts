@@ -1,3 +1,4 @@
+import { streamDigestBytes } from '../diff/stream-digest.js';
 import { FerryError } from '../errors/ferry-error.js';
 import { orThrow } from '../errors/parsed.js';
 import type * as wire from '../gen/rbdferry/v1/model.js';
@@ -152,7 +153,7 @@ export const backupToWire = (backup: Backup): wire.Backup => ({
   sizeBytes: backup.sizeBytes,
   streamBytes: backup.streamBytes,
   dataBytes: backup.dataBytes,
-  streamSha256: Buffer.from(backup.streamSha256),
+  streamGmac: Buffer.from(backup.streamGmac),
   committedAtMs: BigInt(backup.committedAtMs),
   baseId: backup.baseId ?? '',
   client: backup.client ?? '',
@@ -168,7 +169,7 @@ export const backupFromWire = (backup: wire.Backup): Backup => {
     sizeBytes: sizeFromWire(backup.sizeBytes, 'an image size'),
     streamBytes: sizeFromWire(backup.streamBytes, 'a stream'),
     dataBytes: sizeFromWire(backup.dataBytes, 'data'),
-    streamSha256: digestFromWire(backup.streamSha256),
+    streamGmac: digestFromWire(backup.streamGmac),
     committedAtMs: numberFromWire(backup.committedAtMs, 'a time'),
     baseId: idFromWire(backup.baseId),
     client: backup.client === '' ? null : backup.client,
@@ -242,8 +243,8 @@ const kindFromWire = (kind: WireKind): BackupKind => {
 
 /** Empty when it is unknown. */
 const digestFromWire = (digest: Uint8Array): Uint8Array => {
-  if (digest.length === 0 || digest.length === 32) return digest;
-  throw invalid(`a SHA-256 has 32 bytes, not ${digest.length}`);
+  if (digest.length === 0 || digest.length === streamDigestBytes) return digest;
+  throw invalid(`a GMAC has ${streamDigestBytes} bytes, not ${digest.length}`);
 };
 
 export const chainNameFromWire = (name: string): ChainName => {

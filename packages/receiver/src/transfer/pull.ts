@@ -1,8 +1,8 @@
-import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { estimateAfterMs } from '@rbdferry/core/ceph/diff-extents.js';
 import type { CompressionMode } from '@rbdferry/core/compress/compress.js';
 import type { Zstd } from '@rbdferry/core/compress/zstd.js';
+import { StreamDigest } from '@rbdferry/core/diff/stream-digest.js';
 import { Compression, type PullRequest, type PullResponse } from '@rbdferry/core/gen/rbdferry/v1/transfer.js';
 import { constantRate } from '@rbdferry/core/model/rate-limit.js';
 import { outgoing, type OutgoingOptions } from '@rbdferry/core/transfer/outgoing.js';
@@ -33,11 +33,11 @@ export async function* sendPull(
   const total = new Total(pull);
   try {
     yield { part: { $case: 'header', value: backupToWire(pull.backup) } };
-    const hash = createHash('sha256');
+    const digest = new StreamDigest();
     let bytes = 0n;
     const chunks = watchStall(pull.stream, stallMs, 'rbd export-diff sent no data');
     for await (const piece of outgoing(meter.arriving(chunks), { ...asWished(wishes, zstd), signal })) {
-      hash.update(piece.content);
+      digest.update(piece.content);
       bytes += BigInt(piece.content.length);
       meter.passed(piece.content.length);
       // Only its frame is still to be sent.
@@ -46,7 +46,7 @@ export async function* sendPull(
       const estimate = total.take();
       if (estimate !== null) yield { part: { $case: 'estimatedBytes', value: estimate } };
     }
-    const end = { streamBytes: bytes, streamSha256: hash.digest(), waits: waitsToWire(meter.waits) };
+    const end = { streamBytes: bytes, streamGmac: digest.digest(), waits: waitsToWire(meter.waits) };
     yield { part: { $case: 'trailer', value: end } };
   } finally {
     await total.close();

@@ -1,8 +1,8 @@
-import { createHash } from 'node:crypto';
 import { decompressPart } from '@rbdferry/core/compress/decompress.js';
 import type { Zstd } from '@rbdferry/core/compress/zstd.js';
 import { DiffError } from '@rbdferry/core/diff/diff-error.js';
 import { DiffParser } from '@rbdferry/core/diff/diff-parser.js';
+import { StreamDigest } from '@rbdferry/core/diff/stream-digest.js';
 import { FerryError, throwIfAborted } from '@rbdferry/core/errors/ferry-error.js';
 import type { Commit, CompressedData, PushRequest } from '@rbdferry/core/gen/rbdferry/v1/transfer.js';
 import type { Backup } from '@rbdferry/core/model/chain.js';
@@ -74,7 +74,7 @@ const decoded = async (zstd: Zstd | null, part: CompressedData): Promise<PushReq
 /** The stream so far: its structure, its count and its digest. */
 class IncomingStream {
   readonly #parser: DiffParser;
-  readonly #hash = createHash('sha256');
+  readonly #digest = new StreamDigest();
 
   constructor({ source, snap, base }: PushIntent) {
     this.#parser = new DiffParser(expectedDiff(source.layout, { snap, fromSnap: base?.snap ?? null }));
@@ -87,7 +87,7 @@ class IncomingStream {
   /** What of the chunk may be written now: all but the end record. @throws DiffError */
   accept(chunk: Uint8Array): Uint8Array {
     this.#parser.push(chunk);
-    this.#hash.update(chunk);
+    this.#digest.update(chunk);
     // The parser refuses anything after the end record, so when it has ended the last byte is that record.
     return this.#parser.ended && chunk.length > 0 ? chunk.subarray(0, -1) : chunk;
   }
@@ -95,14 +95,14 @@ class IncomingStream {
   /** @throws STREAM_TRUNCATED, DIGEST_MISMATCH */
   finish(commit: Commit) {
     const summary = this.#parser.finish();
-    const streamSha256 = this.#hash.digest();
-    if (commit.streamBytes !== this.bytes || !streamSha256.equals(commit.streamSha256)) {
+    const streamGmac = this.#digest.digest();
+    if (commit.streamBytes !== this.bytes || !streamGmac.equals(commit.streamGmac)) {
       throw new FerryError(
         'DIGEST_MISMATCH',
-        `received ${this.bytes} bytes of SHA-256 ${streamSha256.toString('hex')}, ` +
-          `the sender says ${commit.streamBytes} of ${Buffer.from(commit.streamSha256).toString('hex')}`,
+        `received ${this.bytes} bytes of GMAC ${streamGmac.toString('hex')}, ` +
+          `the sender says ${commit.streamBytes} of ${Buffer.from(commit.streamGmac).toString('hex')}`,
       );
     }
-    return { streamBytes: this.bytes, dataBytes: summary.dataBytes, streamSha256 };
+    return { streamBytes: this.bytes, dataBytes: summary.dataBytes, streamGmac };
   }
 }

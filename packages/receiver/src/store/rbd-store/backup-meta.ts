@@ -84,7 +84,11 @@ const factsSchema = z.object({
   committedAt: z.iso.datetime(),
   streamBytes: bytes,
   dataBytes: bytes,
-  streamSha256: z.string().regex(/^[0-9a-f]{64}$/),
+  /** Facts that were written before 2026-11-27 have `streamSha256` instead, which nobody needs. */
+  streamGmac: z
+    .string()
+    .regex(/^[0-9a-f]{32}$/)
+    .optional(),
   source: sourceSchema,
 });
 
@@ -132,7 +136,7 @@ export const encodeFacts = (backup: Backup & { source: SourceFacts; client: stri
     committedAt: new Date(backup.committedAtMs).toISOString(),
     streamBytes: String(backup.streamBytes),
     dataBytes: String(backup.dataBytes),
-    streamSha256: Buffer.from(backup.streamSha256).toString('hex'),
+    streamGmac: Buffer.from(backup.streamGmac).toString('hex'),
     source: encodeSource(backup.source),
   };
   const text = JSON.stringify(facts);
@@ -161,7 +165,7 @@ export const decodeFacts = (
     sizeBytes: source.sizeBytes,
     streamBytes: facts.streamBytes,
     dataBytes: facts.dataBytes,
-    streamSha256: Buffer.from(facts.streamSha256, 'hex'),
+    streamGmac: Buffer.from(facts.streamGmac ?? '', 'hex'),
     committedAtMs: Date.parse(facts.committedAt),
     baseId: facts.base === null ? null : idOf(facts.base as SnapName),
     client: facts.client,

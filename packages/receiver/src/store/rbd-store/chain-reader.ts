@@ -196,7 +196,7 @@ const legacyBackup = (snapshot: Snapshot, snap: SnapName, idOf: (snap: SnapName)
     sizeBytes: snapshot.sizeBytes,
     streamBytes: 0n,
     dataBytes: 0n,
-    streamSha256: new Uint8Array(),
+    streamGmac: new Uint8Array(),
     // The older tool, or an operator, may have made names of days that never were.
     committedAtMs: (time === undefined ? 0 : timestampToMs(time)) || 0,
     baseId: null,

@@ -116,8 +116,8 @@ export interface Backup {
   streamBytes: bigint;
   /** Bytes of data extents in that stream. */
   dataBytes: bigint;
-  /** SHA-256 of that stream; empty when unknown (legacy). */
-  streamSha256: Buffer;
+  /** GMAC of that stream, as in Commit; empty when unknown (legacy). */
+  streamGmac: Buffer;
   /** When the receiver committed it, in milliseconds since 1970. */
   committedAtMs: bigint;
   /** The backup whose snapshot the increment started from; empty for a full. */
@@ -859,7 +859,7 @@ function createBaseBackup(): Backup {
     sizeBytes: 0n,
     streamBytes: 0n,
     dataBytes: 0n,
-    streamSha256: Buffer.alloc(0),
+    streamGmac: Buffer.alloc(0),
     committedAtMs: 0n,
     baseId: "",
     client: "",
@@ -895,8 +895,8 @@ export const Backup: MessageFns<Backup> = {
       }
       writer.uint32(48).uint64(message.dataBytes);
     }
-    if (message.streamSha256.length !== 0) {
-      writer.uint32(58).bytes(message.streamSha256);
+    if (message.streamGmac.length !== 0) {
+      writer.uint32(90).bytes(message.streamGmac);
     }
     if (message.committedAtMs !== 0n) {
       if (BigInt.asIntN(64, message.committedAtMs) !== message.committedAtMs) {
@@ -974,12 +974,12 @@ export const Backup: MessageFns<Backup> = {
             message.dataBytes = reader.uint64() as bigint;
             continue;
           }
-          case 7: {
-            if (tag !== 58) {
+          case 11: {
+            if (tag !== 90) {
               break;
             }
 
-            message.streamSha256 = Buffer.from(reader.bytes());
+            message.streamGmac = Buffer.from(reader.bytes());
             continue;
           }
           case 8: {
@@ -1038,10 +1038,10 @@ export const Backup: MessageFns<Backup> = {
         : isSet(object.data_bytes)
         ? BigInt(object.data_bytes)
         : 0n,
-      streamSha256: isSet(object.streamSha256)
-        ? Buffer.from(bytesFromBase64(object.streamSha256))
-        : isSet(object.stream_sha256)
-        ? Buffer.from(bytesFromBase64(object.stream_sha256))
+      streamGmac: isSet(object.streamGmac)
+        ? Buffer.from(bytesFromBase64(object.streamGmac))
+        : isSet(object.stream_gmac)
+        ? Buffer.from(bytesFromBase64(object.stream_gmac))
         : Buffer.alloc(0),
       committedAtMs: isSet(object.committedAtMs)
         ? BigInt(object.committedAtMs)
@@ -1077,8 +1077,8 @@ export const Backup: MessageFns<Backup> = {
     if (message.dataBytes !== 0n) {
       obj.dataBytes = message.dataBytes.toString();
     }
-    if (message.streamSha256.length !== 0) {
-      obj.streamSha256 = base64FromBytes(message.streamSha256);
+    if (message.streamGmac.length !== 0) {
+      obj.streamGmac = base64FromBytes(message.streamGmac);
     }
     if (message.committedAtMs !== 0n) {
       obj.committedAtMs = message.committedAtMs.toString();
@@ -1107,7 +1107,7 @@ export const Backup: MessageFns<Backup> = {
       ? BigInt(object.streamBytes)
       : 0n;
     message.dataBytes = (object.dataBytes !== undefined && object.dataBytes !== null) ? BigInt(object.dataBytes) : 0n;
-    message.streamSha256 = object.streamSha256 ?? Buffer.alloc(0);
+    message.streamGmac = object.streamGmac ?? Buffer.alloc(0);
     message.committedAtMs = (object.committedAtMs !== undefined && object.committedAtMs !== null)
       ? BigInt(object.committedAtMs)
       : 0n;

@@ -149,8 +149,11 @@ export interface PushHeader {
 export interface Commit {
   /** Bytes of the diff stream. */
   streamBytes: bigint;
-  /** SHA-256 of the diff stream. */
-  streamSha256: Buffer;
+  /**
+   * GMAC of the diff stream (16 bytes): the tag of AES-128-GCM (NIST SP 800-38D) with the stream as additional data, nothing to encrypt,
+   * and a key and an IV (96 bits) of zeros. It is a checksum: TLS protects what is on the way.
+   */
+  streamGmac: Buffer;
   /** What the sender of the stream waited for, up to here. Unset when it does not say. */
   waits: TransferWaits | undefined;
 }
@@ -1199,7 +1202,7 @@ export const PushHeader: MessageFns<PushHeader> = {
 };
 
 function createBaseCommit(): Commit {
-  return { streamBytes: 0n, streamSha256: Buffer.alloc(0), waits: undefined };
+  return { streamBytes: 0n, streamGmac: Buffer.alloc(0), waits: undefined };
 }
 
 export const Commit: MessageFns<Commit> = {
@@ -1210,8 +1213,8 @@ export const Commit: MessageFns<Commit> = {
       }
       writer.uint32(8).uint64(message.streamBytes);
     }
-    if (message.streamSha256.length !== 0) {
-      writer.uint32(18).bytes(message.streamSha256);
+    if (message.streamGmac.length !== 0) {
+      writer.uint32(26).bytes(message.streamGmac);
     }
     if (message.waits !== undefined) {
       TransferWaits.encode(message.waits, writer.uint32(66).fork()).join();
@@ -1240,12 +1243,12 @@ export const Commit: MessageFns<Commit> = {
             message.streamBytes = reader.uint64() as bigint;
             continue;
           }
-          case 2: {
-            if (tag !== 18) {
+          case 3: {
+            if (tag !== 26) {
               break;
             }
 
-            message.streamSha256 = Buffer.from(reader.bytes());
+            message.streamGmac = Buffer.from(reader.bytes());
             continue;
           }
           case 8: {
@@ -1275,10 +1278,10 @@ export const Commit: MessageFns<Commit> = {
         : isSet(object.stream_bytes)
         ? BigInt(object.stream_bytes)
         : 0n,
-      streamSha256: isSet(object.streamSha256)
-        ? Buffer.from(bytesFromBase64(object.streamSha256))
-        : isSet(object.stream_sha256)
-        ? Buffer.from(bytesFromBase64(object.stream_sha256))
+      streamGmac: isSet(object.streamGmac)
+        ? Buffer.from(bytesFromBase64(object.streamGmac))
+        : isSet(object.stream_gmac)
+        ? Buffer.from(bytesFromBase64(object.stream_gmac))
         : Buffer.alloc(0),
       waits: isSet(object.waits) ? TransferWaits.fromJSON(object.waits) : undefined,
     };
@@ -1289,8 +1292,8 @@ export const Commit: MessageFns<Commit> = {
     if (message.streamBytes !== 0n) {
       obj.streamBytes = message.streamBytes.toString();
     }
-    if (message.streamSha256.length !== 0) {
-      obj.streamSha256 = base64FromBytes(message.streamSha256);
+    if (message.streamGmac.length !== 0) {
+      obj.streamGmac = base64FromBytes(message.streamGmac);
     }
     if (message.waits !== undefined) {
       obj.waits = TransferWaits.toJSON(message.waits);
@@ -1306,7 +1309,7 @@ export const Commit: MessageFns<Commit> = {
     message.streamBytes = (object.streamBytes !== undefined && object.streamBytes !== null)
       ? BigInt(object.streamBytes)
       : 0n;
-    message.streamSha256 = object.streamSha256 ?? Buffer.alloc(0);
+    message.streamGmac = object.streamGmac ?? Buffer.alloc(0);
     message.waits = (object.waits !== undefined && object.waits !== null)
       ? TransferWaits.fromPartial(object.waits)
       : undefined;
