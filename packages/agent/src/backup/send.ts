@@ -1,5 +1,5 @@
 import type { ByteSource } from '@rbdferry/core/ceph/port.js';
-import { StreamDigest } from '@rbdferry/core/diff/stream-digest.js';
+import { StreamDigest } from '@rbdferry/core/transfer/stream-digest.js';
 import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
 import type { Backup, StreamEnd } from '@rbdferry/core/model/chain.js';
 import { outgoing, type OutgoingOptions } from '@rbdferry/core/transfer/outgoing.js';

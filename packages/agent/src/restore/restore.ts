@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { ByteSink, ImageInfo, Snapshot } from '@rbdferry/core/ceph/port.js';
 import { DiffError } from '@rbdferry/core/diff/diff-error.js';
 import { DiffParser } from '@rbdferry/core/diff/diff-parser.js';
-import { StreamDigest } from '@rbdferry/core/diff/stream-digest.js';
+import { StreamDigest } from '@rbdferry/core/transfer/stream-digest.js';
 import { FerryError, throwIfAborted, toFerryError } from '@rbdferry/core/errors/ferry-error.js';
 import type { BackupId } from '@rbdferry/core/model/backup-id.js';
 import type { Backup, Layout, StreamEnd } from '@rbdferry/core/model/chain.js';

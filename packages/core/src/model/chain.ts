@@ -51,7 +51,7 @@ export interface Backup {
   readonly streamBytes: bigint;
   /** Bytes of data extents in that stream; 0n when unknown. */
   readonly dataBytes: bigint;
-  /** GMAC of that stream (`diff/stream-digest.ts`); empty when unknown. */
+  /** GMAC of that stream (`transfer/stream-digest.ts`); empty when unknown. */
   readonly streamGmac: Uint8Array;
   /** Milliseconds since 1970. */
   readonly committedAtMs: number;

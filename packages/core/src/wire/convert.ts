@@ -1,4 +1,4 @@
-import { streamDigestBytes } from '../diff/stream-digest.js';
+import { streamDigestBytes } from '../transfer/stream-digest.js';
 import { FerryError } from '../errors/ferry-error.js';
 import { orThrow } from '../errors/parsed.js';
 import type * as wire from '../gen/rbdferry/v1/model.js';

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { estimateAfterMs } from '@rbdferry/core/ceph/diff-extents.js';
 import type { CompressionMode } from '@rbdferry/core/compress/compress.js';
 import type { Zstd } from '@rbdferry/core/compress/zstd.js';
-import { StreamDigest } from '@rbdferry/core/diff/stream-digest.js';
+import { StreamDigest } from '@rbdferry/core/transfer/stream-digest.js';
 import { Compression, type PullRequest, type PullResponse } from '@rbdferry/core/gen/rbdferry/v1/transfer.js';
 import { constantRate } from '@rbdferry/core/model/rate-limit.js';
 import { outgoing, type OutgoingOptions } from '@rbdferry/core/transfer/outgoing.js';

@@ -2,7 +2,7 @@ import { decompressPart } from '@rbdferry/core/compress/decompress.js';
 import type { Zstd } from '@rbdferry/core/compress/zstd.js';
 import { DiffError } from '@rbdferry/core/diff/diff-error.js';
 import { DiffParser } from '@rbdferry/core/diff/diff-parser.js';
-import { StreamDigest } from '@rbdferry/core/diff/stream-digest.js';
+import { StreamDigest } from '@rbdferry/core/transfer/stream-digest.js';
 import { FerryError, throwIfAborted } from '@rbdferry/core/errors/ferry-error.js';
 import type { Commit, CompressedData, PushRequest } from '@rbdferry/core/gen/rbdferry/v1/transfer.js';
 import type { Backup } from '@rbdferry/core/model/chain.js';
