@@ -13,7 +13,7 @@ import { z } from 'zod';
 export const stateKey = 'rbdferry.state';
 const backupKeyPrefix = 'rbdferry.backup.';
 
-/** Facts of one backup; written while its snapshot is made, and a backup only together with it. */
+/** Facts of one backup; written before its snapshot exists, and a backup only together with it. */
 export const backupKey = (snap: SnapName): string => `${backupKeyPrefix}${snap}`;
 
 /** The snapshot whose facts this key holds, or undefined for another key. */

@@ -48,16 +48,18 @@ export class RbdOpenedPush implements OpenedPush {
   }
 
   /**
-   * Facts and snapshot are made at the same time, and are a backup only together. If we die here: with one of them or none, the next
-   * look finds no backup, and the state, which still says `receiving`, has it remove what is there. With both, the next look finds the
-   * backup and puts the state right.
+   * If we die here: before the facts, there is neither snapshot nor facts. Before the end record, there are facts without
+   * a snapshot, which count for nothing. After it, the snapshot and its facts are there and the state still says
+   * `receiving`: the next look finds the backup and puts the state right.
    */
   async commit(stream: StreamFacts): Promise<Backup> {
-    const { reader, chain, intent, now, background } = this.#context;
+    const { reader, chain, intent, now, stallMs, background } = this.#context;
     try {
       const backup = this.#backup(stream, now());
-      const facts = encodeFacts(backup, intent.base?.snap ?? null);
-      await this.#both(reader.setMetadata(chain, backupKey(intent.snap), facts), this.#makeSnapshot());
+      await reader.setMetadata(chain, backupKey(intent.snap), encodeFacts(backup, intent.base?.snap ?? null));
+      await this.write(endRecord);
+      const sink = this.#sink;
+      if (sink !== null) await withinStallTime(sink.finish(), stallMs, `rbd import-diff into ${chain} did not end`);
       this.#ended = true;
       // The backup stands: the sender need not wait for the rest.
       background(this.#settle(intent.snap));
@@ -66,21 +68,6 @@ export class RbdOpenedPush implements OpenedPush {
       await this.discard();
       throw toFerryError(thrown);
     }
-  }
-
-  async #makeSnapshot(): Promise<void> {
-    const { chain, stallMs } = this.#context;
-    await this.write(endRecord);
-    const sink = this.#sink;
-    if (sink !== null) await withinStallTime(sink.finish(), stallMs, `rbd import-diff into ${chain} did not end`);
-  }
-
-  /** Returns, and throws, only when both have ended, so that nobody cleans up beside one that still works. */
-  async #both(facts: Promise<void>, snapshot: Promise<void>): Promise<void> {
-    // Without its facts the snapshot is not worth waiting for.
-    facts.catch(() => this.#sink?.abort());
-    const failed = (await Promise.allSettled([facts, snapshot])).find((each) => each.status === 'rejected');
-    if (failed !== undefined) throw failed.reason;
   }
 
   async discard(): Promise<void> {

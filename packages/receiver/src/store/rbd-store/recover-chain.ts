@@ -65,7 +65,7 @@ const removeUncommittedSnapshot = async (
   await ceph.removeSnapshot(reader.image(chain), view.state.snap, options);
 };
 
-/** Facts without a snapshot belong to nothing. */
+/** Facts are written before their snapshot: without one they belong to nothing. */
 const dropOrphanFacts = async (
   { reader }: StoreContext,
   chain: ChainName,
