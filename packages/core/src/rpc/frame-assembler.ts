@@ -3,6 +3,17 @@ import { allocateFramed } from '../transfer/roomy-buffer.js';
 /** Flag byte and length of gRPC's frame around a message. */
 export const frameHeadBytes = 5;
 
+/** In the words of grpc-js. */
+export class MessageTooLarge extends Error {
+  /** The head of the frame that told of it. */
+  readonly head: Buffer;
+
+  constructor(head: Buffer, messageBytes: number, maxMessageBytes: number) {
+    super(`Received message larger than max (${messageBytes} vs ${maxMessageBytes})`);
+    this.head = head;
+  }
+}
+
 /**
  * Puts gRPC's frames together from the pieces of HTTP/2, each in one buffer that can be given back (`releaseRoomy`).
  * grpc-js's own decoder keeps the pieces and joins them in new memory.
@@ -20,40 +31,45 @@ export class FrameAssembler {
     this.#maxMessageBytes = maxMessageBytes;
   }
 
-  /** Takes a piece; answers the frames that it completes, heads included. @throws when a message is larger than allowed */
+  /** Takes a piece; answers the frames that it completes, heads included. @throws MessageTooLarge */
   write(piece: Uint8Array): Buffer[] {
     const whole: Buffer[] = [];
     for (let at = 0; at < piece.length;) {
-      at += this.#frame === null ? this.#takeHead(piece, at) : this.#takeBody(this.#frame, piece, at);
-      if (this.#frame === null || this.#filled < this.#frame.length) continue;
-      whole.push(this.#frame);
-      this.#frame = null;
+      const room = this.room();
+      const taken = Math.min(piece.length - at, room.length);
+      room.set(taken === piece.length ? piece : piece.subarray(at, at + taken));
+      at += taken;
+      const frame = this.filled(taken);
+      if (frame !== null) whole.push(frame);
     }
     return whole;
   }
 
-  #takeHead(piece: Uint8Array, at: number): number {
-    const taken = Math.min(piece.length - at, frameHeadBytes - this.#headFilled);
-    this.#head.set(piece.subarray(at, at + taken), this.#headFilled);
-    this.#headFilled += taken;
-    if (this.#headFilled === frameHeadBytes) this.#begin(this.#head.readUInt32BE(1));
-    return taken;
+  /** Where the next bytes go, at least one: for whoever puts them there himself and says so with `filled`. */
+  room(): Buffer {
+    return this.#frame === null ? this.#head.subarray(this.#headFilled) : this.#frame.subarray(this.#filled);
+  }
+
+  /** Takes note of bytes in the room; answers the frame that they complete. @throws MessageTooLarge */
+  filled(bytes: number): Buffer | null {
+    if (this.#frame === null) {
+      this.#headFilled += bytes;
+      if (this.#headFilled < frameHeadBytes) return null;
+      this.#begin(this.#head.readUInt32BE(1));
+    } else this.#filled += bytes;
+    const frame = this.#frame;
+    if (frame === null || this.#filled < frame.length) return null;
+    this.#frame = null;
+    return frame;
   }
 
   #begin(messageBytes: number): void {
+    this.#headFilled = 0;
     if (this.#maxMessageBytes !== -1 && messageBytes > this.#maxMessageBytes) {
-      throw new Error(`Received message larger than max (${messageBytes} vs ${this.#maxMessageBytes})`);
+      throw new MessageTooLarge(Buffer.from(this.#head), messageBytes, this.#maxMessageBytes);
     }
     this.#frame = allocateFramed(frameHeadBytes + messageBytes);
     this.#frame.set(this.#head);
     this.#filled = frameHeadBytes;
-    this.#headFilled = 0;
-  }
-
-  #takeBody(frame: Buffer, piece: Uint8Array, at: number): number {
-    const taken = Math.min(piece.length - at, frame.length - this.#filled);
-    frame.set(taken === piece.length ? piece : piece.subarray(at, at + taken), this.#filled);
-    this.#filled += taken;
-    return taken;
   }
 }

@@ -4,12 +4,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { CompressionFilter } from '@grpc/grpc-js/build/src/compression-filter.js';
 import { BaseServerInterceptingCall } from '@grpc/grpc-js/build/src/server-interceptors.js';
 import { StreamDecoder } from '@grpc/grpc-js/build/src/stream-decoder.js';
-import { describe, expect, it, vi } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { PullRequest, type PullResponse, type PushRequest, type PushResponse } from '../gen/rbdferry/v1/transfer.js';
 import { allocateRoomy, releaseRoomy } from '../transfer/roomy-buffer.js';
 import { callClientStream, callServerStream, type CallSettings } from './calls.js';
 import { transferDefinition } from './hot-data.js';
-import { startPair } from './service-pair.js';
+import { maxMessageBytes } from './options.js';
+import { createClient, startPair } from './service-pair.js';
 import { defaultWindowBytes } from './window.js';
 
 /** Importing hot-data puts our ways into grpc-js; when these fail, a later grpc-js has moved what they reach into. */
@@ -93,19 +94,101 @@ describe('what grpc-js receives', () => {
   });
 });
 
+/** Counts the pieces of more than HTTP/2 frames that grpc-js gets to read until the test has ended. */
+const watchPieces = () => {
+  const write = vi.spyOn(StreamDecoder.prototype, 'write');
+  onTestFinished(() => {
+    write.mockRestore();
+  });
+  return { large: () => write.mock.calls.filter(([piece]) => piece.length > MiB).length };
+};
+
 const drain = async (messages: AsyncIterable<unknown>): Promise<void> => {
   const iterator = messages[Symbol.asyncIterator]();
   while ((await iterator.next()).done !== true);
 };
 
+describe('a stream of many large messages', () => {
+  const total = 20;
+
+  it('comes to the server in whole frames, but for its beginning', async () => {
+    const pieces = watchPieces();
+    const pair = await startPair(({ clientStream }) => ({
+      push: clientStream(async (messages: AsyncIterable<PushRequest>) => {
+        await drain(messages);
+        return { backup: undefined };
+      }),
+    }));
+    const { client } = await pair.connect();
+    const call = callClientStream<PushRequest, PushResponse>(
+      (metadata, options, callback) => client.push(metadata, options, callback),
+      settings,
+    );
+    for (let sent = 0; sent < total; sent += 1) {
+      await call.write({ part: { $case: 'data', value: allocateRoomy(MiB) } });
+    }
+    await call.finish();
+    await pair.stop();
+    expect(pieces.large()).toBeGreaterThanOrEqual(total - 2);
+  });
+
+  it('comes to the client in whole frames, but for its beginning', async () => {
+    const pieces = watchPieces();
+    const pair = await startPair(({ serverStream }) => ({
+      pull: serverStream(async function* (): AsyncGenerator<PullResponse> {
+        for (let sent = 0; sent < total; sent += 1) {
+          yield { part: { $case: 'data', value: allocateRoomy(MiB) } };
+        }
+      }),
+    }));
+    const { client } = await pair.connect();
+    await drain(
+      callServerStream<PullResponse>(
+        (metadata, calling) => client.pull(PullRequest.fromPartial({ backupId: 'any' }), metadata, calling),
+        settings,
+      ),
+    );
+    await pair.stop();
+    expect(pieces.large()).toBeGreaterThanOrEqual(total - 2);
+  });
+
+  it('is refused, and nothing else, when one of them is larger than allowed', async () => {
+    const pieces = watchPieces();
+    const pair = await startPair(({ clientStream }) => ({
+      push: clientStream(async (messages: AsyncIterable<PushRequest>) => {
+        await drain(messages);
+        return { backup: undefined };
+      }),
+    }));
+    const client = createClient(pair.target, undefined, { 'grpc.max_send_message_length': -1 });
+    const push = async (sizes: readonly number[]): Promise<void> => {
+      const call = callClientStream<PushRequest, PushResponse>(
+        (metadata, options, callback) => client.push(metadata, options, callback),
+        settings,
+      );
+      for (const size of sizes) await call.write({ part: { $case: 'data', value: Buffer.alloc(size) } });
+      await call.finish();
+    };
+    await expect(push([MiB, MiB, MiB, maxMessageBytes, MiB, MiB])).rejects.toThrow('larger than max');
+    await push([MiB, MiB, MiB]);
+    client.close();
+    await pair.stop();
+    expect(pieces.large()).toBeGreaterThanOrEqual(3);
+  });
+});
+
 /** Bytes of a stream whose messages are of many sizes, and are overwritten as soon as they may be. */
 const contents = Array.from({ length: 60 }, (_, index) => randomBytes(index % 3 === 0 ? MiB : index * 20_011));
 
 describe('a stream in buffers that are used again', () => {
-  it('arrives as it was sent, on the way to the server', async () => {
+  it.each([
+    ['at once', 0],
+    ['after a pause, in which its beginning is kept in pieces', 300],
+  ])('arrives as it was sent, on the way to the server that takes it %s', async (_, pauseMs) => {
     const arrived: Buffer[] = [];
     const pair = await startPair(({ clientStream }) => ({
       push: clientStream(async (messages: AsyncIterable<PushRequest>) => {
+        await sleep(pauseMs);
         for await (const { part } of messages) {
           if (part?.$case !== 'data') continue;
           arrived.push(Buffer.from(part.value));
@@ -168,14 +251,19 @@ describe('a stream in buffers that are used again', () => {
     await pair.stop();
   });
 
-  it('are not said to be sent before they are: not while the server takes nothing', async () => {
+  it.each([
+    ['nothing', 0],
+    ['nothing more', 2],
+  ])('are not said to be sent before they are: not while the server takes %s', async (_, taken) => {
     const release: { now: () => void } = { now: () => {} };
     const pair = await startPair(({ clientStream }) => ({
       push: clientStream(async (messages: AsyncIterable<PushRequest>) => {
+        const iterator = messages[Symbol.asyncIterator]();
+        for (let count = 0; count < taken; count += 1) await iterator.next();
         await new Promise<void>((resolve) => {
           release.now = resolve;
         });
-        await drain(messages);
+        while ((await iterator.next()).done !== true);
         return { backup: undefined };
       }),
     }));
@@ -199,8 +287,8 @@ describe('a stream in buffers that are used again', () => {
       expect(sent).toBeGreaterThan(10);
     });
     await sleep(300);
-    // The window, and what the two ends of the connection hold besides.
-    expect(sent * size).toBeLessThan(defaultWindowBytes + 2 * MiB);
+    // The window, what the server's call has read ahead, and what the two ends of the connection hold besides.
+    expect((sent - taken) * size).toBeLessThan(defaultWindowBytes + (taken > 0 ? 6 : 2) * MiB);
     release.now();
     await writing;
     await call.finish();

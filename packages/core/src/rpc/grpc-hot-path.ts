@@ -1,9 +1,12 @@
+import type { Http2Stream } from 'node:http2';
 import { setDefaultHighWaterMark } from 'node:stream';
 import { CompressionFilter } from '@grpc/grpc-js/build/src/compression-filter.js';
 import { BaseServerInterceptingCall } from '@grpc/grpc-js/build/src/server-interceptors.js';
 import { StreamDecoder } from '@grpc/grpc-js/build/src/stream-decoder.js';
+import { Http2SubchannelCall } from '@grpc/grpc-js/build/src/subchannel-call.js';
 import { withRoom } from '../transfer/roomy-buffer.js';
 import { FrameAssembler, frameHeadBytes } from './frame-assembler.js';
+import { isWholeFrame, readInPlace } from './read-in-place.js';
 
 /**
  * What grpc-js copies, and we do not. It frames each message in new memory, on both sides, and joins what it receives in new
@@ -51,20 +54,71 @@ const frameResponsesInPlace = (): void => {
 /** How both sides put together what they receive. */
 interface Decoder {
   readonly maxReadMessageLength: number;
-  write(piece: Buffer): Buffer[];
+  write(this: Decoder, piece: Buffer): Buffer[];
 }
 
+const assemblers = new WeakMap<Decoder, FrameAssembler>();
+
+const assemblerOf = (decoder: Decoder): FrameAssembler => {
+  const known = assemblers.get(decoder);
+  if (known !== undefined) return known;
+  const assembler = new FrameAssembler(decoder.maxReadMessageLength);
+  assemblers.set(decoder, assembler);
+  return assembler;
+};
+
 const assembleInPlace = (): void => {
-  const assemblers = new WeakMap<Decoder, FrameAssembler>();
-  const assemblerOf = (decoder: Decoder): FrameAssembler => {
-    const known = assemblers.get(decoder);
-    if (known !== undefined) return known;
-    const assembler = new FrameAssembler(decoder.maxReadMessageLength);
-    assemblers.set(decoder, assembler);
-    return assembler;
-  };
   (StreamDecoder.prototype as unknown as Decoder).write = function (piece) {
-    return assemblerOf(this).write(piece);
+    return isWholeFrame(piece) ? [piece] : assemblerOf(this).write(piece);
+  };
+};
+
+/** A call with a message of this size is not a question and its answer: reading its stream in another way is worth it. */
+const bulkyBytes = 64 * 1024;
+
+const bulky = new WeakSet<Decoder>();
+
+const readBulkInPlace = (stream: Http2Stream, decoder: Decoder, message: Buffer | null): void => {
+  if (message === null || message.length < bulkyBytes || bulky.has(decoder)) return;
+  bulky.add(decoder);
+  // Not here: grpc-js has the other messages of the same piece still in its hands.
+  process.nextTick(() => {
+    while (stream.readableLength > 0 && stream.read() !== null);
+    if (stream.destroyed) return;
+    // The frame that it has begun is gone on with in place.
+    if (readInPlace(stream, assemblerOf(decoder))) assemblers.delete(decoder);
+  });
+};
+
+/** How a server's call takes a message. */
+interface ReceivingServerCall {
+  readonly stream: Http2Stream;
+  readonly decoder: Decoder;
+  decompressAndMaybePush: (
+    this: ReceivingServerCall,
+    entry: { readonly compressedMessage: Buffer | null },
+  ) => Promise<void>;
+}
+
+/** How a client's call takes one. */
+interface ReceivingClientCall {
+  readonly http2Stream: Http2Stream;
+  readonly decoder: Decoder;
+  tryPush: (this: ReceivingClientCall, message: Buffer) => void;
+}
+
+const readInPlaceOnBothSides = (): void => {
+  const server = BaseServerInterceptingCall.prototype as unknown as ReceivingServerCall;
+  const { decompressAndMaybePush } = server;
+  server.decompressAndMaybePush = function (entry) {
+    readBulkInPlace(this.stream, this.decoder, entry.compressedMessage);
+    return decompressAndMaybePush.call(this, entry);
+  };
+  const client = Http2SubchannelCall.prototype as unknown as ReceivingClientCall;
+  const { tryPush } = client;
+  client.tryPush = function (message) {
+    readBulkInPlace(this.http2Stream, this.decoder, message);
+    tryPush.call(this, message);
   };
 };
 
@@ -83,6 +137,7 @@ export const installHotPath = (): void => {
   frameRequestsInPlace();
   frameResponsesInPlace();
   assembleInPlace();
+  readInPlaceOnBothSides();
   // grpc-js lets nobody set it for its streams alone.
   setDefaultHighWaterMark(true, queuedMessages);
 };

@@ -14,6 +14,7 @@ import {
   credentials,
   makeClientConstructor,
   type ChannelCredentials,
+  type ChannelOptions,
   type Client,
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js';
@@ -48,7 +49,8 @@ const TransferClient = makeClientConstructor(transferDefinition, 'rbdferry.v1.Tr
 export const createClient = (
   target: string,
   creds: ChannelCredentials = credentials.createInsecure(),
-): TransferServiceClient => new TransferClient(target, creds, clientOptions());
+  more: ChannelOptions = {},
+): TransferServiceClient => new TransferClient(target, creds, { ...clientOptions(), ...more });
 
 export const createTestServer = (handlers: TestHandlers, failures: ServicePair['failures'] = []): RpcServer => {
   const server = createServer({ proto: 'rbdferry/v1/transfer.proto', service: 'rbdferry.v1.TransferService' });

@@ -14,20 +14,22 @@ const roomBytes = wireHeadBytes + roomBeforeChunk;
 const roomy = new WeakSet<ArrayBufferLike>();
 
 /**
- * Buffers that were given back. V8 collects garbage by how much was allocated outside its heap, and a full collection for every 16
- * MiB that went through cost more than a third of a transfer's CPU; where memory is new, each of its pages costs a fault besides.
+ * Buffers that were given back, the latest last: it is the one that may still be in a cache. V8 collects garbage by how much was
+ * allocated outside its heap, and a full collection for every 16 MiB that went through cost more than a third of a transfer's CPU;
+ * where memory is new, each of its pages costs a fault besides. As many as a window holds messages when nobody takes them.
  */
 const spare: ArrayBufferLike[] = [];
-const maxSpare = 16;
+const maxSpare = 24;
 
-/** Content of about the same size shares buffers; smaller content is not worth keeping any for. */
-const stepBytes = 64 * 1024;
+/** Smaller content is not worth keeping a buffer for. */
+const leastBytes = 64 * 1024;
 
+/** Content of up to twice the size shares buffers: messages are of any size, as the child's output came. */
 const capacityFor = (sizeBytes: number): number =>
-  sizeBytes <= stepBytes ? sizeBytes : Math.ceil(sizeBytes / stepBytes) * stepBytes;
+  sizeBytes <= leastBytes ? sizeBytes : 2 ** Math.ceil(Math.log2(sizeBytes));
 
 const takeSpare = (capacityBytes: number): ArrayBufferLike | undefined => {
-  const at = spare.findIndex((buffer) => buffer.byteLength === roomBytes + capacityBytes);
+  const at = spare.findLastIndex((buffer) => buffer.byteLength === roomBytes + capacityBytes);
   return at < 0 ? undefined : spare.splice(at, 1)[0];
 };
 
@@ -55,8 +57,11 @@ export const allocateFramed = (sizeBytes: number): Buffer =>
  */
 export const releaseRoomy = (content: Uint8Array): void => {
   const { buffer } = content;
-  const isWorthIt = buffer.byteLength > roomBytes + stepBytes;
-  if (isWorthIt && spare.length < maxSpare && roomy.has(buffer) && !spare.includes(buffer)) spare.push(buffer);
+  const isWorthIt = buffer.byteLength > roomBytes + leastBytes;
+  if (!isWorthIt || !roomy.has(buffer) || spare.includes(buffer)) return;
+  spare.push(buffer);
+  // What has not been asked for longest goes, or sizes of a while ago would keep their places.
+  if (spare.length > maxSpare) spare.shift();
 };
 
 /** The content together with `headBytes` of the room before it, or undefined when it has not so much. */
