@@ -27,7 +27,7 @@ import {
   withTransportPipe,
   type Haul,
 } from '../rig/pipes.js';
-import { backupPool, createImage, rbd, removeImage, sourcePool } from '../rig/site.js';
+import { backupPool, createImage, rbd, removeImage, sourcePool, type Site, type SiteUser } from '../rig/site.js';
 import { fastCipher } from '../rig/ssh-server.js';
 import type { Stage } from '../rig/stage.js';
 import type { CaseContext } from './case.js';
@@ -119,17 +119,32 @@ const oldFull = async ({ ssh, backup }: Stage, haul: Haul): Promise<Sample> => {
   }
 };
 
+const peerTargets = ['pipe', 'tuned', 'ssh'] as const;
+
+/**
+ * Removes what no increment after `peer-ROUND` needs. A snapshot keeps whole objects of what changed since, in memory here: a few
+ * rounds of small extents all over four images fill the cluster, and then `rbd` waits for ever.
+ */
+const dropOlder = async ({ ferry, source, backup }: Stage, round: number): Promise<void> => {
+  const remove = (site: Site, user: SiteUser, of: string) =>
+    rbd(site, user, ['snap', 'rm', '--no-progress', `${of}@peer-${round - 1}`]);
+  await remove(source, 'agent', image);
+  for (const target of peerTargets) await remove(backup, 'receiver', `${backupPool}/${target}`);
+  await ferry.control.deleteAllButNewest(image);
+  await untilChildless([ferry.agent.pid, ferry.receiver.pid]);
+};
+
 /** Increments: before each round something changes, which all contenders carry over. */
 export const increments = async (stage: Stage, pattern: Pattern, context: BackupContext): Promise<void> => {
   const { ferry, source, backup } = stage;
   await measureJob(ferry, () => ferry.control.backup(image, BackupMode.FULL));
-  for (const target of ['pipe', 'tuned', 'ssh']) {
+  for (const target of peerTargets) {
     const first = haulOf(stage, target, { snap: 'peer-0', bytes: 0 });
     await createImage(backup, 'receiver', first.target, pattern.imageBytes);
     await barePipe(first);
   }
   let bytes = 0;
-  const haul = (target: string, round: number) =>
+  const haul = (target: (typeof peerTargets)[number] | '', round: number) =>
     haulOf(stage, target, {
       snap: `peer-${round + 1}`,
       fromSnap: `peer-${round}`,
@@ -149,6 +164,7 @@ export const increments = async (stage: Stage, pattern: Pattern, context: Backup
     { name: viaSsh, run: (round) => sshPipe(haul('ssh', round), stage.ssh, { cipher: fastCipher }) },
   ];
   const prepare = async (round: number): Promise<void> => {
+    if (round > 0) await dropOlder(stage, round);
     const extents = pattern.change(round);
     await fill(source, image, { extents, filling: pattern.filling, seed: `${pattern.name} ${round}` });
     await rbd(source, 'agent', ['snap', 'create', '--no-progress', `${image}@peer-${round + 1}`]);

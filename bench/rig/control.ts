@@ -2,6 +2,7 @@ import { credentials } from '@grpc/grpc-js';
 import {
   ControlServiceClient,
   DeleteBackupsRequest,
+  DeletePolicy,
   StartBackupRequest,
   StartRestoreRequest,
   type BackupMode,
@@ -73,9 +74,17 @@ export class Control {
   }
 
   /** Removes the chain that a backup belongs to. */
-  async deleteChain(backupId: string): Promise<void> {
-    const chain = backupId.slice(0, backupId.lastIndexOf('@'));
-    const request = DeleteBackupsRequest.fromPartial({ selection: { $case: 'chain', value: chain } });
+  deleteChain(backupId: string): Promise<void> {
+    return this.#delete({ $case: 'chain', value: backupId.slice(0, backupId.lastIndexOf('@')) });
+  }
+
+  /** Removes all backups of an image but the newest. */
+  deleteAllButNewest(image: string): Promise<void> {
+    return this.#delete({ $case: 'policy', value: DeletePolicy.fromPartial({ images: [image], keepLast: 1 }) });
+  }
+
+  async #delete(selection: DeleteBackupsRequest['selection']): Promise<void> {
+    const request = DeleteBackupsRequest.fromPartial({ selection });
     const stream = callServerStream(
       (metadata, options) => this.#client.deleteBackups(request, metadata, options),
       settings,

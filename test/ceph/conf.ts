@@ -86,6 +86,9 @@ function osdSection(options: ConfOptions): Section {
     osd_memory_target: 939_524_096,
     // How long the lock of a client that was killed stands; 30 s by default. Tests wait for it in several places.
     osd_client_watch_timeout: 10,
+    // To an OSD whatever has no /sys/block is a slow disk: it would wait for 5 s after each object of a snapshot that was removed.
+    osd_snap_trim_sleep_hdd: 0,
+    osd_delete_sleep_hdd: 0,
   };
 }
 
