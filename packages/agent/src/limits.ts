@@ -9,7 +9,7 @@ import {
 import type { OutgoingOptions } from '@rbdferry/core/transfer/outgoing.js';
 import { sliceBytesAt } from '@rbdferry/core/transfer/paced.js';
 import { TokenBucket } from '@rbdferry/core/transfer/token-bucket.js';
-import type { AgreedCompression } from './receiver-client/receiver-client.js';
+import type { AgreedCompression } from './receiver-client/compression.js';
 
 /** How fast one job may be: what it shares with the other jobs of its receiver, and what it was given for itself. */
 export interface JobLimits {

@@ -1,17 +1,13 @@
 import { makeClientConstructor, type Client } from '@grpc/grpc-js';
-import type { CompressionMode } from '@rbdferry/core/compress/compress.js';
-import { decompressPart } from '@rbdferry/core/compress/decompress.js';
-import { findZstd, type Zstd } from '@rbdferry/core/compress/zstd.js';
+import { findZstd } from '@rbdferry/core/compress/zstd.js';
 import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
-import {
-  Compression,
-  type CompressedData,
-  type HandshakeResponse,
-  type OpenPushResponse,
-  type PullResponse,
-  type PushRequest,
-  type PushResponse,
-  type TransferServiceClient,
+import type {
+  HandshakeResponse,
+  OpenPushResponse,
+  PullResponse,
+  PushRequest,
+  PushResponse,
+  TransferServiceClient,
 } from '@rbdferry/core/gen/rbdferry/v1/transfer.js';
 import type { BackupId, ChainName, SnapName } from '@rbdferry/core/model/backup-id.js';
 import type { Backup, Chain, ChainUsage, SourceFacts, StreamEnd } from '@rbdferry/core/model/chain.js';
@@ -22,7 +18,6 @@ import { clientOptions } from '@rbdferry/core/rpc/options.js';
 import { agreeOnProtocol, protocolVersions, software, zstdCapability } from '@rbdferry/core/rpc/protocol.js';
 import { clientCredentials } from '@rbdferry/core/rpc/tls.js';
 import { defaultWindowBytes, initialWindowBytes, WindowBudget } from '@rbdferry/core/rpc/window.js';
-import { mapSomeAhead } from '@rbdferry/core/transfer/map-ahead.js';
 import type { Piece } from '@rbdferry/core/transfer/piece.js';
 import { releaseRoomy } from '@rbdferry/core/transfer/roomy-buffer.js';
 import type { TransferStages } from '@rbdferry/core/transfer/transfer-stages.js';
@@ -38,6 +33,7 @@ import {
 } from '@rbdferry/core/wire/convert.js';
 import type { ReceiverConfig } from '../config.js';
 import { pullLimits, windowWithin, type JobLimits } from '../limits.js';
+import { agreeOnCompression, compressionToWire, decompressing, type AgreedCompression } from './compression.js';
 
 /**
  * Deadlines in milliseconds. Opening a push may roll a large image back first; listing may read a whole store. What is quick
@@ -93,13 +89,6 @@ export interface Push {
   cancel(): void;
 }
 
-/** Whether a transfer is compressed, as both sides agreed. */
-export type AgreedCompression =
-  | { readonly kind: 'none' }
-  | { readonly kind: 'zstd'; readonly zstd: Zstd; readonly mode: CompressionMode }
-  /** It was asked for, and one of the two cannot. */
-  | { readonly kind: 'impossible'; readonly why: string };
-
 /** What all restores of this process may have on the way beyond the default window. */
 const restoreWindows = new WindowBudget();
 
@@ -111,9 +100,6 @@ const closingOnFailure = async <T>(receiver: ReceiverClient, step: Promise<T>): 
     throw thrown;
   }
 };
-
-/** Frames in work, or ready, while the one before them is written. */
-const framesAhead = 2;
 
 /** A receiver as the agent uses it, over one connection. Throws FerryError only. */
 export class ReceiverClient {
@@ -305,8 +291,7 @@ export class ReceiverClient {
       this.#settings(options),
     );
     let whole = false;
-    const zstd = this.compression.kind === 'zstd' ? this.compression.zstd : null;
-    for await (const { part } of mapSomeAhead<Incoming>(stream, (message) => decoding(zstd, message), framesAhead)) {
+    for await (const { part } of decompressing(this.compression, stream)) {
       if (part?.$case === 'data') yield { content: part.value, frame: null };
       if (part?.$case === 'piece') yield part.value;
       if (part?.$case === 'trailer') {
@@ -343,7 +328,7 @@ export class ReceiverClient {
     const answer = await this.#shakeHands(capabilities, options);
     this.stores = answer.stores;
     agreeOnProtocol({ protocolMin: answer.protocol, protocolMax: answer.protocol, software: answer.software });
-    this.compression = this.#agree(compression, zstd, answer);
+    this.compression = agreeOnCompression(compression, zstd, { ...answer, who: this.#peer.peer });
   }
 
   #shakeHands(capabilities: string[], options: Options): Promise<HandshakeResponse> {
@@ -354,39 +339,7 @@ export class ReceiverClient {
     );
   }
 
-  #agree(
-    wanted: ReceiverConfig['compression'],
-    zstd: Zstd | null,
-    receiver: { readonly capabilities: readonly string[]; readonly software: string },
-  ): AgreedCompression {
-    if (wanted === 'off') return { kind: 'none' };
-    if (zstd === null) {
-      return {
-        kind: 'impossible',
-        why: 'this agent cannot: it needs Node.js 22.15, or the package @toondepauw/node-zstd',
-      };
-    }
-    if (receiver.capabilities.includes(zstdCapability)) return { kind: 'zstd', zstd, mode: wanted };
-    return { kind: 'impossible', why: `${this.#peer.peer} (${JSON.stringify(receiver.software)}) cannot` };
-  }
-
   #settings({ signal }: Options, timeoutMs?: number): CallSettings {
     return { peer: this.#peer, signal, timeoutMs };
   }
 }
-
-/** A message of a pull, with its compressed part as what came out of it. */
-type Incoming = PullResponse | { readonly part: { readonly $case: 'piece'; readonly value: Piece } };
-
-/** @throws STREAM_INVALID, INVALID_REQUEST (a receiver that compresses without being asked) */
-const decoding = (zstd: Zstd | null, { part }: Incoming): Promise<Incoming> | undefined =>
-  part?.$case === 'zstd' ? decoded(zstd, part.value) : undefined;
-
-const decoded = async (zstd: Zstd | null, part: CompressedData): Promise<Incoming> => ({
-  part: { $case: 'piece', value: { content: await decompressPart(zstd, part), frame: part.frame } },
-});
-
-const compressionToWire = (agreed: AgreedCompression): Compression => {
-  if (agreed.kind !== 'zstd') return Compression.UNSPECIFIED;
-  return agreed.mode === 'on' ? Compression.ON : Compression.AUTO;
-};
