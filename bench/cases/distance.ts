@@ -16,9 +16,7 @@ const program = (name: 'clusters' | 'clients'): string =>
 export const distanceCase: Case = async (context) => {
   const wire = await startWire(context.dir);
   try {
-    // Where the distance tells most comes first; zeros are not sent at all.
-    const patterns = ['small', 'incompressible', 'text', 'sparse'] as const;
-    for (const pattern of patterns.filter((each) => context.patterns.includes(each))) {
+    for (const pattern of context.patterns) {
       for (const roundTripMs of context.quick ? [5] : [1, 5, 10]) {
         context.log(`-- ${pattern}, ${roundTripMs} ms`);
         await atDistance(wire, { roundTripMs, pattern }, context);

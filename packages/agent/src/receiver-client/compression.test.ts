@@ -1,5 +1,4 @@
-import type { Zstd } from '@rbdferry/core/compress/zstd.js';
-import { findZstd } from '@rbdferry/core/compress/zstd.js';
+import { findZstd, type Zstd } from '@rbdferry/core/compress/zstd.js';
 import { Compression, type PullResponse } from '@rbdferry/core/gen/rbdferry/v1/transfer.js';
 import { describe, expect, it } from 'vitest';
 import { agreeOnCompression, compressionToWire, decompressing } from './compression.js';
