@@ -91,7 +91,7 @@ function osdSection(options: ConfOptions): Section {
     osd_delete_sleep_hdd: 0,
     // For how long a placement group may be read after its last lease, in heartbeat graces of 20 s; 0.8 by default. An OSD
     // that was stopped for longer, and gets an operation before it renews the lease, keeps the group "laggy": with no other
-    // OSD to acknowledge a lease it waits until the next peering. 1 of 13 OSDs that a test stopped for 30 s hung for ever.
+    // OSD to acknowledge a lease it waits until the next peering. 6 of 68 that were stopped for 24 to 34 s hung for ever.
     osd_pool_default_read_lease_ratio: 1000,
   };
 }
