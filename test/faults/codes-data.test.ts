@@ -104,14 +104,40 @@ it('CEPH_NO_SPACE: rbd says that there is none', async () => {
   expect(await snapNames(pair.source, 'rbd/other')).toEqual([]);
 });
 
-it('CEPH_FAILED: the snapshot cannot be made, and the facts that are there go', async () => {
-  await rbd.instead(['import-diff', '--id receiver'], 'head -c -1 | real');
-  expectError(await pair.cli('backup', 'rbd/vm'), 'CEPH_FAILED', 64, 'import');
+/** The chain says that its head is the first backup, and knows of no other one. */
+const expectFirstOnly = async (): Promise<void> => {
   const factsKey = 'rbdferry.backup.';
   const { stdout } = await pair.backup.rbd(['image-meta', 'list', '--format', 'json', chainOf(first.id)]);
   const metadata = JSON.parse(stdout) as Record<string, string>;
   expect(Object.keys(metadata).filter((key) => key.startsWith(factsKey))).toEqual([factsKey + snapOf(first.id)]);
   expect(JSON.parse(metadata['rbdferry.state'] ?? '')).toMatchObject({ kind: 'clean', head: snapOf(first.id) });
+  expect(await snapNames(pair.backup, chainOf(first.id))).toEqual([snapOf(first.id)]);
+};
+
+describe('a commit', () => {
+  const factsOf = ['image-meta set', 'rbdferry.backup.'];
+
+  it('CEPH_FAILED: the snapshot cannot be made', async () => {
+    await rbd.instead(['import-diff', '--id receiver'], 'head -c -1 | real');
+    expectError(await pair.cli('backup', 'rbd/vm'), 'CEPH_FAILED', 64, 'import');
+    await expectFirstOnly();
+  });
+
+  it('CEPH_FAILED: the facts cannot be written, and the snapshot that is there goes', async () => {
+    const gate = join(pair.dir, 'facts');
+    await rbd.instead(
+      ['image-meta set', 'rbdferry.backup.'],
+      `until [ -e '${gate}' ]; do sleep 0.05; done; echo 'no luck' >&2; exit 5`,
+    );
+    const ended = pair.cli('backup', 'rbd/vm');
+    // By then import-diff has let go of the image, so that nothing else changes it while the facts are written.
+    for (let tries = 0; tries < 200 && (await snapNames(pair.backup, chainOf(first.id))).length < 2; tries += 1)
+      await sleep(100);
+    expect(await snapNames(pair.backup, chainOf(first.id))).toHaveLength(2);
+    await writeFile(gate, '');
+    expectError(await ended, 'CEPH_FAILED', 64, 'no luck');
+    await expectFirstOnly();
+  });
 });
 
 /** Starts a backup that does not go on before the file is there. */

@@ -1,9 +1,13 @@
+import { access, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { Job } from '@rbdferry/core/gen/rbdferry/v1/control.js';
 import { applyWrites, randomBytes, sha256OfExport } from '../ceph/cluster.js';
 import { Control, errorCodeOf, hasEnded, phaseOf, stateOf } from '../harness/control.js';
+import { damagedRbd, type DamagedRbd } from '../harness/damaged-rbd.js';
 import { expectError } from '../harness/expect-error.js';
 import { imageNames, snapNames } from '../harness/look.js';
 import { startPair, type Pair } from '../harness/pair.js';
@@ -13,6 +17,8 @@ const MiB = 1024 * 1024;
 const image = 'rbd/vm';
 const data = randomBytes('noise', 48 * MiB);
 let pair: Pair;
+let rbd: DamagedRbd;
+let binDir: string;
 let control: Control;
 /** Ids of the backups that must be there, oldest first. */
 const known: string[] = [];
@@ -21,7 +27,10 @@ const snapOf = (id: string): string => id.slice(id.indexOf('@') + 1);
 const chainOf = (id: string): string => id.slice(id.indexOf('/') + 1, id.indexOf('@'));
 
 beforeAll(async () => {
-  pair = await startPair({ name: 'crash', agentExtra: 'stall_timeout: 20s\n', receiverExtra: 'stall_timeout: 20s\n' });
+  binDir = await mkdtemp(join(tmpdir(), 'rbdferry-damaged-'));
+  rbd = await damagedRbd(binDir);
+  const stall = 'stall_timeout: 20s\n';
+  pair = await startPair({ name: 'crash', agentExtra: stall, receiverExtra: stall, env: rbd.env });
   await pair.source.rbd(['create', '--size', '64M', image]);
   await applyWrites(pair.source, image, [{ offset: 0, data: randomBytes('base', 2 * MiB) }]);
   known.push(await pair.ok('backup', image));
@@ -29,6 +38,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await pair?.stop();
+  await rm(binDir, { recursive: true, force: true });
 });
 
 beforeEach(() => {
@@ -68,6 +78,22 @@ const expectClean = async (): Promise<void> => {
   expect(performance.now() - started).toBeLessThan(20_000);
   known.push(next);
   expect(await sha256OfExport(pair.backup, next)).toBe(await sha256OfExport(pair.source, `${image}@${snapOf(next)}`));
+};
+
+/** The agent could not ask the receiver at first; its caretaker does within half a minute. */
+const caretaken = async (): Promise<void> => {
+  for (let tries = 0; tries < 80 && (await snapNames(pair.source, image)).length > 1; tries += 1) await sleep(500);
+};
+
+const thereIs = async (path: string): Promise<void> => {
+  for (let tries = 0; tries < 300; tries += 1) {
+    try {
+      return await access(path);
+    } catch {
+      await sleep(100);
+    }
+  }
+  throw new Error(`there is no ${path}`);
 };
 
 /** A job that ended well after all counts among the backups. */
@@ -121,9 +147,33 @@ describe('kill -9 of the receiver', () => {
     const ended = await control.until(job.id, hasEnded);
     // And not TRANSFER_STALLED, 20 s later.
     expect(['CONNECTION_LOST', 'RECEIVER_UNREACHABLE']).toContain(errorCodeOf(ended));
-    // The agent could not ask the receiver at first; its caretaker does within half a minute.
-    for (let tries = 0; tries < 80 && (await snapNames(pair.source, image)).length > 1; tries += 1) await sleep(500);
+    await caretaken();
     await pair.receiver.waitFor('store checked');
+    await expectClean();
+  });
+
+  it('between the snapshot and its facts: neither counts, though the facts are written after all', async () => {
+    const [held, gate] = [join(pair.dir, 'held'), join(pair.dir, 'gate')];
+    await rbd.instead(
+      ['image-meta set', 'rbdferry.backup.'],
+      `touch '${held}'; until [ -e '${gate}' ]; do sleep 0.05; done; real; touch '${gate}.passed'`,
+    );
+    const chain = `rbd2/${chainOf(known[0] ?? '')}`;
+    const job = await control.startBackup(image);
+    await thereIs(held);
+    expect(await snapNames(pair.backup, chain)).toHaveLength(known.length + 1);
+    await pair.receiver.kill();
+    await rbd.heal();
+    await pair.startReceiver();
+    await pair.receiver.waitFor('store checked');
+    expect(stateOf(await control.until(job.id, hasEnded))).toBe('failed');
+    expect((await snapNames(pair.backup, chain)).toSorted()).toEqual(known.map(snapOf).toSorted());
+    // The command outlived its receiver.
+    await writeFile(gate, '');
+    await thereIs(`${gate}.passed`);
+    const listed = JSON.parse(await pair.ok('list', '--json')) as { backups: { id: string }[] }[];
+    expect(listed.flatMap(({ backups }) => backups.map(({ id }) => id)).toSorted()).toEqual(known.toSorted());
+    await caretaken();
     await expectClean();
   });
 });
@@ -152,7 +202,7 @@ describe('kill -9 of the receiver during a full', () => {
 /** Processes of an rbd command on a cluster; waits until there is one. */
 const pidsOf = async (command: string, dir: string): Promise<number[]> => {
   for (let tries = 0; tries < 400; tries += 1) {
-    const { stdout } = await execa('pgrep', ['-a', '-f', `^rbd .*${dir}/`], { reject: false });
+    const { stdout } = await execa('pgrep', ['-a', '-f', `(^|/)rbd .*${dir}/`], { reject: false });
     const found = stdout.split('\n').filter((line) => line.includes(` ${command} `));
     if (found.length > 0) return found.map((line) => Number(line.split(' ')[0]));
     await sleep(10);

@@ -48,18 +48,22 @@ export class RbdOpenedPush implements OpenedPush {
   }
 
   /**
-   * If we die here: before the facts, there is neither snapshot nor facts. Before the end record, there are facts without
-   * a snapshot, which count for nothing. After it, the snapshot and its facts are there and the state still says
-   * `receiving`: the next look finds the backup and puts the state right.
+   * If we die here: before the end record, there is neither snapshot nor facts. Before the facts, there may be a snapshot
+   * without them, which the next look removes. After them, the backup is there and the state still says `receiving`: the
+   * next look finds the backup and puts the state right.
+   *
+   * The facts wait until `import-diff` has ended, since it holds the image's exclusive lock. While it does, `image-meta set`
+   * asks it to set the key, and one that asks twice may never hear that it is done (ceph/ceph pull 49835; 1 of 308 with
+   * Ceph 16.2.15, none of 400 one after the other).
    */
   async commit(stream: StreamFacts): Promise<Backup> {
     const { reader, chain, intent, now, stallMs, background } = this.#context;
     try {
-      const backup = this.#backup(stream, now());
-      await reader.setMetadata(chain, backupKey(intent.snap), encodeFacts(backup, intent.base?.snap ?? null));
       await this.write(endRecord);
       const sink = this.#sink;
       if (sink !== null) await withinStallTime(sink.finish(), stallMs, `rbd import-diff into ${chain} did not end`);
+      const backup = this.#backup(stream, now());
+      await reader.setMetadata(chain, backupKey(intent.snap), encodeFacts(backup, intent.base?.snap ?? null));
       this.#ended = true;
       // The backup stands: the sender need not wait for the rest.
       background(this.#settle(intent.snap));

@@ -262,10 +262,10 @@ export class RbdStore implements Store {
     if (!(await this.#quietly(chain, () => recoverChain(this.#context, chain, {})))) this.#later.add(chain);
   }
 
-  /** Answers whether that is settled. Whoever holds the chain found it clean or cleans it up. */
+  /** Answers whether that is settled, which cannot be seen while somebody holds the chain. */
   async #cleanUpAgain(chain: ChainName, signal: AbortSignal): Promise<boolean> {
     const release = this.#context.locks.tryAcquire(chain);
-    if (release === undefined) return true;
+    if (release === undefined) return false;
     try {
       return await this.#quietly(chain, async () => {
         await recoverChain(this.#context, chain, { signal });

@@ -65,7 +65,7 @@ const removeUncommittedSnapshot = async (
   await ceph.removeSnapshot(reader.image(chain), view.state.snap, options);
 };
 
-/** Facts are written before their snapshot: without one they belong to nothing. */
+/** Facts are written after their snapshot: without one they belong to nothing, whether it was removed or they came late. */
 const dropOrphanFacts = async (
   { reader }: StoreContext,
   chain: ChainName,

@@ -46,22 +46,31 @@ const addedBytes = async (
 
 /** Asks Ceph, and writes the answer down (on chains of ours only: the older tool's images are left as they are). */
 const measure = async (
-  { ceph, reader }: StoreContext,
+  context: StoreContext,
   view: ChainView,
   { backup, previous }: { backup: Backup; previous: SnapName | null },
   options: Options,
 ): Promise<bigint> => {
-  const { name, legacy } = view.chain;
+  const { ceph, reader } = context;
+  const { name } = view.chain;
   const extents = await ceph.diffExtents(reader.image(name), { snap: backup.snap, fromSnap: previous }, options);
-  if (!legacy) {
-    await reader.setMetadata(
-      name,
-      usageKey(backup.snap),
-      encodeUsage({ previous, addedBytes: extents.dataBytes }),
-      options,
-    );
-  }
+  const usage = encodeUsage({ previous, addedBytes: extents.dataBytes });
+  if (view.state?.kind === 'clean')
+    await unlessChanging(context, name, () => reader.setMetadata(name, usageKey(backup.snap), usage, options));
   return extents.dataBytes;
+};
+
+/**
+ * Leaves a chain alone that somebody is changing: of two commands that change an image at the same time one may hang (see
+ * {@link RbdOpenedPush.commit}), and a transfer is worth more than not to measure again.
+ */
+const unlessChanging = async ({ locks }: StoreContext, chain: ChainName, step: () => Promise<void>): Promise<void> => {
+  const release = locks.tryAcquire(chain);
+  try {
+    if (release !== undefined) await step();
+  } finally {
+    release?.();
+  }
 };
 
 /** Measures new backups in the background, one at a time, while no transfer is under way. */
