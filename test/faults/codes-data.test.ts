@@ -115,8 +115,6 @@ const expectFirstOnly = async (): Promise<void> => {
 };
 
 describe('a commit', () => {
-  const factsOf = ['image-meta set', 'rbdferry.backup.'];
-
   it('CEPH_FAILED: the snapshot cannot be made', async () => {
     await rbd.instead(['import-diff', '--id receiver'], 'head -c -1 | real');
     expectError(await pair.cli('backup', 'rbd/vm'), 'CEPH_FAILED', 64, 'import');
