@@ -938,6 +938,35 @@ describe('a request that cannot be right', () => {
   );
 });
 
+describe('what a backup added', () => {
+  it('is told while a push holds the chain, and written down only afterwards', async () => {
+    // Nothing is measured in the background while this one is open.
+    const other = await openPush(`${nextTime()}.snap`, '', agent1, facts('measured-other'));
+    const { backup } = await pushFull('measured');
+    const usage = async (): Promise<string[]> => {
+      const answers = await agent1.all<{ usage: { backups: { addedBytes: string }[] } }>('getStoreUsage', {
+        store: pool,
+        image: 'measured',
+      });
+      return answers.flatMap(({ usage }) => usage.backups.map(({ addedBytes }) => addedBytes));
+    };
+    const written = async (): Promise<string[]> => {
+      const image = `${pool}/${chainOf(backup.id)}`;
+      const { stdout } = await pair.backup.rbd(['image-meta', 'list', '--format', 'json', image]);
+      return Object.keys(JSON.parse(stdout) as object).filter((key) => key.startsWith('rbdferry.usage.'));
+    };
+    const held = await openPush(`${nextTime()}.snap`, backup.id, agent1, facts('measured'));
+    const told = await usage();
+    expect(Number(told[0])).toBeGreaterThan(3 * MiB);
+    expect(await written()).toEqual([]);
+    for (const { transferId } of [held, other])
+      await expectFailure(agent1.upload('push', [header(transferId)]), 'STREAM_TRUNCATED', 'DATA_LOSS');
+    expect(await usage()).toEqual(told);
+    expect(await written()).toEqual([`rbdferry.usage.${snapOf(backup.id)}`]);
+    await agent1.unary('deleteBackup', { backupId: backup.id });
+  });
+});
+
 describe('backups that are removed', () => {
   it('are removed alone, wherever they are in their chain; with the last one the chain goes', async () => {
     const { backup: full } = await pushFull('removed');
