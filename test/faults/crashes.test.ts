@@ -45,8 +45,9 @@ beforeEach(() => {
   control = new Control(pair.socket);
 });
 
-afterEach(() => {
+afterEach(async () => {
   control.close();
+  await rbd.heal();
 });
 
 let writes = 0;
@@ -174,6 +175,25 @@ describe('kill -9 of the receiver', () => {
     const listed = JSON.parse(await pair.ok('list', '--json')) as { backups: { id: string }[] }[];
     expect(listed.flatMap(({ backups }) => backups.map(({ id }) => id)).toSorted()).toEqual(known.toSorted());
     await caretaken();
+    await expectClean();
+  });
+});
+
+describe('a transfer after which nothing could be cleaned up', () => {
+  it('leaves a snapshot without facts, which the next one removes before it begins', async () => {
+    await rbd.instead(
+      ['--id receiver'],
+      `case " $* " in *rbdferry.backup.*|*' snap rm '*|*' snap rollback '*) echo 'no luck' >&2; exit 5;; esac; real`,
+    );
+    const job = await control.startBackup(image);
+    expect(errorCodeOf(await control.until(job.id, hasEnded))).toBe('CEPH_FAILED');
+    await rbd.heal();
+    expect(await snapNames(pair.backup, `rbd2/${chainOf(known[0] ?? '')}`)).toHaveLength(known.length + 1);
+    // At once: before the receiver itself tries again.
+    const next = await control.startBackup(image);
+    const ended = await control.until(next.id, hasEnded);
+    expect(stateOf(ended)).toBe('committed');
+    note(ended);
     await expectClean();
   });
 });

@@ -209,7 +209,12 @@ export class RbdStore implements Store {
   /** The state says `receiving` before anything is changed. */
   async #prepareHead(base: BackupIdParts, intent: PushIntent, options: Options): Promise<void> {
     const { ceph, reader } = this.#context;
-    const view = await reader.fresh(base.chain, options);
+    let view = await reader.fresh(base.chain, options);
+    if (view.state?.kind === 'receiving') {
+      // Nobody could put it right yet. The state is all that tells of a snapshot without facts, and we are about to overwrite it.
+      await recoverChain(this.#context, base.chain, options);
+      view = await reader.fresh(base.chain, options);
+    }
     const found = findBackup(view, base);
     if (view.state === null) {
       throw new FerryError(

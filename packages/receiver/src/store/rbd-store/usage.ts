@@ -44,7 +44,7 @@ const addedBytes = async (
   return measure(context, view, of, options);
 };
 
-/** Asks Ceph, and writes the answer down (on chains of ours only: the older tool's images are left as they are). */
+/** Asks Ceph, and writes the answer down (on clean chains of ours only: the older tool's images are left as they are). */
 const measure = async (
   context: StoreContext,
   view: ChainView,
