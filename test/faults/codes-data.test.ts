@@ -77,6 +77,47 @@ describe('a diff that is damaged on the way', () => {
   });
 });
 
+/** `rbd export-diff` reads about 40 objects ahead, and what is destroyed meanwhile as zeros: it exits with 0 all the same. */
+describe('SOURCE_CHANGED: what is read is destroyed while it is read', () => {
+  const destroyWhile = (of: 'agent' | 'receiver', destroy: string) =>
+    rbd.instead([`export-diff`, `--id ${of}`], `real | { head -c 1000000; ${destroy}; cat; }`);
+  const rbdOf = (cluster: Cluster): string => `/usr/bin/rbd ${cluster.connectArgs().join(' ')}`;
+  const removal = (cluster: Cluster, image: string): string =>
+    `{ ${rbdOf(cluster)} snap purge ${image}; ${rbdOf(cluster)} rm ${image}; } >/dev/null 2>&1`;
+
+  const writeGone = async (): Promise<void> => {
+    await pair.source.rbd(['create', '--size', '100M', '--object-size', '1M', 'rbd/gone']);
+    await applyWrites(pair.source, 'rbd/gone', [{ offset: 0, data: randomBytes('gone', 100_000_000) }]);
+  };
+
+  it('a backup of an image that is removed is none, and one of an image that is renamed neither', async () => {
+    await writeGone();
+    await destroyWhile('agent', removal(pair.source, 'rbd/gone'));
+    expectError(await pair.cli('backup', 'rbd/gone'), 'SOURCE_CHANGED', 54, 'rbd/gone@');
+    await writeGone();
+    const other = `${rbdOf(pair.source)} rename rbd/gone rbd/went`;
+    await destroyWhile('agent', other);
+    expectError(await pair.cli('backup', 'rbd/gone'), 'SOURCE_CHANGED', 54, 'rbd/gone@');
+    expect(await snapNames(pair.source, 'rbd/went')).toEqual([]);
+    await pair.source.rbd(['rm', 'rbd/went']);
+  });
+
+  it('a backup whose base goes is none', async () => {
+    await rbd.heal();
+    await writeGone();
+    const base = await pair.ok('backup', 'rbd/gone');
+    await applyWrites(pair.source, 'rbd/gone', [{ offset: 0, data: randomBytes('more', 90_000_000) }]);
+    await destroyWhile('agent', `${rbdOf(pair.source)} snap rm --no-progress rbd/gone@${snapOf(base)}`);
+    expectError(await pair.cli('backup', 'rbd/gone'), 'SOURCE_CHANGED', 54, snapOf(base));
+    expect(await snapNames(pair.source, 'rbd/gone')).toEqual([]);
+    expect(await snapNames(pair.backup, chainOf(base))).toEqual([snapOf(base)]);
+
+    await destroyWhile('receiver', removal(pair.backup, chainOf(base)));
+    expectError(await pair.cli('restore', base, '--to', 'rbd/back'), 'SOURCE_CHANGED', 54, chainOf(base));
+    await pair.source.rbd(['rm', 'rbd/gone']);
+  });
+});
+
 describe('snapshots', () => {
   it('SNAPSHOT_NOT_FOUND: it is gone as soon as it is made', async () => {
     await rbd.instead(['snap create'], 'true');

@@ -1,6 +1,7 @@
 import { setTimeout } from 'node:timers/promises';
 import { estimateAfterMs, estimatedStreamBytes } from '@rbdferry/core/ceph/diff-extents.js';
 import type { DiffRange, Snapshot } from '@rbdferry/core/ceph/port.js';
+import { provenDiff } from '@rbdferry/core/ceph/proven-diff.js';
 import { FerryError, throwIfAborted, toFerryError } from '@rbdferry/core/errors/ferry-error.js';
 import {
   chainNameOf,
@@ -135,7 +136,20 @@ const transfer = async (
   const diff = { snap: snapshot.name, fromSnap: target.base?.snap ?? null };
   job.phase('open');
   // It comes up while the receiver prepares its image, and then waits.
-  const stream = startEarly(job.ceph.exportDiff(source.spec, diff, { signal }));
+  const base = target.base?.snap ?? null;
+  const stream = startEarly(
+    provenDiff(
+      job.ceph,
+      {
+        image: source.spec,
+        imageId: source.info.id,
+        snap: snapshot,
+        from: source.view.snapshots.find(({ name }) => name === base) ?? null,
+        parent: source.info.parent,
+      },
+      { signal },
+    ),
+  );
   try {
     const opened = await job.receiver.openPush(
       {

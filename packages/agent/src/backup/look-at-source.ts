@@ -1,7 +1,7 @@
 import type { CephPort, ImageInfo, Snapshot } from '@rbdferry/core/ceph/port.js';
 import { parseBackupId, splitChainName } from '@rbdferry/core/model/backup-id.js';
 import type { Chain, SourceFacts } from '@rbdferry/core/model/chain.js';
-import type { ImageSpec } from '@rbdferry/core/model/image-spec.js';
+import { formatImageSpec, type ImageSpec } from '@rbdferry/core/model/image-spec.js';
 import type { SourceView } from '@rbdferry/core/model/planner.js';
 import { lineageOf, userMetadata } from '../lineage.js';
 import type { ReceiverClient } from '../receiver-client/receiver-client.js';
@@ -97,5 +97,5 @@ export const factsAt = (source: SourceImage, snapshot: Snapshot): SourceFacts =>
   },
   metadata: source.metadata,
   metadataOmitted: false,
-  parent: source.info.parent,
+  parent: source.info.parent === null ? null : `${formatImageSpec(source.info.parent)}@${source.info.parent.snap}`,
 });

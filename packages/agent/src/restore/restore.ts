@@ -46,9 +46,9 @@ export const runRestore = async (request: RestoreRequest, job: JobContext): Prom
     imageId: null,
   });
   try {
-    const streamBytes = await importInto(temporary, backup, job);
+    const { streamBytes, imageId } = await importInto(temporary, backup, job);
     job.phase('verify');
-    const whole = await verify(temporary, backup, job);
+    const whole = await verify(temporary, { backup, imageId }, job);
     await dress(temporary, backup, whole, job);
     throwIfAborted(job.signal);
     job.phase('swap');
@@ -61,18 +61,24 @@ export const runRestore = async (request: RestoreRequest, job: JobContext): Prom
   }
 };
 
-const importInto = async (temporary: ImageSpec, backup: Backup, job: JobContext): Promise<bigint> => {
+/** Answers bytes of the stream, and which image they went into. */
+const importInto = async (
+  temporary: ImageSpec,
+  backup: Backup,
+  job: JobContext,
+): Promise<{ streamBytes: bigint; imageId: string }> => {
   const layout = await layoutFor(temporary, backup, job);
   const prepared = prepareRemovals(temporary, job);
   await job.ceph.create(temporary, layout, job);
   await prepared;
+  const { id: imageId } = await job.ceph.info(temporary, job);
   job.phase('transfer');
   const ending = new AbortController();
   const signal = AbortSignal.any([job.signal, ending.signal]);
   // Not the job's signal: the sink is ended by its own abort, which closes the input and leaves no lock.
   const sink = job.ceph.importDiff(temporary);
   try {
-    return await receive(backup, layout, sink, { ...job, signal });
+    return { streamBytes: await receive(backup, layout, sink, { ...job, signal }), imageId };
   } catch (thrown) {
     await sink.abort();
     throw thrown instanceof DiffError ? streamError(thrown) : thrown;
@@ -152,10 +158,20 @@ interface Whole {
 }
 
 /** Looks at the temporary image with Ceph's own eyes. @throws VERIFY_FAILED */
-const verify = async (temporary: ImageSpec, backup: Backup, job: JobContext): Promise<Whole> => {
+const verify = async (
+  temporary: ImageSpec,
+  { backup, imageId }: { backup: Backup; imageId: string },
+  job: JobContext,
+): Promise<Whole> => {
   const [info, snapshots] = await Promise.all([job.ceph.info(temporary, job), job.ceph.snapshots(temporary, job)]);
   const snapshot = snapshots.find((each) => each.name === backup.snap);
   const size = backup.sizeBytes;
+  if (info.id !== imageId) {
+    throw new FerryError(
+      'VERIFY_FAILED',
+      `${formatImageSpec(temporary)} has id ${info.id}, what was restored went into one with id ${imageId}`,
+    );
+  }
   if (snapshot !== undefined && snapshot.sizeBytes === size && info.sizeBytes === size) return { info, snapshot };
   throw new FerryError(
     'VERIFY_FAILED',
@@ -203,6 +219,12 @@ const swap = async (
     if (old !== null) await putBack(old.id, target, job);
     throw thrown;
   }
+  const now = await job.ceph.info(target);
+  if (now.id === imageId) return;
+  throw new FerryError(
+    'VERIFY_FAILED',
+    `${formatImageSpec(target)} has id ${now.id}, not ${imageId}: somebody renamed images meanwhile`,
+  );
 };
 
 const putBack = async (oldId: string, target: ImageSpec, job: JobContext): Promise<void> => {

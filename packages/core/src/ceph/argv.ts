@@ -1,4 +1,4 @@
-import type { ImageSpec, PoolSpec } from '../model/image-spec.js';
+import type { ImageRef, ImageSpec, PoolSpec } from '../model/image-spec.js';
 import type { DiffRange, ImageLayout } from './port.js';
 
 /**
@@ -8,9 +8,12 @@ import type { DiffRange, ImageLayout } from './port.js';
 export const poolArgs = ({ pool, namespace }: PoolSpec): string[] =>
   namespace === '' ? [`--pool=${pool}`] : [`--pool=${pool}`, `--namespace=${namespace}`];
 
-export const imageArgs = (image: ImageSpec): string[] => [...poolArgs(image), `--image=${image.image}`];
+export const imageArgs = (image: ImageRef): string[] => [
+  ...poolArgs(image),
+  'imageId' in image ? `--image-id=${image.imageId}` : `--image=${image.image}`,
+];
 
-export const snapArgs = (image: ImageSpec, snap: string): string[] => [...imageArgs(image), `--snap=${snap}`];
+export const snapArgs = (image: ImageRef, snap: string): string[] => [...imageArgs(image), `--snap=${snap}`];
 
 export const rangeArgs = (image: ImageSpec, { snap, fromSnap }: DiffRange): string[] =>
   fromSnap === null ? snapArgs(image, snap) : [...snapArgs(image, snap), `--from-snap=${fromSnap}`];

@@ -1,4 +1,4 @@
-import type { ImageSpec, PoolSpec } from '../model/image-spec.js';
+import type { ImageRef, ImageSpec, PoolSpec } from '../model/image-spec.js';
 
 /**
  * What rbdferry needs of a Ceph cluster. One instance speaks to one cluster as one CephX user.
@@ -13,8 +13,11 @@ export interface CephPort {
   /** The cluster's fsid, asked once and remembered. */
   fsid(options?: CallOptions): Promise<string>;
 
-  /** @throws IMAGE_NOT_FOUND, POOL_NOT_FOUND, NAMESPACE_NOT_FOUND */
-  info(image: ImageSpec, options?: CallOptions): Promise<ImageInfo>;
+  /** An image in the trash is found by its id only. @throws IMAGE_NOT_FOUND, POOL_NOT_FOUND, NAMESPACE_NOT_FOUND */
+  info(image: ImageRef, options?: CallOptions): Promise<ImageInfo>;
+
+  /** The image as it was at a snapshot: its size then, and the parent that this snapshot still reads from. @throws IMAGE_NOT_FOUND, SNAPSHOT_NOT_FOUND */
+  infoAt(image: ImageRef, snap: string, options?: CallOptions): Promise<ImageInfo>;
 
   /**
    * Names of the images in a pool or namespace (without the trash), in the cluster's order. An image whose removal was
@@ -29,7 +32,25 @@ export interface CephPort {
   listWithSnapshots(where: PoolSpec, options?: CallOptions): Promise<ImageListing[]>;
 
   /** User snapshots, oldest first. @throws IMAGE_NOT_FOUND */
-  snapshots(image: ImageSpec, options?: CallOptions): Promise<Snapshot[]>;
+  snapshots(image: ImageRef, options?: CallOptions): Promise<Snapshot[]>;
+
+  /**
+   * Snapshots that Ceph keeps for itself, which `snapshots` does not list and which keep the image from being removed: removed ones that
+   * a clone still needs, those of groups and of mirroring. As texts for a message. @throws IMAGE_NOT_FOUND
+   */
+  hiddenSnapshots(image: ImageSpec, options?: CallOptions): Promise<string[]>;
+
+  /**
+   * Clones of a snapshot, as texts for a message; one in a pool that the user may not see is told as such.
+   * @throws IMAGE_NOT_FOUND, SNAPSHOT_NOT_FOUND
+   */
+  clones(image: ImageSpec, snap: string, options?: CallOptions): Promise<string[]>;
+
+  /**
+   * Whether the head may differ from a snapshot: an object was written since. False is sure, true is not: a rollback counts as writing.
+   * Milliseconds with fast-diff, without it as long as `diffExtents`. @throws SNAPSHOT_NOT_FOUND
+   */
+  headMayDiffer(image: ImageSpec, snap: string, options?: CallOptions): Promise<boolean>;
 
   /** Makes an empty image. @throws IMAGE_EXISTS, POOL_NOT_FOUND (also for the data pool) */
   create(image: ImageSpec, layout: ImageLayout, options?: CallOptions): Promise<void>;
@@ -37,8 +58,8 @@ export interface CephPort {
   /** @throws SNAPSHOT_EXISTS, IMAGE_NOT_FOUND */
   createSnapshot(image: ImageSpec, snap: string, options?: CallOptions): Promise<void>;
 
-  /** Answers false when there was no such snapshot. Refuses protected snapshots with CEPH_FAILED. */
-  removeSnapshot(image: ImageSpec, snap: string, options?: CallOptions): Promise<boolean>;
+  /** Answers false when there was no such snapshot (or image). One with clones of format 2 goes as well, and its data stays for them. Refuses protected snapshots with CEPH_FAILED. */
+  removeSnapshot(image: ImageRef, snap: string, options?: CallOptions): Promise<boolean>;
 
   /** Makes the head equal to the snapshot, its size included. Time grows with the image. @throws SNAPSHOT_NOT_FOUND */
   rollback(image: ImageSpec, snap: string, options?: CallOptions): Promise<void>;
@@ -101,6 +122,8 @@ export interface CallOptions {
 export interface ImageInfo {
   /** Ceph's own id of the image; another image of the same name has another one. */
   readonly id: string;
+  /** What it is called now, which one that was asked for by its id can only learn here. */
+  readonly name: string;
   readonly sizeBytes: bigint;
   readonly objectSizeBytes: number;
   /** Equal to the object size, and 1, when the image is not striped. */
@@ -110,8 +133,17 @@ export interface ImageInfo {
   readonly features: readonly string[];
   /** Null when data lies in the image's own pool. */
   readonly dataPool: string | null;
-  /** The parent snapshot's spec when the image is a clone that was not flattened. */
-  readonly parent: string | null;
+  /** Set when the image is a clone that was not flattened. */
+  readonly parent: ParentInfo | null;
+  /** Whether one of its snapshots has a clone of format 2 (those of format 1 need a protected snapshot). */
+  readonly hasClones: boolean;
+}
+
+/** The snapshot that a clone reads from. */
+export interface ParentInfo extends PoolSpec {
+  readonly image: string;
+  readonly imageId: string;
+  readonly snap: string;
 }
 
 export interface Snapshot {

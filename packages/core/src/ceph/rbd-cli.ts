@@ -1,5 +1,12 @@
 import { FerryError, toFerryError } from '../errors/ferry-error.js';
-import { formatImageSpec, formatPoolSpec, type ImageSpec, type PoolSpec } from '../model/image-spec.js';
+import {
+  formatImageRef,
+  formatImageSpec,
+  formatPoolSpec,
+  type ImageRef,
+  type ImageSpec,
+  type PoolSpec,
+} from '../model/image-spec.js';
 import { destArgs, expiryArg, imageArgs, layoutArgs, poolArgs, rangeArgs, snapArgs, writeCacheArgs } from './argv.js';
 import { ExtentSum } from './diff-extents.js';
 import { exportSource } from './export-source.js';
@@ -29,8 +36,8 @@ export type { Deadlines, RbdCliOptions } from './rbd-runner.js';
 /** The port to a cluster through its own programs, `rbd`, `ceph` (for the fsid, and to see whether a pool is full) and `rados`. Starts nothing by itself. */
 export const createRbdCli = (options: RbdCliOptions): CephPort => new RbdCli(options);
 
-const named = (image: ImageSpec): string => `image "${formatImageSpec(image)}"`;
-const namedSnap = (image: ImageSpec, snap: string): string => `"${formatImageSpec(image)}@${snap}"`;
+const named = (image: ImageRef): string => `image "${formatImageRef(image)}"`;
+const namedSnap = (image: ImageRef, snap: string): string => `"${formatImageRef(image)}@${snap}"`;
 const noImage = { missing: 'IMAGE_NOT_FOUND' } as const;
 
 class RbdCli implements CephPort {
@@ -47,9 +54,15 @@ class RbdCli implements CephPort {
     return this.#fsid;
   }
 
-  info(image: ImageSpec, options?: CallOptions): Promise<ImageInfo> {
+  info(image: ImageRef, options?: CallOptions): Promise<ImageInfo> {
     const args = ['info', ...imageArgs(image)];
     return this.#rbd.read(schemas.infoSchema, { what: `read ${named(image)}`, args, meanings: noImage }, options);
+  }
+
+  infoAt(image: ImageRef, snap: string, options?: CallOptions): Promise<ImageInfo> {
+    const meanings = { missing: 'SNAPSHOT_NOT_FOUND' } as const;
+    const args = ['info', ...snapArgs(image, snap)];
+    return this.#rbd.read(schemas.infoSchema, { what: `read ${namedSnap(image, snap)}`, args, meanings }, options);
   }
 
   list(where: PoolSpec, options?: CallOptions): Promise<string[]> {
@@ -64,10 +77,37 @@ class RbdCli implements CephPort {
     return this.#rbd.read(schemas.listingSchema, { what, args, meanings: noImage, long: true, partial: true }, options);
   }
 
-  snapshots(image: ImageSpec, options?: CallOptions): Promise<Snapshot[]> {
+  snapshots(image: ImageRef, options?: CallOptions): Promise<Snapshot[]> {
     const what = `list the snapshots of ${named(image)}`;
     const args = ['snap', 'ls', ...imageArgs(image)];
     return this.#rbd.read(schemas.snapshotsSchema, { what, args, meanings: noImage }, options);
+  }
+
+  hiddenSnapshots(image: ImageSpec, options?: CallOptions): Promise<string[]> {
+    const what = `list all snapshots of ${named(image)}`;
+    const args = ['snap', 'ls', '--all', ...imageArgs(image)];
+    return this.#rbd.read(schemas.hiddenSnapshotsSchema, { what, args, meanings: noImage }, options);
+  }
+
+  /** `rbd children` looks for names in the pools of the clones, and fails as a whole where it may not: then there is at least one. */
+  async clones(image: ImageSpec, snap: string, options?: CallOptions): Promise<string[]> {
+    const what = `list the clones of ${namedSnap(image, snap)}`;
+    const args = ['children', ...snapArgs(image, snap)];
+    const meanings = { missing: 'SNAPSHOT_NOT_FOUND' } as const;
+    try {
+      return await this.#rbd.read(schemas.clonesSchema, { what, args, meanings }, options);
+    } catch (thrown) {
+      if (toFerryError(thrown).code !== 'CEPH_PERMISSION') throw thrown;
+      return ['an image in a pool that the CephX user may not see'];
+    }
+  }
+
+  async headMayDiffer(image: ImageSpec, snap: string, options?: CallOptions): Promise<boolean> {
+    const what = `compare ${named(image)} with its snapshot "${snap}"`;
+    const args = ['diff', '--whole-object', ...imageArgs(image), `--from-snap=${snap}`];
+    const meanings = { missing: 'SNAPSHOT_NOT_FOUND' } as const;
+    const extents = await this.#rbd.read(schemas.extentsSchema, { what, args, meanings, long: true }, options);
+    return extents.length > 0;
   }
 
   create(image: ImageSpec, layout: ImageLayout, options?: CallOptions): Promise<void> {
@@ -85,7 +125,7 @@ class RbdCli implements CephPort {
     return this.#rbd.change({ what, args, meanings, writesTo: { pool: image.pool } }, options);
   }
 
-  removeSnapshot(image: ImageSpec, snap: string, options?: CallOptions): Promise<boolean> {
+  removeSnapshot(image: ImageRef, snap: string, options?: CallOptions): Promise<boolean> {
     const args = ['snap', 'rm', '--no-progress', ...snapArgs(image, snap)];
     const meanings = { missing: 'SNAPSHOT_NOT_FOUND' } as const;
     const what = `remove snapshot ${namedSnap(image, snap)}`;

@@ -21,6 +21,7 @@ describe('rbd info', () => {
   it('reads an image that is not striped', () => {
     expect(parseAnswer(infoSchema, plainInfo, 'x')).toEqual({
       id: '102a5abff53c',
+      name: 'a',
       sizeBytes: 1000n,
       objectSizeBytes: 4194304,
       stripeUnitBytes: 4194304,
@@ -28,6 +29,7 @@ describe('rbd info', () => {
       features: ['exclusive-lock', 'layering'],
       dataPool: null,
       parent: null,
+      hasClones: false,
     });
   });
 
@@ -41,7 +43,13 @@ describe('rbd info', () => {
   });
 
   it('reads the parent of a clone', () => {
-    expect(parseAnswer(infoSchema, cloneInfo, 'x').parent).toBe('rbd/ns/par@p');
+    expect(parseAnswer(infoSchema, cloneInfo, 'x').parent).toEqual({
+      pool: 'rbd',
+      namespace: 'ns',
+      image: 'par',
+      imageId: '10f167a4f9e2',
+      snap: 'p',
+    });
   });
 });
 

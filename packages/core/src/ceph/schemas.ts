@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { FerryError } from '../errors/ferry-error.js';
 import { formatImageSpec } from '../model/image-spec.js';
-import type { ImageInfo, ImageListing, Snapshot, TrashEntry } from './port.js';
+import type { ImageInfo, ImageListing, ParentInfo, Snapshot, TrashEntry } from './port.js';
 
 /**
  * What `rbd --format json` prints, as seen on 16.2.15. Unknown keys are ignored: other releases print more. Numbers beyond
@@ -15,26 +15,33 @@ const parentSchema = z
     pool: z.string(),
     pool_namespace: z.string().default(''),
     image: z.string(),
+    id: z.string().default(''),
     snapshot: z.string(),
   })
-  .transform(
-    ({ pool, pool_namespace, image, snapshot }) =>
-      `${formatImageSpec({ pool, namespace: pool_namespace, image })}@${snapshot}`,
-  );
+  .transform(({ pool, pool_namespace: namespace, image, id: imageId, snapshot: snap }): ParentInfo => ({
+    pool,
+    namespace,
+    image,
+    imageId,
+    snap,
+  }));
 
 export const infoSchema = z
   .object({
     id: z.string().min(1),
+    name: z.string(),
     size,
     object_size: z.int().positive(),
     stripe_unit: z.int().positive().optional(),
     stripe_count: z.int().positive().optional(),
     features: z.array(z.string()),
+    op_features: z.array(z.string()).default([]),
     data_pool: z.string().optional(),
     parent: parentSchema.optional(),
   })
   .transform((info): ImageInfo => ({
     id: info.id,
+    name: info.name,
     sizeBytes: info.size,
     objectSizeBytes: info.object_size,
     stripeUnitBytes: info.stripe_unit ?? info.object_size,
@@ -42,6 +49,7 @@ export const infoSchema = z
     features: info.features.toSorted(),
     dataPool: info.data_pool ?? null,
     parent: info.parent ?? null,
+    hasClones: info.op_features.includes('clone-parent'),
   }));
 
 export const snapshotsSchema = z
@@ -51,6 +59,32 @@ export const snapshotsSchema = z
       .map((snap): Snapshot => ({ id: snap.id, name: snap.name, sizeBytes: snap.size, protected: snap.protected }))
       .toSorted((a, b) => a.id - b.id),
   );
+
+/** `snap ls --all`: those that are not the user's own, as texts for a message. */
+export const hiddenSnapshotsSchema = z
+  .array(
+    z.object({
+      name: z.string(),
+      namespace: z.object({ type: z.string(), original_name: z.string().optional() }).default({ type: 'user' }),
+    }),
+  )
+  .transform((snaps) =>
+    snaps
+      .filter(({ namespace }) => namespace.type !== 'user')
+      .map(({ name, namespace: { type, original_name: original } }) =>
+        type === 'trash' ? `"${original ?? name}", which was removed but has a clone` : `"${name}" (${type})`,
+      ),
+  );
+
+/** `children`: clones of a snapshot. */
+export const clonesSchema = z
+  .array(z.object({ pool: z.string(), pool_namespace: z.string().default(''), image: z.string() }))
+  .transform((clones) =>
+    clones.map(({ pool, pool_namespace: namespace, image }) => formatImageSpec({ pool, namespace, image })),
+  );
+
+/** `diff` with whole objects. */
+export const extentsSchema = z.array(z.unknown());
 
 export const namesSchema = z.array(z.string());
 

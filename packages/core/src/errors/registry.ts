@@ -102,6 +102,12 @@ export const errorRegistry = {
     'create what is missing on the target cluster, then restore again',
   ),
   SNAPSHOT_EXISTS: entry(37, 'ALREADY_EXISTS', again, 'try again'),
+  BACKUP_IN_USE: entry(
+    38,
+    'FAILED_PRECONDITION',
+    never,
+    'remove what keeps it (a clone, a protection, a snapshot of your own, whoever has the image open), then delete it again',
+  ),
 
   AGENT_UNREACHABLE: entry(40, 'UNAVAILABLE', again, 'is rbdferry-agent running, and may you open its socket?'),
   RECEIVER_UNREACHABLE: entry(
@@ -128,6 +134,13 @@ export const errorRegistry = {
   STREAM_TRUNCATED: entry(51, 'DATA_LOSS', again, 'the stream ended early; nothing was committed'),
   DIGEST_MISMATCH: entry(52, 'DATA_LOSS', again, 'what arrived is not what was sent; nothing was committed'),
   VERIFY_FAILED: entry(53, 'DATA_LOSS', never, 'what was written is not what was asked for; nothing was replaced'),
+
+  SOURCE_CHANGED: entry(
+    54,
+    'ABORTED',
+    again,
+    'what was read was removed, replaced or flattened meanwhile; nothing was committed. Try again when nobody changes it',
+  ),
 
   CEPH_UNAVAILABLE: entry(
     60,

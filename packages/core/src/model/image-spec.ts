@@ -10,6 +10,13 @@ export interface ImageSpec {
 /** A pool, or one namespace of it ('' is the default one). */
 export type PoolSpec = Pick<ImageSpec, 'pool' | 'namespace'>;
 
+/** An image by Ceph's own id, which stays when it is renamed or moved to the trash. */
+export interface ImageById extends PoolSpec {
+  readonly imageId: string;
+}
+
+export type ImageRef = ImageSpec | ImageById;
+
 /**
  * Names that may reach a command line. Ceph allows more; these need no quoting in any shell, log or CSV, and
  * a leading '-' can never be taken for an option.
@@ -57,3 +64,7 @@ export const formatPoolSpec = ({ pool, namespace }: PoolSpec): string =>
 
 /** The spelling `rbd` itself uses: `pool/image` or `pool/namespace/image`. */
 export const formatImageSpec = (spec: ImageSpec): string => `${formatPoolSpec(spec)}/${spec.image}`;
+
+/** For messages. */
+export const formatImageRef = (ref: ImageRef): string =>
+  'imageId' in ref ? `${formatPoolSpec(ref)}/(id ${ref.imageId})` : formatImageSpec(ref);

@@ -1,5 +1,6 @@
 import { estimatedStreamBytes } from '@rbdferry/core/ceph/diff-extents.js';
 import type { CephPort } from '@rbdferry/core/ceph/port.js';
+import { provenDiff } from '@rbdferry/core/ceph/proven-diff.js';
 import { FerryError, toFerryError } from '@rbdferry/core/errors/ferry-error.js';
 import { KeyedLock, type Release } from '@rbdferry/core/lifecycle/keyed-lock.js';
 import type { Logger } from '@rbdferry/core/log/logger.js';
@@ -137,10 +138,14 @@ export class RbdStore implements Store {
     const close = await locks.acquire(readersOf(id.chain), { mode: 'shared', signal: options.signal });
     try {
       const backup = await this.backup(id, options);
-      const [image, diff] = [reader.image(id.chain), { snap: id.snap, fromSnap: null }];
+      const image = reader.image(id.chain);
+      const [info, snapshots] = await Promise.all([ceph.info(image, options), ceph.snapshots(image, options)]);
+      const snap = snapshots.find(({ name }) => name === id.snap);
+      if (snap === undefined) throw noBackup(id);
+      const diff = { snap: id.snap, fromSnap: null };
       return {
         backup,
-        stream: ceph.exportDiff(image, diff, options),
+        stream: provenDiff(ceph, { image, imageId: info.id, snap, from: null, parent: info.parent }, options),
         estimate: async (options) => estimatedStreamBytes(await ceph.diffExtents(image, diff, options)),
         close,
       };
