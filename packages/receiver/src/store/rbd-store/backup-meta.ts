@@ -20,6 +20,12 @@ export const backupKey = (snap: SnapName): string => `${backupKeyPrefix}${snap}`
 export const snapOfBackupKey = (key: string): string | undefined =>
   key.startsWith(backupKeyPrefix) ? key.slice(backupKeyPrefix.length) : undefined;
 
+/** Keys of facts, or of usage, whose snapshot is not among these: they belong to nothing. */
+export const orphanKeys = (keys: Iterable<string>, snaps: ReadonlySet<string>): string[] =>
+  [...keys].filter((key) =>
+    [backupKeyPrefix, usageKeyPrefix].some((prefix) => key.startsWith(prefix) && !snaps.has(key.slice(prefix.length))),
+  );
+
 const usageKeyPrefix = 'rbdferry.usage.';
 
 /** What a backup added to its chain; see usage.ts. */

@@ -12,7 +12,7 @@ import {
 } from '@rbdferry/core/model/backup-id.js';
 import type { Backup, Chain } from '@rbdferry/core/model/chain.js';
 import type { ImageSpec, PoolSpec } from '@rbdferry/core/model/image-spec.js';
-import { backupKey, decodeFacts, decodeState, snapOfBackupKey, stateKey, type HeadState } from './backup-meta.js';
+import { backupKey, decodeFacts, decodeState, orphanKeys, snapOfBackupKey, stateKey, type HeadState } from './backup-meta.js';
 
 /** A chain as its image shows it, with what a transfer needs besides. */
 export interface ChainView {
@@ -230,6 +230,10 @@ const viewOf = ({ store, name, snapshots, metadata, committed }: Seen): ChainVie
     undecided,
   };
 };
+
+/** Keys of facts and usage that a removal or a broken commit has left; none in a chain of the older tool. */
+export const orphansOf = ({ chain, metadata, snapshots }: ChainView): string[] =>
+  chain.legacy ? [] : orphanKeys(metadata.keys(), new Set(snapshots.map(({ name }) => name)));
 
 /** The snapshot that a transfer was making when it broke off; null when none did. */
 export const unfinishedSnap = ({ state }: Pick<ChainView, 'state'>): SnapName | null => {

@@ -1,7 +1,7 @@
 import { FerryError, toFerryError } from '@rbdferry/core/errors/ferry-error.js';
 import { isSnapName, type ChainName } from '@rbdferry/core/model/backup-id.js';
-import { backupKey, encodeState, snapOfBackupKey, stateKey } from './backup-meta.js';
-import type { ChainView } from './chain-reader.js';
+import { backupKey, encodeState, stateKey } from './backup-meta.js';
+import { orphansOf, type ChainView } from './chain-reader.js';
 import { removeImage, type Options, type StoreContext } from './context.js';
 import { untilUnused } from './keepers.js';
 
@@ -16,6 +16,7 @@ export const recoverChain = async (context: StoreContext, chain: ChainName, opti
   const view = await unlessGone(reader.fresh(chain, options));
   if (view === null) return false;
   if (isEmptied(view)) return removeEmptied(context, chain, options);
+  if (view.state?.kind === 'clean') return dropOrphans(context, chain, view, options);
   if (view.state?.kind !== 'receiving') return false;
   const newest = view.undecided ?? view.chain.backups.at(-1);
   if (newest?.snap !== view.state.snap) {
@@ -25,7 +26,7 @@ export const recoverChain = async (context: StoreContext, chain: ChainName, opti
     await removeUncommittedSnapshot(context, chain, view, options);
     await ceph.rollback(reader.image(chain), newest.snap, options);
   }
-  await dropOrphanFacts(context, chain, view, options);
+  await dropOrphans(context, chain, view, options);
   await reader.setMetadata(chain, stateKey, encodeState({ kind: 'clean', v: 1, head: newest.snap }), options);
   reader.settled(newest.id);
   return true;
@@ -81,15 +82,13 @@ const removeUncommittedSnapshot = async (
 };
 
 /** Facts are written after their snapshot: without one they belong to nothing, whether it was removed or they came late. */
-const dropOrphanFacts = async (
+const dropOrphans = async (
   { reader }: StoreContext,
   chain: ChainName,
   view: ChainView,
   options: Options,
-): Promise<void> => {
-  const snapshots = new Set(view.snapshots.map((snapshot) => snapshot.name));
-  for (const key of view.metadata.keys()) {
-    const snap = snapOfBackupKey(key);
-    if (snap !== undefined && !snapshots.has(snap)) await reader.removeMetadata(chain, key, options);
-  }
+): Promise<boolean> => {
+  const orphans = orphansOf(view);
+  for (const key of orphans) await reader.removeMetadata(chain, key, options);
+  return orphans.length > 0;
 };

@@ -1,13 +1,16 @@
 import type { ChainName } from '@rbdferry/core/model/backup-id.js';
 import { toFerryError } from '@rbdferry/core/errors/ferry-error.js';
-import type { ChainView } from './chain-reader.js';
+import { orphansOf, type ChainView } from './chain-reader.js';
 import type { Options } from './context.js';
 import { isEmptied, recoverChain } from './recover-chain.js';
 import { finishDeletion, type RemoveContext } from './remove.js';
 
 /** Whether an earlier step broke off on this chain. */
 export const isUnsettled = (view: ChainView): boolean =>
-  view.state?.kind === 'receiving' || view.state?.kind === 'deleting' || isEmptied(view);
+  view.state?.kind === 'receiving' ||
+  view.state?.kind === 'deleting' ||
+  isEmptied(view) ||
+  (view.state?.kind === 'clean' && orphansOf(view).length > 0);
 
 /**
  * Ends what broke off on a chain, a transfer or a deletion; the caller holds its lock. There need not be such a chain. Answers whether it
