@@ -109,3 +109,13 @@ export const runCli = async (args: readonly string[], options: { timeoutMs?: num
   });
   return { exitCode: exitCode ?? -1, stdout, stderr };
 };
+
+/** Runs a daemon that is expected not to start, to its end. What it logs is its stdout. */
+export const runDaemonToEnd = async (program: DaemonProgram, config: string): Promise<CliResult> => {
+  const { exitCode, stdout, stderr } = await execa(launcherPath(program), ['--config', config], {
+    reject: false,
+    stdin: 'ignore',
+    timeout: 20_000,
+  });
+  return { exitCode: exitCode ?? -1, stdout, stderr };
+};
