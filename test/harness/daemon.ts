@@ -9,7 +9,7 @@ const root = ((here) => here.slice(0, here.lastIndexOf('/test/') + 1))(fileURLTo
 export type DaemonProgram = 'rbdferry-agent' | 'rbdferry-receiver';
 
 /** Path of the command line, a script for Node. */
-export const cliPath = `${root}packages/cli/bin/rbdferry.js`;
+export const cliPath = `${root}packages/cli/bin/rbdferry`;
 
 /** Path of a daemon's launcher, a program. */
 const launcherPath = (program: DaemonProgram): string =>
