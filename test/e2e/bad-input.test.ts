@@ -3,7 +3,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { applyWrites, randomBytes } from '../ceph/cluster.js';
-import { runCli, startDaemon } from '../harness/daemon.js';
+import { runCli, runDaemonToEnd, startDaemon } from '../harness/daemon.js';
 import { expectError } from '../harness/expect-error.js';
 import { startPair, type Pair } from '../harness/pair.js';
 import { imageNames, snapNames } from '../harness/look.js';
@@ -289,7 +289,23 @@ describe('configuration files', () => {
     await writeFile(path, '');
     await chmod(path, 0o400);
     const text = (await good()).replace(/^state:.*$/m, `state: ${path}`);
-    expect(await failing('rbdferry-agent', text)).toMatch(/CONFIG_INVALID: cannot open the job store/);
+    expect(await failing('rbdferry-agent', text)).toMatch(/CONFIG_INVALID: cannot use the state directory/);
+  });
+
+  it('a second agent on a state directory, also one with a socket of its own', async () => {
+    const config = join(pair.dir, 'twin.yaml');
+    await writeFile(config, (await good()).replace(/^socket:.*$/m, `socket: ${join(pair.dir, 'twin.sock')}`));
+    expectError(await runDaemonToEnd('rbdferry-agent', config), 'STATE_LOCKED', 15, join(pair.dir, 'state'));
+    await pair.agent.kill();
+    await pair.startAgent();
+    expect(await pair.ok('jobs', '--json')).toContain('[');
+  });
+
+  it('a second agent on a socket, with a state directory of its own, leaves the first one its socket', async () => {
+    const config = join(pair.dir, 'twin.yaml');
+    await writeFile(config, (await good()).replace(/^state:.*$/m, `state: ${join(pair.dir, 'twin-state')}`));
+    expectError(await runDaemonToEnd('rbdferry-agent', config), 'CONFIG_INVALID', 13, pair.socket);
+    expect(await pair.ok('jobs', '--json')).toContain('[');
   });
 });
 

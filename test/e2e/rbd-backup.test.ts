@@ -11,7 +11,7 @@ import { startPair, type Pair } from '../harness/pair.js';
 /** The session in the README of the older tool, line by line, with our `rbd_backup`; and the backups which that tool made. */
 
 const MiB = 1024 * 1024;
-const bin = fileURLToPath(new URL('../../packages/cli/bin/rbd_backup.js', import.meta.url));
+const bin = fileURLToPath(new URL('../../packages/cli/bin/rbd_backup', import.meta.url));
 const time = String.raw`\d{4}-\d\d-\d\d\.\d\d:\d\d:\d\d\.\d{6}`;
 const ignoredUser = '-u root is ignored: there is no ssh any more';
 

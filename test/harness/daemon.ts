@@ -9,7 +9,7 @@ const root = ((here) => here.slice(0, here.lastIndexOf('/test/') + 1))(fileURLTo
 export type DaemonProgram = 'rbdferry-agent' | 'rbdferry-receiver';
 
 /** Path of the command line, a script for Node. */
-export const cliPath = `${root}packages/cli/bin/rbdferry.js`;
+export const cliPath = `${root}packages/cli/bin/rbdferry`;
 
 /** Path of a daemon's launcher, a program. */
 const launcherPath = (program: DaemonProgram): string =>
@@ -106,6 +106,16 @@ export const runCli = async (args: readonly string[], options: { timeoutMs?: num
     reject: false,
     stdin: 'ignore',
     timeout: options.timeoutMs ?? 120_000,
+  });
+  return { exitCode: exitCode ?? -1, stdout, stderr };
+};
+
+/** Runs a daemon that is expected not to start, to its end. What it logs is its stdout. */
+export const runDaemonToEnd = async (program: DaemonProgram, config: string): Promise<CliResult> => {
+  const { exitCode, stdout, stderr } = await execa(launcherPath(program), ['--config', config], {
+    reject: false,
+    stdin: 'ignore',
+    timeout: 20_000,
   });
   return { exitCode: exitCode ?? -1, stdout, stderr };
 };

@@ -13,6 +13,7 @@ import { JobRunner } from './jobs/job-runner.js';
 import { JobStore } from './jobs/job-store.js';
 import { LooseEnds } from './jobs/loose-ends.js';
 import { findBackup, settleLeftovers } from './jobs/recovery.js';
+import { StateLock } from './jobs/state-lock.js';
 import { ReceiverClient, type ConnectOptions } from './receiver-client/receiver-client.js';
 import { controlDefinition, createControlService, receiverConfig } from './service/control-service.js';
 
@@ -22,7 +23,7 @@ const stopGraceMs = 3_000;
 const settleSoonestMs = 1_000;
 const settleSeldomMs = 30_000;
 
-/** Starts the agent from its configuration file. @throws CONFIG_MISSING, CONFIG_INVALID */
+/** Starts the agent from its configuration file. @throws CONFIG_MISSING, CONFIG_INVALID, STATE_LOCKED */
 export const startAgent = async (configPath: string): Promise<{ running: Running; log: Logger }> => {
   const config = await loadConfig(configPath, agentConfigSchema);
   const log = createLogger('rbdferry-agent', config.log_level);
@@ -31,6 +32,7 @@ export const startAgent = async (configPath: string): Promise<{ running: Running
   const connect = async (name: string, options: ConnectOptions) =>
     ReceiverClient.connect(name, receiverConfig(config, name), options);
 
+  const lock = new StateLock(config.state);
   const store = new JobStore(config.state);
   const metrics = new AgentMetrics();
   for (const job of store.newestBackups()) metrics.succeeded(job);
@@ -110,6 +112,7 @@ export const startAgent = async (configPath: string): Promise<{ running: Running
         await runner.stop();
         await Promise.all([server.stop(stopGraceMs), caretaker.stop(), endpoint.stop()]);
         store.close();
+        lock.release();
       },
     },
   };

@@ -10,7 +10,7 @@ const pathOf = (page: string) => fileURLToPath(new URL(`../../../../docs/man/${p
 
 describe.each(manPages)('docs/man/%s', (page) => {
   it('is what the tree of commands makes', () => {
-    const words = `make it anew: node packages/cli/bin/rbdferry.js __man ${page} > docs/man/${page}`;
+    const words = `make it anew: node packages/cli/bin/rbdferry __man ${page} > docs/man/${page}`;
     expect(readFileSync(pathOf(page), 'utf8'), words).toBe(makeManPage(page));
   });
 });

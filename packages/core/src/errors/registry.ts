@@ -59,6 +59,12 @@ export const errorRegistry = {
   INVALID_REQUEST: entry(12, 'INVALID_ARGUMENT', never, 'correct the named value and try again'),
   CONFIG_INVALID: entry(13, 'FAILED_PRECONDITION', never, 'correct the configuration file at the line given'),
   CONFIG_MISSING: entry(14, 'FAILED_PRECONDITION', never, 'create the file, or name another one with --config'),
+  STATE_LOCKED: entry(
+    15,
+    'FAILED_PRECONDITION',
+    never,
+    'stop the other rbdferry-agent, or give each agent a `state` directory of its own',
+  ),
 
   IMAGE_NOT_FOUND: entry(20, 'NOT_FOUND', never, 'check the name with `rbd ls POOL`'),
   POOL_NOT_FOUND: entry(
