@@ -58,6 +58,16 @@ describe('backup', () => {
     expect(asked(agent)[0]).toMatchObject({ request: { image: 'rbd/ns/vm1', mode: 3, receiver: 'dr' } });
   });
 
+  it('-a tells what it waits for, because there is no id until then', async () => {
+    const waiting = jobOf({ $case: 'queued', value: { waitsFor: 'one of 2 transfers to end' } }, { backupId: '' });
+    const agent = await agentForTest({ states: [waiting, waiting, jobOf(running(1n))] });
+    expect(await on(agent, `${image} -r rbd2 -o backup -m full -a`)).toMatchObject({
+      status: 0,
+      stdout: `${backupId}\n`,
+      stderr: 'job k3v9x2m7qa\njob k3v9x2m7qa: queued: waits for one of 2 transfers to end\n',
+    });
+  });
+
   it.each([
     ['NO_CHAIN', 30, 'hint: make a full backup first: -m full'],
     ['CEPH_NO_SPACE', 63, 'hint: buy disks'],
