@@ -1,4 +1,4 @@
-import { chmod, readFile, writeFile } from 'node:fs/promises';
+import { chmod, open, readFile, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -44,6 +44,13 @@ describe('what does not exist', () => {
     expectError(await pair.cli(...args), code, exit, words);
     await expectNothingLeft();
   });
+});
+
+it('a result that cannot be written', async () => {
+  const full = await open('/dev/full', 'w');
+  const result = await runCli(['version'], { stdout: full.createWriteStream({ autoClose: false }) });
+  await full.close();
+  expectError(result, 'OUTPUT_FAILED', 3, 'ENOSPC');
 });
 
 describe('names that are none', () => {

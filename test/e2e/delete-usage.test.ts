@@ -411,14 +411,13 @@ describe('jobs that the command leaves to the agent', () => {
 
   it('--async still fails when there is nothing to be done', async () => {
     const refused = await pair.cli('backup', 'rbd/nobody', '--async');
-    expect(refused).toMatchObject({ exitCode: 20, stdout: '' });
+    expect(refused).toMatchObject({ exitCode: 20, stdout: expect.stringMatching(/^\w+$/) as string });
     expect(refused.stderr).toContain('IMAGE_NOT_FOUND');
     const [id = ''] = await listed('rbd/keyed');
     const exists = await pair.cli('restore', id, '--async');
-    expect(exists).toMatchObject({ exitCode: 34, stdout: '' });
-    expect(await pair.ok('restore', id, '--async', '--to', 'rbd/keyed-back')).toBe('rbd/keyed-back');
-    const [job] = JSON.parse(await pair.ok('jobs', '--image', 'rbd/keyed-back', '--json')) as { id: string }[];
-    await pair.ok('job', 'wait', job?.id ?? '');
+    expect(exists).toMatchObject({ exitCode: 34 });
+    const job = await pair.ok('restore', id, '--async', '--to', 'rbd/keyed-back');
+    expect(await pair.ok('job', 'wait', job)).toBe('rbd/keyed-back');
     expect(await imageNames(pair.source, 'rbd')).toContain('keyed-back');
   });
 });

@@ -1,5 +1,5 @@
 import { createInterface } from 'node:readline';
-import { PassThrough } from 'node:stream';
+import { PassThrough, type Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 
@@ -101,13 +101,17 @@ export interface CliResult {
 }
 
 /** Runs the CLI to its end. */
-export const runCli = async (args: readonly string[], options: { timeoutMs?: number } = {}): Promise<CliResult> => {
+export const runCli = async (
+  args: readonly string[],
+  options: { timeoutMs?: number; stdout?: Writable } = {},
+): Promise<CliResult> => {
   const { exitCode, stdout, stderr } = await execa(process.execPath, [cliPath, ...args], {
     reject: false,
     stdin: 'ignore',
+    stdout: options.stdout ?? 'pipe',
     timeout: options.timeoutMs ?? 120_000,
   });
-  return { exitCode: exitCode ?? -1, stdout, stderr };
+  return { exitCode: exitCode ?? -1, stdout: stdout ?? '', stderr };
 };
 
 /** Runs a daemon that is expected not to start, to its end. What it logs is its stdout. */

@@ -27,9 +27,13 @@ export const describeFailure = (thrown: unknown, call: AgentCall): FerryError =>
   return error;
 };
 
+/** Who cannot hear the agent cannot know: it may run on, and the job with it, or have been killed. */
+export const lostJobHint = (jobId: string): string =>
+  `the job goes on if the agent still runs; if it was stopped, it says what became of the job once it runs again: rbdferry job show ${jobId}`;
+
 const lostJob = (error: FerryError, jobId: string): FerryError =>
   new FerryError('CONNECTION_LOST', `the connection to the agent broke while job ${jobId} was watched`, {
-    hint: `the job goes on in the agent; rbdferry job watch ${jobId}`,
+    hint: lostJobHint(jobId),
     cause: error,
   });
 
@@ -64,10 +68,17 @@ const noAnswer = ({ socket, timeoutMs = 0, method, jobId }: AgentCall): string =
     ? `job ${jobId} was asked to stop and has not ended within ${timeoutMs / 1000} s`
     : `the ${agentName(socket)} did not answer within ${timeoutMs / 1000} s`;
 
-const slowHint = ({ method, jobId }: AgentCall): string | undefined =>
-  method === 'cancelJob' && jobId !== undefined
-    ? `it may still be cleaning up; rbdferry job watch ${jobId}`
-    : 'it is running but busy or frozen: look at its log, or restart it';
+const slowHint = ({ method, jobId }: AgentCall): string => {
+  if (method === 'cancelJob' && jobId !== undefined) return `it may still be cleaning up; rbdferry job watch ${jobId}`;
+  return `${doneInPart(method)}it may be busy or frozen: look at its log, or restart it`;
+};
+
+/** What an unanswered call may have done all the same; empty when it changes nothing. */
+const doneInPart = (method: string): string => {
+  if (method.startsWith('start')) return 'the job may have been started: rbdferry jobs --active; ';
+  if (method.startsWith('delete')) return 'some of it may be deleted: ask for the same again with --dry-run; ';
+  return '';
+};
 
 const lost = (error: FerryError, { method, jobId, socket }: AgentCall): FerryError =>
   new FerryError('CONNECTION_LOST', `the connection to the ${agentName(socket)} broke`, {
@@ -76,7 +87,6 @@ const lost = (error: FerryError, { method, jobId, socket }: AgentCall): FerryErr
   });
 
 const lostHint = (method: string, jobId: string | undefined): string => {
-  if (method.startsWith('start')) return 'the job may have been started: rbdferry jobs --active';
   if (jobId !== undefined) return `look what became of it: rbdferry job show ${jobId}`;
-  return 'is rbdferry-agent still running? Try again';
+  return `${doneInPart(method)}is rbdferry-agent still running?`;
 };

@@ -8,6 +8,7 @@ import {
   jobOf,
   queued,
   running,
+  serverStream,
   type FakeAgent,
 } from '../test/fake-agent.js';
 import { runCli } from '../test/run-cli.js';
@@ -17,7 +18,7 @@ import type { Job } from '@rbdferry/core/gen/rbdferry/v1/control.js';
 
 const on = ({ socket }: FakeAgent, ...args: string[]) => runCli(['--socket', socket, ...args]);
 
-const planning: Job['state'] = {
+const planning: NonNullable<Job['state']> & { $case: 'running' } = {
   $case: 'running',
   value: {
     phase: 'plan',
@@ -34,24 +35,39 @@ const waiting: Job['state'] = { $case: 'queued', value: { waitsFor: 'one of 2 tr
 const restoring = { kind: 2, image: 'rbd/vm2', backupId };
 
 describe('backup --async', () => {
-  it('leaves when the id is known', async () => {
+  it('tells the id of the job, and leaves when it is planned', async () => {
     const states = [jobOf(queued), jobOf(planning, { backupId: '' }), jobOf(running(1n))];
     const agent = await agentForTest({ states });
     expect(await on(agent, 'backup', 'rbd/vm1', '--async')).toMatchObject({
       status: 0,
-      stdout: `${backupId}\n`,
-      stderr: 'job k3v9x2m7qa\n',
+      stdout: 'k3v9x2m7qa\n',
+      stderr: '',
     });
   });
 
-  it('tells what the job waits for, because there is no id until then', async () => {
-    const states = [jobOf(waiting, { backupId: '' }), jobOf(waiting, { backupId: '' }), jobOf(running(1n))];
-    const { status, stdout, stderr } = await on(await agentForTest({ states }), 'backup', 'rbd/vm1', '--async');
-    expect({ status, stdout }).toEqual({ status: 0, stdout: `${backupId}\n` });
-    expect(stderr).toBe('job k3v9x2m7qa\njob k3v9x2m7qa: queued: waits for one of 2 transfers to end\n');
+  it('does not wait in the queue', async () => {
+    const agent = await agentForTest({ states: [jobOf(waiting, { backupId: '' })] });
+    expect(await on(agent, 'backup', 'rbd/vm1', '--async')).toMatchObject({
+      status: 0,
+      stdout: 'k3v9x2m7qa\n',
+      stderr: '',
+    });
+    expect(agent.calls.map(({ method }) => method)).toEqual(['startBackup']);
   });
 
-  it('with --json does not wait in the queue', async () => {
+  it('does not wait for another job on the image once it runs', async () => {
+    const held = { ...planning, value: { ...planning.value, waitsFor: 'another job on rbd/vm1' } };
+    const endless = serverStream(async function* (_, { signal }) {
+      yield { job: jobOf(held, { backupId: '' }) };
+      await new Promise((resolve) => {
+        signal.addEventListener('abort', resolve);
+      });
+    });
+    const agent = await agentForTest({ states: [jobOf(queued)], methods: { watchJob: endless } });
+    expect(await on(agent, 'backup', 'rbd/vm1', '--async')).toMatchObject({ status: 0, stdout: 'k3v9x2m7qa\n' });
+  });
+
+  it('with --json does not wait in the queue either', async () => {
     const agent = await agentForTest({ states: [jobOf(waiting, { backupId: '' })] });
     const { status, stdout, stderr } = await on(agent, 'backup', 'rbd/vm1', '--async', '--json');
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
@@ -65,7 +81,7 @@ describe('backup --async', () => {
   ] as const)('that is %s while it is planned fails', async (_, state, status, words) => {
     const states = [jobOf(queued), jobOf(planning, { backupId: '' }), jobOf(state, { backupId: '' })];
     const end = await on(await agentForTest({ states }), 'backup', 'rbd/vm1', '--async');
-    expect(end).toMatchObject({ status, stdout: '' });
+    expect(end).toMatchObject({ status, stdout: 'k3v9x2m7qa\n' });
     expect(end.stderr).toContain(words);
   });
 
@@ -73,16 +89,16 @@ describe('backup --async', () => {
     const agent = await agentForTest({ states: [jobOf(committed('a warning'))] });
     expect(await on(agent, 'backup', 'rbd/vm1', '--async')).toMatchObject({
       status: 0,
-      stdout: `${backupId}\n`,
-      stderr: 'job k3v9x2m7qa\nwarning: a warning\n',
+      stdout: 'k3v9x2m7qa\n',
+      stderr: 'warning: a warning\n',
     });
   });
 
   it('is not fooled by an agent that goes away', async () => {
     const agent = await agentForTest({ states: [jobOf(queued), jobOf(planning, { backupId: '' })] });
     const { status, stdout, stderr } = await on(agent, 'backup', 'rbd/vm1', '--async');
-    expect({ status, stdout }).toEqual({ status: 72, stdout: '' });
-    expect(stderr).toContain('rbdferry job watch k3v9x2m7qa');
+    expect({ status, stdout }).toEqual({ status: 72, stdout: 'k3v9x2m7qa\n' });
+    expect(stderr).toContain('rbdferry job show k3v9x2m7qa');
   });
 });
 
@@ -90,15 +106,15 @@ describe('restore --async', () => {
   it('waits for the plan, which may refuse', async () => {
     const states = [jobOf(queued, restoring), jobOf(planning, restoring), jobOf(running(1n), restoring)];
     const agent = await agentForTest({ states });
-    expect(await on(agent, 'restore', backupId, '--async')).toMatchObject({ status: 0, stdout: 'rbd/vm2\n' });
+    expect(await on(agent, 'restore', backupId, '--async')).toMatchObject({ status: 0, stdout: 'k3v9x2m7qa\n' });
     const exists = [jobOf(planning, restoring), jobOf(failed('IMAGE_EXISTS', 'it exists', 'elsewhere'), restoring)];
     const refused = await on(await agentForTest({ states: exists }), 'restore', backupId, '--async');
-    expect(refused).toMatchObject({ status: 34, stdout: '' });
+    expect(refused).toMatchObject({ status: 34, stdout: 'k3v9x2m7qa\n' });
   });
 
-  it('does not wait in the queue, and prints no image that it does not know', async () => {
+  it('does not wait in the queue', async () => {
     const agent = await agentForTest({ states: [jobOf(waiting, { ...restoring, image: '' })] });
-    expect(await on(agent, 'restore', backupId, '--async')).toMatchObject({ status: 0, stdout: '' });
+    expect(await on(agent, 'restore', backupId, '--async')).toMatchObject({ status: 0, stdout: 'k3v9x2m7qa\n' });
     expect(agent.calls.map(({ method }) => method)).toEqual(['startRestore']);
   });
 });

@@ -3,6 +3,7 @@ import type { AgentClient, DeleteRequest, Place } from './client.js';
 import { note, printLine } from './output.js';
 import { toJson } from './render/json.js';
 import type { JobError } from './view/job.js';
+import { isReaderGone, printDone } from './write-output.js';
 
 export interface DeletionOptions {
   readonly place: Place;
@@ -53,6 +54,8 @@ class DeletionReport {
   readonly #kept: { id: string; reason: JobError }[] = [];
   readonly #notes: string[] = [];
   readonly #options: DeletionOptions;
+  /** Why ids are no longer printed. The deletion goes on: what is gone must be told, not half of it broken off. */
+  #unwritten: FerryError | undefined;
 
   constructor(options: DeletionOptions) {
     this.#options = options;
@@ -61,7 +64,7 @@ class DeletionReport {
   async deleted(what: string, trashedUntil: Date | null = null): Promise<void> {
     this.#deleted.push(what);
     if (trashedUntil !== null) this.#trashed.push({ id: what, until: trashedUntil });
-    if (!this.#options.json) await printLine(what);
+    if (!this.#options.json) await this.#print(what, [what]);
   }
 
   kept(id: string, reason: FerryError): void {
@@ -86,13 +89,25 @@ class DeletionReport {
     if (this.#deleted.length === 0) this.note('nothing to delete');
     else if (this.#options.dryRun && !this.#options.json) note('nothing was deleted: this was a dry run');
     await this.#close(null);
+    if (this.#unwritten !== undefined) await printDone(this.#doneText(), Promise.reject(this.#unwritten));
+  }
+
+  /** @param ids told on stderr when the text cannot be written */
+  async #print(text: string, ids: readonly string[]): Promise<void> {
+    this.#unwritten ??= await printLine(text).then(() => undefined, toFerryError);
+    if (this.#unwritten === undefined || isReaderGone(this.#unwritten)) return;
+    for (const id of ids) note(this.#options.dryRun ? id : `deleted ${id}`);
+  }
+
+  #doneText(): string {
+    return this.#options.dryRun ? 'nothing was deleted' : 'the deletion was carried out; what is gone is told above';
   }
 
   async #close(error: FerryError | null): Promise<void> {
     if (!this.#options.json) return;
     const { dryRun } = this.#options;
     const done = { deleted: this.#deleted, trashed: this.#trashed, kept: this.#kept, notes: this.#notes };
-    await printLine(toJson({ dryRun, ...done, error: error && errorJson(error) }));
+    await this.#print(toJson({ dryRun, ...done, error: error && errorJson(error) }), this.#deleted);
   }
 }
 

@@ -3,6 +3,7 @@ import { errorRegistry, isErrorCode } from '@rbdferry/core/errors/registry.js';
 import { CommanderError } from 'commander';
 import { printFailure } from './output.js';
 import type { EndedJob, JobError } from './view/job.js';
+import { isReaderGone } from './write-output.js';
 
 /** Exit status of a code; one that a newer agent made up counts as INTERNAL. */
 export const exitStatusOf = (code: string): number => errorRegistry[isErrorCode(code) ? code : 'INTERNAL'].exit;
@@ -27,6 +28,7 @@ export const exitStatusOfJob = (job: EndedJob): number => {
 export const reportFailure = (thrown: unknown): number => {
   // Commander has written its message, or the help that was asked for, already.
   if (thrown instanceof CommanderError) return thrown.exitCode === 0 ? 0 : exitStatusOf('USAGE');
+  if (isReaderGone(thrown)) return 0;
   const error: JobError = toFerryError(thrown);
   printFailure(error);
   if (error.code === 'INTERNAL' && thrown instanceof Error && !(thrown instanceof FerryError)) debugTrace(thrown);

@@ -1,4 +1,5 @@
 import { FerryError, toFerryError } from '@rbdferry/core/errors/ferry-error.js';
+import { lostJobHint } from './agent-failure.js';
 import type { AgentClient } from './client.js';
 import { exitStatusOf } from './exit.js';
 import { catchInterruption } from './interruption.js';
@@ -57,7 +58,7 @@ export const watchToEnd = async (
 ): Promise<EndedJob> => {
   for await (const job of states) {
     if (hasEnded(job)) return job;
-    display.update(job);
+    await display.update(job);
   }
   throw agentWentSilent(id);
 };
@@ -65,7 +66,7 @@ export const watchToEnd = async (
 /** A watch that ends before the job has ended is no answer. */
 export const agentWentSilent = (id: string): FerryError =>
   new FerryError('CONNECTION_LOST', `the agent stopped telling about job ${id}`, {
-    hint: `the job goes on in the agent; rbdferry job watch ${id}`,
+    hint: lostJobHint(id),
   });
 
 const cancelToEnd = async (agent: Pick<AgentClient, 'cancelJob'>, id: string): Promise<EndedJob> => {
@@ -74,7 +75,7 @@ const cancelToEnd = async (agent: Pick<AgentClient, 'cancelJob'>, id: string): P
     if (hasEnded(job)) return job;
   } catch (thrown) {
     const error = toFerryError(thrown);
-    throw new FerryError(error.code, `could not cancel job ${id}: ${error.message}`, {
+    throw new FerryError(error.code, `no answer whether job ${id} is cancelled: ${error.message}`, {
       hint: error.hint,
       cause: thrown,
     });
@@ -87,7 +88,7 @@ const leaveAtOnce = (display: ProgressDisplay, job: JobView | undefined): void =
   note(
     job === undefined
       ? 'leaving; the agent may have started the job: rbdferry jobs --active'
-      : `leaving; job ${job.id} is being cancelled by the agent`,
+      : `leaving before job ${job.id} has ended; look what becomes of it: rbdferry job show ${job.id}`,
   );
   process.exit(exitStatusOf('CANCELLED'));
 };

@@ -1,6 +1,5 @@
-import { reportFailure } from './exit.js';
-import { leaveQuietlyOnBrokenPipe } from './output.js';
 import { createProgram } from './program.js';
+import { runProgram } from './run-program.js';
 
 /** `--version` in front of any verb is the verb `version`: commander's own can only print a fixed text. */
 const withVersionAsVerb = (args: readonly string[]): string[] => {
@@ -11,13 +10,4 @@ const withVersionAsVerb = (args: readonly string[]): string[] => {
   return at >= 0 && onlySocket ? [...args.slice(0, at), 'version', ...args.slice(at + 1)] : [...args];
 };
 
-const main = async (): Promise<void> => {
-  leaveQuietlyOnBrokenPipe();
-  try {
-    await createProgram().parseAsync(withVersionAsVerb(process.argv.slice(2)), { from: 'user' });
-  } catch (thrown) {
-    process.exitCode = reportFailure(thrown);
-  }
-};
-
-await main();
+await runProgram(() => createProgram().parseAsync(withVersionAsVerb(process.argv.slice(2)), { from: 'user' }));

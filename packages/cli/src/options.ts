@@ -79,9 +79,11 @@ export const storeOption = () => new Option('--store <NAME>', "a store of the re
 
 export const allStoresOption = () => new Option('--all-stores', 'every store of the receiver that this agent may see');
 
-/** @param until when the command leaves the job to the agent */
-export const asyncOption = (until: string) =>
-  new Option('--async', `return as soon as ${until}; the job goes on in the agent`);
+export const asyncOption = () =>
+  new Option(
+    '--async',
+    'print the id of the job, and return when the job is planned (or refused) or waits for others; see `job wait`',
+  );
 
 export const idempotencyKeyOption = () =>
   new Option('--idempotency-key <KEY>', 'a job that was started with this key before is followed, not started again');

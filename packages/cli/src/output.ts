@@ -1,16 +1,16 @@
-import { once } from 'node:events';
 import type { JobError } from './view/job.js';
+import { writeTo } from './write-output.js';
 
 /** What stdout and stderr get. Results go to stdout, everything else to stderr. */
 
-/** Writes a line of the result. Waits for room, so that a slow reader costs no memory. */
-export const printLine = async (text: string): Promise<void> => {
-  await print(`${text}\n`);
-};
+/** Writes a line of the result. @throws OUTPUT_FAILED */
+export const printLine = (text: string): Promise<void> => print(`${text}\n`);
 
-export const print = async (text: string): Promise<void> => {
-  if (!process.stdout.write(text)) await once(process.stdout, 'drain');
-};
+/** Writes a part of the result. Waits for a slow reader. @throws OUTPUT_FAILED */
+export const print = (text: string): Promise<void> => writeTo('stdout', text);
+
+/** Writes a line of a result that belongs on stderr. @throws OUTPUT_FAILED */
+export const printLineOnStderr = (text: string): Promise<void> => writeTo('stderr', `${visible(text)}\n`);
 
 /** Something to know that is no result. */
 export const note = (text: string): void => {
@@ -33,14 +33,3 @@ export const visible = (text: string): string =>
     const code = control.codePointAt(0) ?? 0;
     return `\\u${code.toString(16).padStart(4, '0')}`;
   });
-
-/**
- * A reader that goes away (`| head`) ends the command quietly. On stderr it means only that nobody reads it.
- */
-export const leaveQuietlyOnBrokenPipe = (): void => {
-  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code === 'EPIPE') process.exit(process.exitCode ?? 0);
-    throw error;
-  });
-  process.stderr.on('error', () => {});
-};

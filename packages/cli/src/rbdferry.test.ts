@@ -178,7 +178,9 @@ describe('Ctrl-C', () => {
     cli.kill('SIGINT');
     const end = await cli.ended;
     expect(end).toMatchObject({ status: 130, stdout: '' });
-    expect(end.stderr).toContain('leaving; job k3v9x2m7qa is being cancelled by the agent');
+    expect(end.stderr).toContain(
+      'leaving before job k3v9x2m7qa has ended; look what becomes of it: rbdferry job show k3v9x2m7qa',
+    );
     expect(agent.calls.at(-1)?.method).toBe('cancelJob');
   });
 
@@ -263,7 +265,7 @@ describe('an agent that', () => {
     const { status, stdout, stderr } = await cli.ended;
     expect({ status, stdout }).toEqual({ status: 72, stdout: '' });
     expect(stderr).toContain('CONNECTION_LOST');
-    expect(stderr).toContain('the job goes on in the agent; rbdferry job watch k3v9x2m7qa');
+    expect(stderr).toContain('the job goes on if the agent still runs; if it was stopped');
   });
 
   it('ends a watch before the job has ended is no success', async () => {

@@ -1,9 +1,10 @@
-import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
+import { FerryError, toFerryError } from '@rbdferry/core/errors/ferry-error.js';
 import type { Outcome } from './follow-job.js';
 import { exitStatusOfJob } from './exit.js';
 import { note, printFailure, printLine, printWarnings } from './output.js';
 import { toJson } from './render/json.js';
 import type { CommittedJob, JobError, JobView } from './view/job.js';
+import { printDone } from './write-output.js';
 
 export interface ReportOptions {
   readonly json: boolean;
@@ -17,16 +18,26 @@ export interface ReportOptions {
  * Tells a job's end: on stdout what it made and nothing else (with `json` the whole job), on stderr the rest.
  *
  * @returns the exit status
+ * @throws OUTPUT_FAILED, when the job has committed; of another the status says more
  */
-export const reportJob = async ({ job, interrupted }: Outcome, options: ReportOptions): Promise<number> => {
+export const reportJob = async (outcome: Outcome, options: ReportOptions): Promise<number> => {
+  const { job } = outcome;
+  const printed = options.json ? printLine(toJson(job)) : Promise.resolve();
+  const unwritten = await printed.then(() => undefined, toFerryError);
+  await tellEnd(outcome, options);
+  const status = exitStatusOfJob(job);
+  if (unwritten !== undefined && status === 0) await printDone(doneText(job), Promise.reject(unwritten));
+  return status;
+};
+
+const tellEnd = async ({ job, interrupted }: Outcome, options: ReportOptions): Promise<void> => {
   const { reword = (error) => error } = options;
-  if (options.json) await printLine(toJson(job));
   switch (job.state) {
     case 'committed':
       if (interrupted) note('the job had committed before it could be cancelled');
       printWarnings(job.warnings);
       if (process.stderr.isTTY && !options.json) note(await summaryOf(job));
-      if (!options.json) await printProduct(job, options);
+      if (!options.json) await printDone(doneText(job), printProduct(job, options));
       break;
     case 'failed':
       printFailure(reword(job.error));
@@ -36,8 +47,13 @@ export const reportJob = async ({ job, interrupted }: Outcome, options: ReportOp
       else printFailure(new FerryError('CANCELLED', `job ${job.id} was cancelled`));
       break;
   }
-  return exitStatusOfJob(job);
 };
+
+/** For a hint, when the result cannot be written. */
+const doneText = ({ id, kind, backupId, image }: JobView): string =>
+  kind === 'backup'
+    ? `the backup is made: ${backupId ?? `see job ${id}`}`
+    : `the restore is done: ${image ?? `see job ${id}`}`;
 
 /** A backup's id; a restored image's spec. Nothing while it is not known. */
 export const printProduct = async (job: JobView, { product = 'printed' }: ReportOptions): Promise<void> => {

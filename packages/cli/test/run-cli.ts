@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 
 export const bin = fileURLToPath(new URL('../bin/rbdferry', import.meta.url));
-const oldBin = fileURLToPath(new URL('../bin/rbd_backup', import.meta.url));
+export const oldBin = fileURLToPath(new URL('../bin/rbd_backup', import.meta.url));
 
 export interface CliEnd {
   readonly status: number | null;

@@ -30,9 +30,9 @@ export const addBackup: AddVerb = (program) => {
     .addOption(receiverOption())
     .addOption(storeOption())
     .addOption(limitOption())
-    .addOption(asyncOption('the id of the backup is known'))
+    .addOption(asyncOption())
     .addOption(idempotencyKeyOption())
-    .option('--json', 'print the job as JSON instead of the id')
+    .option('--json', 'print the job as JSON instead of an id')
     .addHelpText(
       'after',
       examples(
@@ -47,7 +47,7 @@ export const addBackup: AddVerb = (program) => {
     .action(async (image, { json = false, async = false, ...request }) => {
       process.exitCode = await withAgent(program, async (agent) => {
         const { runJob } = await import('../run-job.js');
-        return runJob(agent, () => agent.startBackup({ image, ...request }), { json, async });
+        return runJob(agent, () => agent.startBackup({ image, ...request }), { json, async: async && 'job' });
       });
     });
 };

@@ -16,7 +16,9 @@ export const addCancelTo = (parent: JobCommand | Program, program: Program, name
     .action(async (id, { json = false }) => {
       const job = await withAgent(program, (agent) => agent.cancelJob(id));
       const { printLine } = await import('../output.js');
-      await printLine(json ? (await import('../render/json.js')).toJson(job) : job.state);
+      const { printDone } = await import('../write-output.js');
+      const text = json ? (await import('../render/json.js')).toJson(job) : job.state;
+      await printDone(`job ${job.id} has ended: ${job.state}`, printLine(text));
     });
 };
 

@@ -27,7 +27,7 @@ export const addPki: AddVerb = (program) => {
         const { initCa } = await import('../pki/authority.js');
         return initCa({ dir, ...given({ commonName: name, days }) });
       });
-      await printFiles(made, json);
+      await printMade(made, json);
     });
 
   pki
@@ -47,7 +47,7 @@ export const addPki: AddVerb = (program) => {
         const { issueCertificate } = await import('../pki/issue-certificate.js');
         return issueCertificate({ dir, name, replace, ...given({ hosts: host, days, outDir: out }) });
       });
-      await printFiles(made, json);
+      await printMade(made, json);
     });
 };
 
@@ -73,6 +73,11 @@ interface MadeFiles {
   readonly hosts?: readonly string[];
   readonly notAfter: Date;
 }
+
+const printMade = async (made: MadeFiles, json: boolean): Promise<void> => {
+  const { printDone } = await import('../write-output.js');
+  await printDone(`the files are made: ${made.certificatePath}, ${made.keyPath}`, printFiles(made, json));
+};
 
 const printFiles = async (made: MadeFiles, json: boolean): Promise<void> => {
   const { printLine } = await import('../output.js');

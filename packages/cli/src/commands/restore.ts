@@ -24,7 +24,7 @@ export const addRestore: AddVerb = (program) => {
     .option('--replace', 'put an existing image of that name into the trash')
     .addOption(receiverOption())
     .addOption(limitOption())
-    .addOption(asyncOption('it is known that the restore can be made'))
+    .addOption(asyncOption())
     .addOption(idempotencyKeyOption())
     .option('--json', 'print the job as JSON instead of the name')
     .addHelpText(
@@ -39,7 +39,10 @@ export const addRestore: AddVerb = (program) => {
     .action(async (backupId, { replace = false, json = false, async = false, ...request }) => {
       process.exitCode = await withAgent(program, async (agent) => {
         const { runJob } = await import('../run-job.js');
-        return runJob(agent, () => agent.startRestore({ backupId, replace, ...request }), { json, async });
+        return runJob(agent, () => agent.startRestore({ backupId, replace, ...request }), {
+          json,
+          async: async && 'job',
+        });
       });
     });
 };

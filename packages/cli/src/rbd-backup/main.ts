@@ -1,7 +1,6 @@
 import { toFerryError, FerryError } from '@rbdferry/core/errors/ferry-error.js';
 import { CommanderError } from 'commander';
-import { reportFailure } from '../exit.js';
-import { leaveQuietlyOnBrokenPipe } from '../output.js';
+import { runProgram } from '../run-program.js';
 import { createOldProgram } from './program.js';
 import { reword } from './reword.js';
 
@@ -12,13 +11,4 @@ const reworded = (thrown: unknown): unknown => {
   return new FerryError(code, message, { hint: reword({ code, message, hint }).hint, cause: thrown });
 };
 
-const main = async (): Promise<void> => {
-  leaveQuietlyOnBrokenPipe();
-  try {
-    await createOldProgram().parseAsync(process.argv.slice(2), { from: 'user' });
-  } catch (thrown) {
-    process.exitCode = reportFailure(reworded(thrown));
-  }
-};
-
-await main();
+await runProgram(() => createOldProgram().parseAsync(process.argv.slice(2), { from: 'user' }), reworded);

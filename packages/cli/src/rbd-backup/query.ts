@@ -1,8 +1,7 @@
-import { toFerryError } from '@rbdferry/core/errors/ferry-error.js';
 import type { AgentClient } from '../client.js';
 import { note } from '../output.js';
 import { percentOf } from '../render/human.js';
-import type { JobView } from '../view/job.js';
+import { hasEnded, type EndedJob, type JobView } from '../view/job.js';
 
 /** Enough to find a job among those of one image. */
 const searched = 1000;
@@ -26,55 +25,55 @@ export const jobsOf = async (
   return (await agent.listJobs({ activeOnly: false, limit: searched })).filter(isMeant);
 };
 
-/** What the old tool's query said of a job: 0 to 99 while it runs, 100 when it is committed, -1 when it failed. */
-export const percentageOf = (job: JobView): number => {
-  switch (job.state) {
-    case 'queued':
-      return 0;
-    case 'running':
-      return job.totalBytes === null ? 0 : percentOf(job.doneBytes, job.totalBytes);
-    case 'committed':
-      return 100;
-    case 'failed':
-    case 'cancelled':
-      return -1;
-  }
-};
+/** What the old tool's query said of a job that has not ended: 0 to 99. */
+const percentageOf = (job: JobView): number =>
+  job.state === 'running' && job.totalBytes !== null ? percentOf(job.doneBytes, job.totalBytes) : 0;
 
-/** How far the newest job of this backup is. Says on stderr why, when the answer is -1. */
+interface Query extends JobSearch {
+  readonly kind: JobView['kind'];
+  readonly receiver: () => Promise<string | undefined>;
+}
+
+/**
+ * How far the newest job of this backup is. Once a backup's job has ended, or is not known, only the store can tell: the backup may have
+ * been deleted since, or be there although its job never heard of it. Says on stderr why, when the answer is -1.
+ *
+ * @throws what kept the store from being asked: then the answer is not known
+ */
 export const queryPercentage = async (
-  agent: Pick<AgentClient, 'listJobs' | 'usage' | 'listBackups'>,
-  search: JobSearch & { readonly receiver: () => Promise<string | undefined> },
+  agent: Pick<AgentClient, 'listJobs' | 'listBackups'>,
+  query: Query,
 ): Promise<number> => {
-  const [job] = await jobsOf(agent, search);
-  if (job === undefined) return unknownJob(agent, search);
-  if (job.state === 'failed') note(`job ${job.id} failed: ${job.error.code}: ${job.error.message}`);
-  if (job.state === 'cancelled') note(`job ${job.id} was cancelled`);
-  return percentageOf(job);
-};
-
-/** A job may be forgotten, or another agent's; a backup that is in the store is committed. */
-const unknownJob = async (
-  agent: Pick<AgentClient, 'listBackups'>,
-  { backupId, kind, receiver }: JobSearch & { readonly receiver: () => Promise<string | undefined> },
-): Promise<number> => {
-  if (kind === 'backup' && (await isInStore(agent, backupId, receiver))) return 100;
-  note(`the agent knows of no ${kind ?? 'job'} of ${backupId}`);
+  const [job] = await jobsOf(agent, query);
+  if (job !== undefined && !hasEnded(job)) return percentageOf(job);
+  const isThere = query.kind === 'backup' ? await isInStore(agent, query, job) : job?.state === 'committed';
+  if (isThere) return 100;
+  note(whyNot(query, job));
   return -1;
 };
 
+const whyNot = ({ backupId, kind }: Query, job: EndedJob | undefined): string => {
+  switch (job?.state) {
+    case undefined:
+      return `the agent knows of no ${kind} of ${backupId}`;
+    case 'committed':
+      return `job ${job?.id} made ${backupId}, which is no longer in the store`;
+    case 'failed':
+      return `job ${job.id} failed: ${job.error.code}: ${job.error.message}`;
+    case 'cancelled':
+      return `job ${job.id} was cancelled`;
+  }
+};
+
+/** Asks the receiver that the job went to, else the one that the command line means. */
 const isInStore = async (
   agent: Pick<AgentClient, 'listBackups'>,
-  backupId: string,
-  receiver: () => Promise<string | undefined>,
+  { backupId, receiver }: Query,
+  job: EndedJob | undefined,
 ): Promise<boolean> => {
-  try {
-    const store = backupId.slice(0, backupId.indexOf('/'));
-    for await (const chain of agent.listBackups({ receiver: await receiver(), store })) {
-      if (chain.backups.some(({ id }) => id === backupId)) return true;
-    }
-  } catch (thrown) {
-    note(`could not look into the store: ${toFerryError(thrown).message}`);
+  const store = backupId.slice(0, backupId.indexOf('/'));
+  for await (const chain of agent.listBackups({ receiver: job?.receiver ?? (await receiver()), store })) {
+    if (chain.backups.some(({ id }) => id === backupId)) return true;
   }
   return false;
 };

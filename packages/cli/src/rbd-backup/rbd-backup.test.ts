@@ -58,6 +58,16 @@ describe('backup', () => {
     expect(asked(agent)[0]).toMatchObject({ request: { image: 'rbd/ns/vm1', mode: 3, receiver: 'dr' } });
   });
 
+  it('-a tells what it waits for, because there is no id until then', async () => {
+    const waiting = jobOf({ $case: 'queued', value: { waitsFor: 'one of 2 transfers to end' } }, { backupId: '' });
+    const agent = await agentForTest({ states: [waiting, waiting, jobOf(running(1n))] });
+    expect(await on(agent, `${image} -r rbd2 -o backup -m full -a`)).toMatchObject({
+      status: 0,
+      stdout: `${backupId}\n`,
+      stderr: 'job k3v9x2m7qa\njob k3v9x2m7qa: queued: waits for one of 2 transfers to end\n',
+    });
+  });
+
   it.each([
     ['NO_CHAIN', 30, 'hint: make a full backup first: -m full'],
     ['CEPH_NO_SPACE', 63, 'hint: buy disks'],
@@ -217,17 +227,48 @@ describe('query', () => {
     ['failed', jobOf(failed('CEPH_NO_SPACE', 'full', '')), '-1'],
     ['cancelled', jobOf(cancelled), '-1'],
   ])('%s', async (_, job, answer) => {
-    expect(await on(await withJobs(job), query)).toMatchObject({ status: 0, stdout: `${answer}\n` });
+    const methods = answer === '100' ? {} : { listBackups: streamOf() };
+    const agent = await agentForTest({ states: [job], methods });
+    expect(await on(agent, query)).toMatchObject({ status: 0, stdout: `${answer}\n` });
+  });
+
+  it('a backup that was deleted since its job committed is -1', async () => {
+    const gone = { states: [jobOf(committed())], methods: { listBackups: streamOf(chainOf()) } };
+    expect(await on(await agentForTest(gone), query)).toMatchObject({
+      status: 0,
+      stdout: '-1\n',
+      stderr: `job k3v9x2m7qa made ${backupId}, which is no longer in the store\n`,
+    });
+  });
+
+  it('a backup that is in the store is done, whatever became of its job', async () => {
+    const agent = await withJobs(jobOf(failed('CONNECTION_LOST', 'the receiver died', '')));
+    expect(await on(agent, query)).toMatchObject({ status: 0, stdout: '100\n', stderr: '' });
+    expect(asked(agent).at(-1)).toMatchObject({ method: 'listBackups', request: { store: 'rbd2', receiver: 'dr' } });
+  });
+
+  it.each([
+    ['known', [jobOf(committed())]],
+    ['unknown', []],
+  ])('of a job that is %s is no answer when the store cannot be asked', async (_, states) => {
+    const listBackups = serverStream(() => {
+      throw new FerryError('RECEIVER_UNREACHABLE', 'it is down');
+    });
+    const end = await on(await agentForTest({ states, methods: { listBackups } }), query);
+    expect(end).toMatchObject({ status: 41, stdout: '' });
+    expect(end.stderr).toContain('RECEIVER_UNREACHABLE');
   });
 
   it('says on stderr why it failed', async () => {
-    const { stderr } = await on(await withJobs(jobOf(failed('CEPH_NO_SPACE', 'the pool is full', ''))), query);
+    const states = [jobOf(failed('CEPH_NO_SPACE', 'the pool is full', ''))];
+    const { stderr } = await on(await agentForTest({ states, methods: { listBackups: streamOf() } }), query);
     expect(stderr).toBe('job k3v9x2m7qa failed: CEPH_NO_SPACE: the pool is full\n');
   });
 
   it('takes the newest job of the right kind', async () => {
-    const agent = await withJobs(jobOf(running(7n, 10n), restore), jobOf(cancelled), jobOf(committed()));
-    expect(await on(agent, query)).toMatchObject({ stdout: '-1\n' });
+    const states = [jobOf(running(7n, 10n), restore), jobOf(running(3n, 10n)), jobOf(committed())];
+    const agent = await withJobs(...states);
+    expect(await on(agent, query)).toMatchObject({ stdout: '30\n' });
     expect(await on(agent, query.replace('backup', 'restore'))).toMatchObject({ stdout: '70\n' });
   });
 

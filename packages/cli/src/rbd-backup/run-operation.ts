@@ -1,7 +1,7 @@
 import { FerryError, toFerryError } from '@rbdferry/core/errors/ferry-error.js';
 import { withAgent } from '../agent.js';
 import type { AgentClient, DeleteRequest } from '../client.js';
-import { note, printLine } from '../output.js';
+import { note, printLine, printLineOnStderr } from '../output.js';
 import { runJob } from '../run-job.js';
 import type { ChainView } from '../view/chain.js';
 import type { DeletionEvent } from '../view/deletion.js';
@@ -79,7 +79,7 @@ const backUp = async (operation: Of<'backup'>, doing: Doing): Promise<number> =>
   const { image, store, mode, async } = operation;
   const receiver = await doing.receiver();
   const start = () => agent.startBackup({ image, store, mode, receiver });
-  const status = await runJob(agent, start, { json: false, async, reword });
+  const status = await runJob(agent, start, { json: false, async: async && 'product', reword });
   if (status === 0 && mode === 'full' && operation.keepFull !== null) await pruneAfter(operation, doing);
   return status;
 };
@@ -99,7 +99,7 @@ const restore = async ({ image, backupId, async }: Of<'restore'>, doing: Doing):
   const { agent } = doing;
   const receiver = await doing.receiver();
   const start = () => agent.startRestore({ backupId, to: image, replace: false, receiver });
-  return runJob(agent, start, { json: false, async, product: 'untold', reword });
+  return runJob(agent, start, { json: false, async: async && 'product', product: 'untold', reword });
 };
 
 const prune = async (
@@ -138,19 +138,17 @@ const lineOf = (event: DeletionEvent): string => {
 
 const dump = async ({ image, store }: Of<'dump' | 'du'>, { agent, receiver }: Doing): Promise<void> => {
   const [pool, name] = [image.slice(0, image.lastIndexOf('/')), image.slice(image.lastIndexOf('/') + 1)];
-  const log = (text: string) => {
-    note(logLine(text, new Date()));
-  };
-  log(`dump pool ${pool} image ${name} mode None, begin at ${moment(new Date())}.`);
+  const log = (text: string) => printLineOnStderr(logLine(text, new Date()));
+  await log(`dump pool ${pool} image ${name} mode None, begin at ${moment(new Date())}.`);
   const chains: ChainView[] = [];
   for await (const chain of agent.listBackups({ image, store, receiver: await receiver() })) chains.push(chain);
   if (chains.length === 0) throw noBackups(image, store);
   let number = 1;
   for (const chain of chains) {
-    for (const line of chainLines(chain, number)) log(line);
+    for (const line of chainLines(chain, number)) await log(line);
     number += chain.backups.length;
   }
-  log(`dump pool ${pool} image ${name} mode None, rc 0, end at ${moment(new Date())}.`);
+  await log(`dump pool ${pool} image ${name} mode None, rc 0, end at ${moment(new Date())}.`);
 };
 
 const printUsage = async (operation: Of<'dump' | 'du' | 'du_snap'>, { agent, receiver }: Doing): Promise<void> => {

@@ -2,7 +2,10 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { backupOf, chainOf, committed, failed, jobOf, queued, running, stages } from '../../test/fake-agent.js';
 import { chainView } from '../view/chain.js';
 import { jobView } from '../view/job.js';
+import * as output from '../output.js';
 import { printJsonArray, toJson } from './json.js';
+
+vi.mock('../output.js', { spy: true });
 
 const parsed = (value: unknown): unknown => JSON.parse(toJson(value));
 
@@ -146,9 +149,9 @@ describe('printJsonArray', () => {
   let stdout = '';
   beforeEach(() => {
     stdout = '';
-    vi.spyOn(process.stdout, 'write').mockImplementation((text) => {
-      stdout += String(text);
-      return true;
+    vi.spyOn(output, 'print').mockImplementation((text) => {
+      stdout += text;
+      return Promise.resolve();
     });
   });
   afterEach(() => {

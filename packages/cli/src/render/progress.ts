@@ -6,7 +6,8 @@ import { runningFacts, stateText } from './state.js';
 
 /** Where a job's progress is shown while it runs. */
 export interface ProgressDisplay {
-  update(job: JobView): void;
+  /** @throws OUTPUT_FAILED */
+  update(job: JobView): void | Promise<void>;
   /** Takes the display off the terminal. Safe at any time. */
   stop(): void;
 }

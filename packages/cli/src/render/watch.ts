@@ -1,4 +1,4 @@
-import { note } from '../output.js';
+import { note, printLine } from '../output.js';
 import type { JobView } from '../view/job.js';
 import { toJson } from './json.js';
 import type { ProgressDisplay } from './progress.js';
@@ -6,9 +6,7 @@ import { stateText } from './state.js';
 
 /** Each state as a line of JSON on stdout. */
 export const jsonLines = (): ProgressDisplay => ({
-  update(job) {
-    process.stdout.write(`${toJson(job)}\n`);
-  },
+  update: (job) => printLine(toJson(job)),
   stop() {},
 });
 

@@ -43,6 +43,12 @@ const never = false;
 export const errorRegistry = {
   INTERNAL: entry(1, 'INTERNAL', never, 'this is a defect of rbdferry: please report it with the daemon logs'),
   USAGE: entry(2, 'INVALID_ARGUMENT', never, 'see --help of the command'),
+  OUTPUT_FAILED: entry(
+    3,
+    'ABORTED',
+    never,
+    'nothing but the output is missing: make room or write it elsewhere, and ask again',
+  ),
 
   INVALID_IMAGE_SPEC: entry(
     10,
