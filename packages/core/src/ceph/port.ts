@@ -1,3 +1,4 @@
+import type { MetadataEntry } from '../model/image-meta.js';
 import type { ImageRef, ImageSpec, PoolSpec } from '../model/image-spec.js';
 
 /**
@@ -64,8 +65,16 @@ export interface CephPort {
   /** Makes the head equal to the snapshot, its size included. Time grows with the image. @throws SNAPSHOT_NOT_FOUND */
   rollback(image: ImageSpec, snap: string, options?: CallOptions): Promise<void>;
 
-  /** All image-meta of the image. Counts as a watcher while it runs. */
+  /**
+   * The image-meta of the image as text, in which bytes that are no UTF-8 are replaced: for keys that rbdferry wrote itself. Counts
+   * as a watcher while it runs.
+   */
   metadata(image: ImageSpec, options?: CallOptions): Promise<Map<string, string>>;
+  /**
+   * All image-meta of the image, to the byte: for what must come back as it was. @param imageId as `info` says
+   * @throws IMAGE_NOT_FOUND
+   */
+  metadataEntries(image: ImageSpec, imageId: string, options?: CallOptions): Promise<MetadataEntry[]>;
   /** @param value 1 to {@link maxMetadataValueBytes} bytes of UTF-8 (it travels as one argument). */
   setMetadata(image: ImageSpec, key: string, value: string, options?: CallOptions): Promise<void>;
   /** Answers false when there was no such key. */

@@ -1,4 +1,5 @@
 import { FerryError, toFerryError } from '../errors/ferry-error.js';
+import type { MetadataEntry } from '../model/image-meta.js';
 import {
   formatImageRef,
   formatImageSpec,
@@ -141,13 +142,16 @@ class RbdCli implements CephPort {
 
   /**
    * `rbd image-meta list` opens the image for writing and so waits for ever on a full pool, where one wants to see what to
-   * delete. The header object can be read then.
+   * delete; and what it prints is no JSON when a key holds a quote or a newline. The header object can be read then.
    */
   metadata(image: ImageSpec, { signal }: CallOptions = {}): Promise<Map<string, string>> {
     const what = `read the metadata of ${named(image)}`;
     const args = ['image-meta', 'list', ...imageArgs(image)];
     return hedge(
-      (signal) => this.#rbd.read(schemas.metadataSchema, { what, args, meanings: noImage }, { signal }),
+      async (signal) => {
+        const text = await this.#rbd.json({ what, args, meanings: noImage }, { signal });
+        return schemas.metadataIn(text) ?? (await this.#metadataInHeader(image, { signal }));
+      },
       (signal) => this.#metadataInHeader(image, { signal }),
       { afterMs: this.#rbd.deadlines.metadataMs, signal },
     );
@@ -155,8 +159,15 @@ class RbdCli implements CephPort {
 
   async #metadataInHeader(image: ImageSpec, options: CallOptions): Promise<Map<string, string>> {
     const { id } = await this.info(image, options);
+    const entries = await this.metadataEntries(image, id, options);
+    const text = (bytes: Uint8Array) => Buffer.from(bytes).toString('utf8');
+    return new Map(entries.map(({ key, value }) => [text(key), text(value)]));
+  }
+
+  async metadataEntries(image: ImageSpec, imageId: string, options?: CallOptions): Promise<MetadataEntry[]> {
     const what = `read the header of ${named(image)}`;
-    const request = { what, args: [...poolArgs(image), 'listomapvals', `rbd_header.${id}`] };
+    const args = [...poolArgs(image), 'listomapvals', `rbd_header.${imageId}`];
+    const request = { what, args, meanings: noImage };
     return parseOmapMetadata(await this.#rbd.text(this.#rbd.radosCall(request), request, options));
   }
 

@@ -159,10 +159,15 @@ export class RbdRunner {
 
   /** Runs it for its JSON answer. */
   async read<T>(schema: z.ZodType<T>, request: Request, options: CallOptions = {}): Promise<T> {
+    return parseAnswer(schema, await this.json(request, options), request.what);
+  }
+
+  /** Runs it for its JSON answer, as text. */
+  async json(request: Request, options: CallOptions = {}): Promise<string> {
     const call = this.rbdCall({ ...request, args: [...request.args, '--format=json'] });
     const text = await this.text(call, request, options);
     // `image-meta list` prints nothing when there is nothing.
-    return parseAnswer(schema, text.trim() === '' ? '{}' : text, request.what);
+    return text.trim() === '' ? '{}' : text;
   }
 
   /** Runs a call for its standard output as text. */

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import {
   infoSchema,
   listingSchema,
-  metadataSchema,
+  metadataIn,
   parseAnswer,
   parseFsid,
   snapshotsSchema,
@@ -73,12 +73,15 @@ it('gathers the rows of rbd ls -l by image', () => {
 
 it('keeps metadata as it is', () => {
   const answer = String.raw`{"k":"v","7":"line\n\"q\" ü"}`;
-  expect(parseAnswer(metadataSchema, answer, 'x')).toEqual(
+  expect(metadataIn(answer)).toEqual(
     new Map([
       ['7', 'line\n"q" ü'],
       ['k', 'v'],
     ]),
   );
+  // Keys are printed as they are.
+  expect(metadataIn('{"k"":"v"}')).toBeUndefined();
+  expect(metadataIn('{"k\n":"v"}')).toBeUndefined();
 });
 
 it('reads the addresses of watchers', () => {

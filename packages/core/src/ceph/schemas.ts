@@ -112,7 +112,17 @@ export const listingSchema = z
     return [...images.values()];
   });
 
-export const metadataSchema = z.record(z.string(), z.string()).transform((record) => new Map(Object.entries(record)));
+const metadataSchema = z.record(z.string(), z.string());
+
+/** The answer of `image-meta list`, or undefined when it is none: rbd prints keys as they are, quotes and newlines too. */
+export const metadataIn = (text: string): Map<string, string> | undefined => {
+  try {
+    const { data } = metadataSchema.safeParse(JSON.parse(text));
+    return data === undefined ? undefined : new Map(Object.entries(data));
+  } catch {
+    return undefined;
+  }
+};
 
 export const watchersSchema = z
   .object({ watchers: z.array(z.object({ address: z.string() })).default([]) })
