@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { ByteSink } from '@rbdferry/core/ceph/port.js';
+import { layoutDifference } from '@rbdferry/core/ceph/layout-difference.js';
 import { DiffError } from '@rbdferry/core/diff/diff-error.js';
 import { DiffParser } from '@rbdferry/core/diff/diff-parser.js';
 import { StreamDigest } from '@rbdferry/core/transfer/stream-digest.js';
@@ -71,14 +72,16 @@ const importInto = async (
   const prepared = prepareRemovals(temporary, job);
   await job.ceph.create(temporary, layout, job);
   await prepared;
-  const { id: imageId } = await job.ceph.info(temporary, job);
+  const info = await job.ceph.info(temporary, job);
+  const difference = layoutDifference(info, layout);
+  if (difference !== null) job.warn(`the restored image has another layout than the backup says: ${difference}`);
   job.phase('transfer');
   const ending = new AbortController();
   const signal = AbortSignal.any([job.signal, ending.signal]);
   // Not the job's signal: the sink is ended by its own abort, which closes the input and leaves no lock.
   const sink = job.ceph.importDiff(temporary);
   try {
-    return { streamBytes: await receive(backup, layout, sink, { ...job, signal }), imageId };
+    return { streamBytes: await receive(backup, layout, sink, { ...job, signal }), imageId: info.id };
   } catch (thrown) {
     await sink.abort();
     throw thrown instanceof DiffError ? streamError(thrown) : thrown;

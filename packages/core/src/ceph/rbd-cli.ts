@@ -112,7 +112,7 @@ class RbdCli implements CephPort {
   }
 
   create(image: ImageSpec, layout: ImageLayout, options?: CallOptions): Promise<void> {
-    const args = ['create', '--no-progress', ...imageArgs(image), ...layoutArgs(layout)];
+    const args = ['create', '--no-progress', ...imageArgs(image), ...layoutArgs(image, layout)];
     const meanings = { exists: 'IMAGE_EXISTS' } as const;
     const { dataPool } = layout;
     const writesTo = { pool: image.pool, dataPool: () => Promise.resolve(dataPool) };
