@@ -108,6 +108,21 @@ it('refuses what a user may not do', async () => {
   await Promise.all(changes.map((change) => expect(change).rejects.toEqual(failsWith('CEPH_PERMISSION'))));
 });
 
+it('is not taken in by an admin socket and a log file that cannot be made', async () => {
+  const settings =
+    'admin_socket = /nope/$name.asok\nlog_file = /nope/$name.log\ndebug_rbd = 20\nlog_to_stderr = true\n';
+  const text = await readFile(cluster.confPath, 'utf8');
+  const conf = await inCluster('noisy.conf', `${text}\n[client]\n${settings}`);
+  const noisy = as({ conf });
+  expect(await noisy.fsid()).toBe(cluster.fsid);
+  expect(await noisy.removeSnapshot(image, 'nope')).toBe(false);
+  const failing = noisy.info({ ...image, image: 'nope' });
+  await expect(failing).rejects.toMatchObject({
+    code: 'IMAGE_NOT_FOUND',
+    message: 'cannot read image "rbd/nope": error opening image nope: (2) No such file or directory',
+  });
+});
+
 describe('a cluster that hangs', () => {
   const frozen = async (daemon: string, use: () => Promise<void>): Promise<void> => {
     const pid = cluster.daemonPids().get(daemon);

@@ -1,4 +1,5 @@
 import type { CephPort, ImageInfo, Snapshot } from '@rbdferry/core/ceph/port.js';
+import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
 import { parseBackupId, splitChainName } from '@rbdferry/core/model/backup-id.js';
 import type { Chain, SourceFacts } from '@rbdferry/core/model/chain.js';
 import {
@@ -52,6 +53,25 @@ const infoAndMetadata = async (
   return [info, await ceph.metadataEntries(spec, info.id, options)];
 };
 
+/** Refuses, before anything is made, what rbd would refuse or choke on in the middle. @throws IMAGE_UNSUPPORTED, IMAGE_READ_ONLY */
+const refuseUnsupported = async (
+  ceph: Pick<CephPort, 'liveImport'>,
+  { spec, info }: SourceImage,
+  options: { signal?: AbortSignal | undefined },
+): Promise<void> => {
+  const name = formatImageSpec(spec);
+  if (info.format === 1) throw new FerryError('IMAGE_UNSUPPORTED', `the image ${name} is of format 1`);
+  if (info.mirroring?.primary === false) {
+    throw new FerryError(
+      'IMAGE_READ_ONLY',
+      `the image ${name} is mirrored and not the primary one: no snapshot can be made of it`,
+    );
+  }
+  if (info.features.includes('migrating') && (await ceph.liveImport(spec, options))) {
+    throw new FerryError('IMAGE_UNSUPPORTED', `the image ${name} is in live import: rbd cannot export it yet`);
+  }
+};
+
 /** Looks at both sides at the same time. @throws what either throws; the source's error when both do */
 export const lookAtBoth = async (
   ceph: CephPort,
@@ -62,6 +82,7 @@ export const lookAtBoth = async (
   const named = collect(where.receiver.chains(where.store, spec.image, options));
   named.catch(() => {});
   const source = await lookAtSource(ceph, spec, options);
+  await refuseUnsupported(ceph, source, options);
   return { source, chains: [...(await named), ...(await ancestorsOf(source, where.store, where.receiver, options))] };
 };
 

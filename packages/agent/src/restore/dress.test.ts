@@ -42,7 +42,16 @@ const backupWith = (metadata: Record<string, string>, binaryMetadata: MetadataEn
 
 /** What `dress` uses of a restored image. */
 const whole = {
-  info: { ...layout, id: '2b', name: 'vm', parent: null, hasClones: false } as ImageInfo,
+  info: {
+    ...layout,
+    id: '2b',
+    name: 'vm',
+    parent: null,
+    hasClones: false,
+    format: 2,
+    group: null,
+    mirroring: null,
+  } satisfies ImageInfo,
   snapshot: { id: 1, name: snap, sizeBytes: 1n, protected: false },
 };
 

@@ -59,6 +59,9 @@ describe('the layout of a new image', () => {
       name: 'vm1',
       parent: null,
       hasClones: false,
+      format: 2 as const,
+      group: null,
+      mirroring: null,
       features: ['data-pool', 'deep-flatten', 'layering'],
     };
     expect(layoutDifference(info, layout)).toBeNull();

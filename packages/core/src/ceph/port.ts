@@ -86,6 +86,12 @@ export interface CephPort {
    */
   watchers(image: ImageSpec, options?: CallOptions): Promise<string[]>;
 
+  /**
+   * Whether the image is being imported from a file or a URL, from which it reads what is not there yet: `rbd export-diff` of such an image
+   * crashes. One that is migrated from another pool is none.
+   */
+  liveImport(image: ImageSpec, options?: CallOptions): Promise<boolean>;
+
   /** Removes an image that has no snapshots. Time grows with the image. Answers false when there was none. @throws IMAGE_IN_USE (see `watchers`) */
   remove(image: ImageSpec, options?: CallOptions): Promise<boolean>;
 
@@ -129,8 +135,9 @@ export interface CallOptions {
 }
 
 export interface ImageInfo {
-  /** Ceph's own id of the image; another image of the same name has another one. */
+  /** Ceph's own id of the image; another image of the same name has another one. Empty for an image of format 1, which has none. */
   readonly id: string;
+  readonly format: 1 | 2;
   /** What it is called now, which one that was asked for by its id can only learn here. */
   readonly name: string;
   readonly sizeBytes: bigint;
@@ -146,6 +153,10 @@ export interface ImageInfo {
   readonly parent: ParentInfo | null;
   /** Whether one of its snapshots has a clone of format 2 (those of format 1 need a protected snapshot). */
   readonly hasClones: boolean;
+  /** The group that it is a member of, as a text for a message. */
+  readonly group: string | null;
+  /** Null when it is not mirrored. */
+  readonly mirroring: { readonly primary: boolean } | null;
 }
 
 /** The snapshot that a clone reads from. */

@@ -121,7 +121,7 @@ class RbdCli implements CephPort {
 
   createSnapshot(image: ImageSpec, snap: string, options?: CallOptions): Promise<void> {
     const args = ['snap', 'create', '--no-progress', ...snapArgs(image, snap)];
-    const meanings = { ...noImage, exists: 'SNAPSHOT_EXISTS' } as const;
+    const meanings = { ...noImage, exists: 'SNAPSHOT_EXISTS', quota: 'SNAPSHOT_LIMIT' } as const;
     const what = `create snapshot ${namedSnap(image, snap)}`;
     return this.#rbd.change({ what, args, meanings, writesTo: { pool: image.pool } }, options);
   }
@@ -165,6 +165,8 @@ class RbdCli implements CephPort {
   }
 
   async metadataEntries(image: ImageSpec, imageId: string, options?: CallOptions): Promise<MetadataEntry[]> {
+    // An image of format 1 has no image-meta.
+    if (imageId === '') return [];
     const what = `read the header of ${named(image)}`;
     const args = [...poolArgs(image), 'listomapvals', `rbd_header.${imageId}`];
     const request = { what, args, meanings: noImage };
@@ -195,6 +197,12 @@ class RbdCli implements CephPort {
     const what = `see who uses ${named(image)}`;
     const args = ['status', ...imageArgs(image)];
     return this.#rbd.read(schemas.watchersSchema, { what, args, meanings: noImage }, options);
+  }
+
+  liveImport(image: ImageSpec, options?: CallOptions): Promise<boolean> {
+    const what = `see whether ${named(image)} is being imported`;
+    const args = ['status', ...imageArgs(image)];
+    return this.#rbd.read(schemas.liveImportSchema, { what, args, meanings: noImage }, options);
   }
 
   remove(image: ImageSpec, options?: CallOptions): Promise<boolean> {
@@ -254,7 +262,9 @@ class RbdCli implements CephPort {
 
   importDiff(image: ImageSpec, options: CallOptions = {}): ByteSink {
     const args = ['import-diff', '--no-progress', ...writeCacheArgs, '--path=-', ...imageArgs(image)];
-    const call = this.#rbd.rbdCall({ what: `import into ${named(image)}`, args, meanings: noImage });
+    // It waits on a full pool: what has a quota is the number of snapshots.
+    const meanings = { ...noImage, quota: 'SNAPSHOT_LIMIT' } as const;
+    const call = this.#rbd.rbdCall({ what: `import into ${named(image)}`, args, meanings });
     const { killGraceMs, closeGraceMs, fullMs } = this.#rbd.deadlines;
     const sink = new ImportSink(call, { killGraceMs, closeGraceMs, signal: options.signal });
     return new RoomSink(sink, this.#rbd.askForRoom(call, this.#roomFor(image)), { afterMs: fullMs });

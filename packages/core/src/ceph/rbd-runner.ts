@@ -57,6 +57,12 @@ const defaultDeadlines: Deadlines = {
   leastAgeMs: 2_000,
 };
 
+/**
+ * Against what ceph.conf may say for every client: a socket or a log file that the daemon's user may not make, and debug output, would
+ * end up among the errors.
+ */
+const quiet = ['--admin-socket=', '--log-file=', '--log-to-stderr=false', '--err-to-stderr=true'];
+
 const defaultConcurrency = 40;
 /** Far above any pool's listing; a bound, not a limit anybody should meet. */
 const maxAnswerBytes = 256 * 1024 * 1024;
@@ -202,7 +208,7 @@ export class RbdRunner {
   #identity(): string[] {
     const { conf, user, keyring } = this.#options;
     // As words of their own: the `ceph` program does not know them with '='.
-    return ['--conf', conf, '--id', user, ...(keyring === undefined ? [] : ['--keyring', keyring])];
+    return ['--conf', conf, '--id', user, ...(keyring === undefined ? [] : ['--keyring', keyring]), ...quiet];
   }
 
   #connectSeconds(): number {
