@@ -6,6 +6,7 @@ const onCeph = {
   globalSetup: ['test/harness/global-setup.ts'],
 };
 const faults = ['test/faults/**/*.test.ts', 'test/ceph/**/*.test.ts'];
+const inMemory = ['test/fake-ceph/**/*.test.ts', 'test/contract/fake-*.test.ts', 'test/recipes/**/*.test.ts'];
 const elsewhere = ['**/node_modules/**', '**/dist/**'];
 
 /**
@@ -18,7 +19,7 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
-          include: ['packages/**/src/**/*.test.ts', 'scripts/**/*.test.ts'],
+          include: ['packages/**/src/**/*.test.ts', 'scripts/**/*.test.ts', ...inMemory],
           testTimeout: 20_000,
           sequence: { groupOrder: 0 },
         },
@@ -28,7 +29,7 @@ export default defineConfig({
           ...onCeph,
           name: 'ceph',
           include: ['test/**/*.test.ts'],
-          exclude: [...elsewhere, ...faults],
+          exclude: [...elsewhere, ...faults, ...inMemory],
           maxWorkers: 2,
           sequence: { groupOrder: 1 },
         },

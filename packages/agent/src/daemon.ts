@@ -8,6 +8,7 @@ import { serveMetricsIf } from '@rbdferry/core/metrics/endpoint.js';
 import { createServer } from '@rbdferry/core/rpc/server.js';
 import { AgentMetrics } from './agent-metrics.js';
 import { agentConfigSchema } from './config.js';
+import { finishDeletion } from './delete/deletion.js';
 import { JobRunner } from './jobs/job-runner.js';
 import { JobStore } from './jobs/job-store.js';
 import { LooseEnds } from './jobs/loose-ends.js';
@@ -43,6 +44,15 @@ export const startAgent = async (configPath: string): Promise<{ running: Running
         receiver.close();
       }
     },
+    finishDeletion: async (end) => {
+      const receiver = await connect(end.receiver, {});
+      try {
+        await finishDeletion(end, { receiver, ceph });
+      } finally {
+        receiver.close();
+      }
+    },
+    now: Date.now,
   });
   const runner: JobRunner = new JobRunner({
     store,
@@ -69,6 +79,11 @@ export const startAgent = async (configPath: string): Promise<{ running: Running
     createControlService({
       config,
       runner,
+      jobs: store,
+      looseEnds,
+      onBroken: () => {
+        caretaker.poke();
+      },
       ceph,
       connect,
       onFailure: (error, { method }) => {

@@ -24,6 +24,7 @@ export const printDeletion = async (
   await report.whole(async () => {
     for await (const event of agent.deleteBackups({ selection, dryRun, ...place })) {
       if (event.kind === 'deleted') await report.deleted(event.id, event.trashedUntil);
+      else if (event.kind === 'kept') report.kept(event.id, event.reason);
       else report.note(event.text);
     }
   });
@@ -49,6 +50,7 @@ export const printSourceSnapshots = async (
 class DeletionReport {
   readonly #deleted: string[] = [];
   readonly #trashed: { id: string; until: Date }[] = [];
+  readonly #kept: { id: string; reason: JobError }[] = [];
   readonly #notes: string[] = [];
   readonly #options: DeletionOptions;
 
@@ -60,6 +62,11 @@ class DeletionReport {
     this.#deleted.push(what);
     if (trashedUntil !== null) this.#trashed.push({ id: what, until: trashedUntil });
     if (!this.#options.json) await printLine(what);
+  }
+
+  kept(id: string, reason: FerryError): void {
+    this.#kept.push({ id, reason: errorJson(reason) });
+    if (!this.#options.json) note(`kept ${reason.message}`);
   }
 
   note(text: string): void {
@@ -84,7 +91,7 @@ class DeletionReport {
   async #close(error: FerryError | null): Promise<void> {
     if (!this.#options.json) return;
     const { dryRun } = this.#options;
-    const done = { deleted: this.#deleted, trashed: this.#trashed, notes: this.#notes };
+    const done = { deleted: this.#deleted, trashed: this.#trashed, kept: this.#kept, notes: this.#notes };
     await printLine(toJson({ dryRun, ...done, error: error && errorJson(error) }));
   }
 }

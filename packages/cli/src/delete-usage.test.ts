@@ -57,6 +57,7 @@ describe('delete', () => {
       dryRun: true,
       deleted: [backupId, secondId],
       trashed: [],
+      kept: [],
       notes: ['the next backup of rbd/vm1 will be a full one'],
       error: null,
     });

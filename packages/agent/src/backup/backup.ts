@@ -3,6 +3,7 @@ import { estimateAfterMs, estimatedStreamBytes } from '@rbdferry/core/ceph/diff-
 import type { DiffRange, Snapshot } from '@rbdferry/core/ceph/port.js';
 import { provenDiff } from '@rbdferry/core/ceph/proven-diff.js';
 import { FerryError, throwIfAborted, toFerryError } from '@rbdferry/core/errors/ferry-error.js';
+import type { ErrorCode } from '@rbdferry/core/errors/registry.js';
 import {
   chainNameOf,
   formatBackupId,
@@ -22,6 +23,7 @@ import { outgoingWithin } from '../limits.js';
 import { factsAt, lookAtBoth, type SourceImage } from './look-at-source.js';
 import { followStages } from '../jobs/follow-stages.js';
 import { retire } from './retire.js';
+import { straySnapshots } from './stray-snapshots.js';
 import { isBackupOf, sendDiff } from './send.js';
 
 export interface BackupRequest {
@@ -47,27 +49,33 @@ export const runBackup = async (request: BackupRequest, job: JobContext): Promis
   throwIfAborted(job.signal);
 
   job.phase('snapshot');
-  const looseEnd = job.looseEnd({
+  const end = {
     kind: 'snapshot',
     image: formatImageSpec(request.image),
     imageId: source.info.id,
     snap: snapNameOf(target.time),
     receiver: job.receiver.name,
     backupId: target.backupId,
-  });
+  } as const;
+  const looseEnd = job.looseEnd({ ...end, unseenSinceMs: job.now() });
   const sent: { end: StreamEnd | null } = { end: null };
   let committed: Backup;
   try {
-    const snapshot = await takeSnapshot(source, target.time, job);
+    const snapshot = await takeSnapshot(source, target.time, { ...job, seen: () => looseEnd.update(end) });
     committed = await transfer(request, { source, snapshot, target, sent }, job);
     looseEnd.close();
   } catch (thrown) {
     const isOurs = (backup: Backup) => sent.end !== null && isBackupOf(backup, sent.end);
-    committed = await recoverOutcome(thrown, { looseEnd, isOurs }, job);
+    committed = await recoverOutcome(thrown, { backupId: target.backupId, looseEnd, isOurs }, job);
   }
 
   job.phase('clean-up');
-  await retire(job.ceph, request.image, commonBackups(source.view, chains), (warning) => {
+  const { receiver, store } = where;
+  const earlier = [
+    ...commonBackups(source.view, chains).map(({ snap }) => snap),
+    ...straySnapshots(source.view, chains, { store, receiver: receiver.name, jobs: job.jobs }),
+  ];
+  await retire(job.ceph, request.image, [...new Set(earlier)], (warning) => {
     job.warn(warning);
   });
   return { streamBytes: committed.streamBytes };
@@ -116,10 +124,31 @@ const refusal = (image: string, refused: NoBase): FerryError => {
   }
 };
 
-const takeSnapshot = async (source: SourceImage, time: Timestamp, job: JobContext): Promise<Snapshot> => {
+/** Errors of `createSnapshot` after which no snapshot comes any more. */
+const madeNone: ReadonlySet<ErrorCode> = new Set([
+  'IMAGE_NOT_FOUND',
+  'POOL_NOT_FOUND',
+  'NAMESPACE_NOT_FOUND',
+  'SNAPSHOT_EXISTS',
+  'CEPH_PERMISSION',
+  'CEPH_NOT_INSTALLED',
+]);
+
+/** @param job with `seen`, called once nothing is left to be carried out later by whoever has the image open */
+const takeSnapshot = async (
+  source: SourceImage,
+  time: Timestamp,
+  job: Pick<JobContext, 'ceph' | 'signal'> & { readonly seen: () => void },
+): Promise<Snapshot> => {
   const name = snapNameOf(time);
-  await job.ceph.createSnapshot(source.spec, name, job);
+  try {
+    await job.ceph.createSnapshot(source.spec, name, job);
+  } catch (thrown) {
+    if (madeNone.has(toFerryError(thrown).code)) job.seen();
+    throw thrown;
+  }
   const snapshot = (await job.ceph.snapshots(source.spec, job)).find((each) => each.name === name);
+  job.seen();
   if (snapshot !== undefined) return snapshot;
   throw new FerryError('SNAPSHOT_NOT_FOUND', `the snapshot ${name} of ${formatImageSpec(source.spec)} vanished`);
 };
@@ -209,19 +238,23 @@ const estimateTotal = async (
  */
 const recoverOutcome = async (
   thrown: unknown,
-  what: { readonly looseEnd: LooseEndHandle; readonly isOurs: (backup: Backup) => boolean },
+  what: {
+    readonly backupId: BackupId;
+    readonly looseEnd: LooseEndHandle;
+    readonly isOurs: (backup: Backup) => boolean;
+  },
   job: JobContext,
 ): Promise<Backup> => {
   const error = toFerryError(thrown);
   job.phase('clean-up');
   try {
-    const settled = await what.looseEnd.settle(what.isOurs);
+    const settled = await what.looseEnd.settle({ accept: what.isOurs });
     if (settled.kind === 'completed' && settled.backup !== null) return settled.backup;
   } catch (cleanUp) {
-    job.log.warn(
-      { code: toFerryError(cleanUp).code, error: toFerryError(cleanUp).message },
-      'could not clean up yet; the agent tries again',
-    );
+    const { code, message } = toFerryError(cleanUp);
+    job.log.warn({ code, error: message }, 'could not clean up yet; the agent tries again');
+    const unknown = `${error.message}; it is not known yet whether the receiver has committed ${what.backupId}: the agent finds out`;
+    throw new FerryError(error.code, unknown, { hint: error.hint, cause: thrown });
   }
   throw error;
 };

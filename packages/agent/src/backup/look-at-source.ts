@@ -1,6 +1,6 @@
 import type { CephPort, ImageInfo, Snapshot } from '@rbdferry/core/ceph/port.js';
 import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
-import { parseBackupId, splitChainName } from '@rbdferry/core/model/backup-id.js';
+import { isSnapName, parseBackupId, splitChainName } from '@rbdferry/core/model/backup-id.js';
 import type { Chain, SourceFacts } from '@rbdferry/core/model/chain.js';
 import {
   fitMetadata,
@@ -10,7 +10,7 @@ import {
   type SplitMetadata,
 } from '@rbdferry/core/model/image-meta.js';
 import { formatImageSpec, type ImageSpec } from '@rbdferry/core/model/image-spec.js';
-import type { SourceView } from '@rbdferry/core/model/planner.js';
+import { newestCommon, type SourceView } from '@rbdferry/core/model/planner.js';
 import { isOwnKey, lineageOf } from '../lineage.js';
 import type { ReceiverClient } from '../receiver-client/receiver-client.js';
 
@@ -83,7 +83,26 @@ export const lookAtBoth = async (
   named.catch(() => {});
   const source = await lookAtSource(ceph, spec, options);
   await refuseUnsupported(ceph, source, options);
-  return { source, chains: [...(await named), ...(await ancestorsOf(source, where.store, where.receiver, options))] };
+  const near = [...(await named), ...(await ancestorsOf(source, where.store, where.receiver, options))];
+  return { source, chains: await withFarChains(source, near, where, options) };
+};
+
+/**
+ * An image that was renamed, or whose pool was, has its backups in chains of another name. Only when nothing near can be built on and the
+ * image has snapshots like ours is the whole store looked through.
+ */
+const withFarChains = async (
+  { view }: SourceImage,
+  near: Chain[],
+  { receiver, store }: { readonly receiver: ReceiverClient; readonly store: string },
+  options: { signal?: AbortSignal | undefined },
+): Promise<Chain[]> => {
+  const names = new Set(view.snapshots.map(({ name }) => name).filter(isSnapName));
+  if (names.size === 0 || newestCommon(view, near) !== null) return near;
+  const known = new Set(near.map(({ name }) => name));
+  const all = await collect(receiver.chains(store, null, options));
+  const far = all.filter((chain) => !known.has(chain.name) && chain.backups.some(({ snap }) => names.has(snap)));
+  return [...near, ...far];
 };
 
 /** Chains of the image's name, and the one that a restored image of another name descends from. */
@@ -92,10 +111,13 @@ export const chainsOf = async (
   store: string,
   receiver: ReceiverClient,
   options: { signal?: AbortSignal | undefined },
-): Promise<Chain[]> => [
-  ...(await collect(receiver.chains(store, source.spec.image, options))),
-  ...(await ancestorsOf(source, store, receiver, options)),
-];
+): Promise<Chain[]> => {
+  const near = [
+    ...(await collect(receiver.chains(store, source.spec.image, options))),
+    ...(await ancestorsOf(source, store, receiver, options)),
+  ];
+  return withFarChains(source, near, { receiver, store }, options);
+};
 
 /** Chains of the name that the backup had which a restored image of another name is made from. */
 export const ancestorsOf = async (

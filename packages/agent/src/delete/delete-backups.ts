@@ -1,15 +1,24 @@
+import { randomUUID } from 'node:crypto';
 import type { CephPort } from '@rbdferry/core/ceph/port.js';
-import { FerryError, toFerryError } from '@rbdferry/core/errors/ferry-error.js';
+import { throwIfAborted, toFerryError, type FerryError } from '@rbdferry/core/errors/ferry-error.js';
 import { orThrow } from '@rbdferry/core/errors/parsed.js';
-import { parseBackupId, type BackupId, type ChainName, type SnapName } from '@rbdferry/core/model/backup-id.js';
-import { chainSource, sameSpec, type Chain } from '@rbdferry/core/model/chain.js';
+import { parseBackupId, type BackupId, type ChainName } from '@rbdferry/core/model/backup-id.js';
+import { chainSource, sameSpec, type Backup, type Chain } from '@rbdferry/core/model/chain.js';
 import { formatImageSpec, type ImageSpec } from '@rbdferry/core/model/image-spec.js';
-import { commonBackups, newestCommon, type SourceView } from '@rbdferry/core/model/planner.js';
 import { expiredBackups, type RetentionPolicy } from '@rbdferry/core/model/retention.js';
-import { chainsOf, lookAtSource } from '../backup/look-at-source.js';
-import { retire } from '../backup/retire.js';
-import { ifExists } from '../jobs/loose-ends.js';
+import type { KeptBackup } from '@rbdferry/core/wire/kept-backup.js';
+import type { DeletionEnd } from '../jobs/job.js';
+import type { LooseEnds } from '../jobs/loose-ends.js';
 import type { Gone, ReceiverClient } from '../receiver-client/receiver-client.js';
+import { isRefusal, removeAtReceiver } from './deletion.js';
+import {
+  describeSnapshot,
+  lookAtSources,
+  nextBackups,
+  removeSourceSnapshots,
+  snapshotsOf,
+  type SourceLooks,
+} from './source-snapshots.js';
 
 export type Selection =
   | { readonly kind: 'ids'; readonly ids: readonly BackupId[] }
@@ -29,63 +38,134 @@ export type DeleteEvent =
       /** When the trash lets go of its chain's image; null when it is gone for good. */
       readonly trashedUntil: Date | null;
     }
+  /** It was to go and stays, as a backup like any other. */
+  | ({ readonly kind: 'kept' } & KeptBackup)
   | { readonly kind: 'note'; readonly text: string };
 
 export interface DeleteDeps {
   readonly ceph: CephPort;
   readonly receiver: ReceiverClient;
+  readonly looseEnds: Pick<LooseEnds, 'begin'>;
   readonly dryRun: boolean;
+  /** Aborted when the asker goes away. What is under way then is finished, and nothing more is begun. */
   readonly signal: AbortSignal;
   /** Milliseconds since 1970. */
   readonly now: () => number;
 }
 
-/** Removes backups at the receiver, then the source snapshots that belonged to them; says what that means for the next backup. */
+/** One step of a deletion: a backup, or a chain as a whole. */
+type Step = Pick<DeletionEnd, 'store' | 'chain' | 'ids'> & { readonly backups: readonly Backup[] };
+
+/**
+ * Removes backups at the receiver, then the source snapshots that belonged to them; says what that means for the next backup. What cannot
+ * go is told and hinders nothing else. @throws the first reason why something stays, when all else is done
+ */
 export async function* deleteBackups(
   selection: Selection,
   deps: DeleteDeps,
 ): AsyncGenerator<DeleteEvent, void, undefined> {
   const before = await chainsTouched(selection, deps);
+  const steps = stepsOf(selection, before, deps.now());
+  const touched = before.filter((chain) =>
+    steps.some(({ backups }) => backups.some((each) => chain.backups.includes(each))),
+  );
+  const sources = await lookAtSources(touched, deps);
   const gone = new Set<BackupId>();
-  try {
-    for await (const { ids, trashedUntil } of remove(selection, before, deps)) {
-      for (const id of ids) {
-        gone.add(id);
-        yield { kind: 'deleted', id, trashedUntil };
-      }
-      if (trashedUntil !== null) yield { kind: 'note', text: trashNote(ids, trashedUntil, deps) };
+  let failure: FerryError | null = null;
+  for (const step of steps) {
+    throwIfAborted(deps.signal);
+    for await (const event of carryOut(step, sources, deps)) {
+      if (event.kind === 'deleted') gone.add(event.id);
+      if (event.kind === 'failed') failure ??= event.error;
+      else yield event;
+      if (event.kind === 'kept') failure ??= event.reason;
     }
-  } catch (thrown) {
-    // What went before the failure leaves source snapshots too; the first failure is the one that counts.
-    try {
-      yield* afterwards(before, gone, deps);
-    } catch (later) {
-      yield { kind: 'note', text: toFerryError(later).message };
-    }
-    throw thrown;
+    // Without an answer the next one would get none either.
+    if (failure !== null && !isRefusal(failure)) break;
   }
-  yield* afterwards(before, gone, deps);
+  if (gone.size > 0) for (const text of [...sources.problems, ...nextBackups(before, gone, sources)]) yield note(text);
+  if (failure !== null) throw failure;
 }
 
-const trashNote = (ids: readonly BackupId[], until: Date, { dryRun }: DeleteDeps): string => {
-  const chain = ids[0]?.slice(0, ids[0].indexOf('@')) ?? '';
-  const time = `${until.toISOString().slice(0, 19)}Z`;
-  return `the image ${chain} ${dryRun ? 'would be' : 'is'} in the trash of the backup cluster until ${time}`;
+const note = (text: string): DeleteEvent => ({ kind: 'note', text });
+
+/** Oldest first. */
+const stepsOf = (selection: Selection, before: readonly Chain[], nowMs: number): Step[] => {
+  if (selection.kind === 'chain') {
+    const { store, chain } = selection;
+    const backups = before.find(({ name }) => name === chain)?.backups ?? [];
+    return [{ store, chain, ids: backups.map(({ id }) => id), backups }];
+  }
+  const all = new Map(before.flatMap(({ backups }) => backups.map((backup) => [backup.id, backup])));
+  return idsOf(selection, before, nowMs).map((id) => {
+    const { store } = orThrow(parseBackupId(id), 'INVALID_BACKUP_ID');
+    const backup = all.get(id);
+    return { store, chain: null, ids: [id], backups: backup === undefined ? [] : [backup] };
+  });
 };
 
-/** Removes at the receiver, one after the other, and tells of each when it is gone. */
-async function* remove(
-  selection: Selection,
-  before: readonly Chain[],
-  { receiver, dryRun, now, signal }: DeleteDeps,
-): AsyncGenerator<Gone, void, undefined> {
-  if (selection.kind === 'chain') {
-    yield await receiver.deleteChain(selection.store, selection.chain, dryRun, { signal });
+/**
+ * Written down before it is begun, and struck out when it is finished on both sides.
+ *
+ * If we die here, or hear nothing of the receiver any more: the record is finished by the caretaker, on both sides.
+ */
+async function* carryOut(
+  step: Step,
+  sources: SourceLooks,
+  deps: DeleteDeps,
+): AsyncGenerator<DeleteEvent | { readonly kind: 'failed'; readonly error: FerryError }, void, undefined> {
+  const { receiver, dryRun, looseEnds, ceph } = deps;
+  const { store, chain, ids } = step;
+  if (dryRun) {
+    yield* told(await removeAtReceiver(step, receiver, true), deps);
     return;
   }
-  for (const id of idsOf(selection, before, now())) {
-    yield await receiver.deleteBackup(id, dryRun, { signal });
+  const snapshots = snapshotsOf(step.backups, store, sources);
+  const end: DeletionEnd = { kind: 'deletion', receiver: receiver.name, store, chain, ids, snapshots };
+  const record = looseEnds.begin(`deletion ${randomUUID()}`, end);
+  try {
+    const gone = await removeAtReceiver(step, receiver, false);
+    yield* told(gone, deps);
+    yield* retireAll(
+      ceph,
+      snapshots.filter(({ backupId }) => gone.ids.includes(backupId)),
+      record.close,
+    );
+  } catch (thrown) {
+    const error = toFerryError(thrown);
+    if (isRefusal(error)) record.close();
+    else yield note('the agent finds out what became of it, and finishes it');
+    yield error.code === 'BACKUP_IN_USE' || error.code === 'IMAGE_BUSY'
+      ? { kind: 'kept', id: ids[0] ?? ('' as BackupId), reason: error }
+      : { kind: 'failed', error };
+  } finally {
+    record.letGo();
   }
+}
+
+/** Removes source snapshots and then strikes the deletion out. What cannot be removed now leaves the record standing. */
+async function* retireAll(
+  ceph: CephPort,
+  snapshots: DeletionEnd['snapshots'],
+  close: () => void,
+): AsyncGenerator<DeleteEvent, void, undefined> {
+  try {
+    await removeSourceSnapshots(ceph, snapshots);
+    close();
+  } catch (thrown) {
+    const { code, message } = toFerryError(thrown);
+    const names = snapshots.map(describeSnapshot).join(', ');
+    yield note(`${names} could not be removed yet (${code}: ${message}); the agent tries again`);
+  }
+}
+
+function* told({ ids, kept, trashedUntil }: Gone, { dryRun }: DeleteDeps): Generator<DeleteEvent, void, undefined> {
+  for (const id of ids) yield { kind: 'deleted', id, trashedUntil };
+  for (const each of kept) yield { kind: 'kept', ...each };
+  if (trashedUntil === null) return;
+  const chain = ids[0]?.slice(0, ids[0].lastIndexOf('@')) ?? '';
+  const time = `${trashedUntil.toISOString().slice(0, 19)}Z`;
+  yield note(`the image ${chain} ${dryRun ? 'would be' : 'is'} in the trash of the backup cluster until ${time}`);
 }
 
 /** The chains that may be touched, as they are before. */
@@ -143,73 +223,4 @@ const groupByImage = (chains: readonly Chain[]): Map<string, Chain[]> => {
     groups.set(key, [...(groups.get(key) ?? []), chain]);
   }
   return groups;
-};
-
-/**
- * A source snapshot whose backup is gone serves nobody; when it was the newest common one, the next backup builds on an older
- * one or is a full.
- */
-async function* afterwards(
-  before: readonly Chain[],
-  gone: ReadonlySet<BackupId>,
-  deps: DeleteDeps,
-): AsyncGenerator<DeleteEvent, void, undefined> {
-  const touched = before.filter((chain) => chain.backups.some((backup) => gone.has(backup.id)));
-  for (const { store, image } of sourcesOf(touched)) {
-    const source = await ifExists(lookAtSource(deps.ceph, image, deps));
-    if (source === null) continue;
-    const chains = before.filter((chain) => chain.store === store);
-    const common = commonBackups(source.view, chains);
-    const orphans = common.filter((backup) => gone.has(backup.id));
-    if (orphans.length === 0) continue;
-    const notes: string[] = [];
-    if (!deps.dryRun) await retire(deps.ceph, image, orphans, (warning) => notes.push(warning));
-    for (const text of notes) yield { kind: 'note', text };
-    const left = newestCommon(source.view, withoutBackups(chains, gone));
-    const name = formatImageSpec(image);
-    yield {
-      kind: 'note',
-      text:
-        left === null
-          ? `the next backup of ${name} to store ${store} will be a full one`
-          : `the next increment of ${name} will build on ${left.id}`,
-    };
-  }
-}
-
-/** Images that backups of these chains were made of. A chain may be of several: a restored image goes on with it under its own name. */
-const sourcesOf = (chains: readonly Chain[]): { store: string; image: ImageSpec }[] => {
-  const sources = new Map<string, { store: string; image: ImageSpec }>();
-  for (const { store, backups } of chains) {
-    for (const { source } of backups) {
-      if (source === null) continue;
-      const { image } = source.identity;
-      sources.set(`${store} ${formatImageSpec(image)}`, { store, image });
-    }
-  }
-  return [...sources.values()];
-};
-
-const withoutBackups = (chains: readonly Chain[], gone: ReadonlySet<BackupId>): Chain[] =>
-  chains.map((chain) => ({ ...chain, backups: chain.backups.filter((backup) => !gone.has(backup.id)) }));
-
-/** Removes every snapshot that rbdferry has on a source image for this store. Answers their names. */
-export const deleteSourceSnapshots = async (image: ImageSpec, store: string, deps: DeleteDeps): Promise<string[]> => {
-  const source = await lookAtSource(deps.ceph, image, deps);
-  const common = commonBackups(source.view, await chainsOf(source, store, deps.receiver, deps));
-  const snaps = new Set([...common.map(({ snap }) => snap), ...restoredSnaps(source.view, store)]);
-  const ours = [...snaps].map((snap) => ({ snap }));
-  const failures: string[] = [];
-  if (!deps.dryRun) await retire(deps.ceph, image, ours, (failure) => failures.push(failure));
-  if (failures.length > 0) throw new FerryError('CEPH_FAILED', failures.join('; '));
-  return [...snaps];
-};
-
-/** The snapshot that a restore left on the image, by the image's own word: its backup may be gone. */
-const restoredSnaps = ({ identity, lineage, snapshots }: SourceView, store: string): SnapName[] => {
-  if (lineage === null || lineage.imageId !== identity.imageId) return [];
-  const parts = parseBackupId(lineage.backupId);
-  if (!parts.ok || parts.value.store !== store) return [];
-  const { snap } = parts.value;
-  return snapshots.some(({ id, name }) => id === lineage.snapId && name === snap) ? [snap] : [];
 };

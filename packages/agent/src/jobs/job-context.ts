@@ -10,6 +10,7 @@ import type { JobLimits } from '../limits.js';
 import type { ReceiverClient } from '../receiver-client/receiver-client.js';
 import type { LooseEndHandle } from './loose-ends.js';
 import type { LooseEnd } from './job.js';
+import type { JobStore } from './job-store.js';
 import type { Progress } from './progress.js';
 
 /** What a recipe has to work with. */
@@ -34,6 +35,8 @@ export interface JobContext {
   warn(message: string): void;
   /** What the job makes, as soon as it is known. */
   facts(facts: { backupId: BackupId; backupKind: BackupKind; image?: string }): void;
+  /** What earlier jobs have made. */
+  readonly jobs: Pick<JobStore, 'madeSnapshots'>;
   /** Writes down what is about to be made on the source cluster. */
   looseEnd(end: LooseEnd): LooseEndHandle;
 }

@@ -118,6 +118,13 @@ export class JobRunner {
     }
   }
 
+  /** Whether a job works on the image. */
+  worksOn(image: string): boolean {
+    const release = this.#images.tryAcquire(image);
+    release?.();
+    return release === undefined;
+  }
+
   /** How many jobs wait, and how many run. */
   get counts(): { readonly queued: number; readonly running: number } {
     return { queued: this.#queue.length, running: this.#running.size };
@@ -273,6 +280,7 @@ export class JobRunner {
       signal,
       progress: live.progress,
       limits,
+      jobs: this.#options.store,
       now: Date.now,
       phase: (phase) => {
         live.apply({ kind: 'phase', phase });

@@ -1,7 +1,7 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from '@photostructure/sqlite';
-import type { BackupId } from '@rbdferry/core/model/backup-id.js';
+import type { BackupId, SnapName } from '@rbdferry/core/model/backup-id.js';
 import type { BackupKind } from '@rbdferry/core/model/chain.js';
 import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
 import { hasEnded, type JobState } from '@rbdferry/core/model/job-state.js';
@@ -114,6 +114,15 @@ export class JobStore {
       )
       .all()
       .map(jobOfRow);
+  }
+
+  /** Which of these snapshots jobs have made, or tried to make, for backups to this place. */
+  madeSnapshots(place: { readonly receiver: string; readonly store: string }, snaps: readonly SnapName[]): SnapName[] {
+    const find = this.#db.prepare(
+      `SELECT 1 FROM job WHERE request ->> 'kind' = 'backup' AND request ->> 'receiver' = ? AND request ->> 'store' = ?
+       AND backup_id LIKE '%@' || ? LIMIT 1`,
+    );
+    return snaps.filter((snap) => find.get(place.receiver, place.store, snap) !== undefined);
   }
 
   saveState(id: string, state: JobState): void {

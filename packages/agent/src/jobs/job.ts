@@ -1,4 +1,4 @@
-import type { BackupId } from '@rbdferry/core/model/backup-id.js';
+import type { BackupId, ChainName } from '@rbdferry/core/model/backup-id.js';
 import type { BackupKind } from '@rbdferry/core/model/chain.js';
 import type { JobState } from '@rbdferry/core/model/job-state.js';
 import type { BackupMode } from '@rbdferry/core/model/planner.js';
@@ -53,6 +53,11 @@ export type LooseEnd =
       readonly snap: string;
       readonly receiver: string;
       readonly backupId: BackupId;
+      /**
+       * When Ceph was asked to make it, in milliseconds since 1970, while it has not been seen: a request whose asker gave up is carried out
+       * later by whoever has the image open. Left out once it was seen, and in records of earlier releases.
+       */
+      readonly unseenSinceMs?: number;
     }
   | {
       /** A temporary image of a restore. */
@@ -63,7 +68,28 @@ export type LooseEnd =
       readonly stage: 'import' | 'swap';
       /** Image id of the temporary image, once known. */
       readonly imageId: string | null;
-    };
+    }
+  | DeletionEnd;
+
+/** Backups that were asked to go, and the snapshots on the source cluster that serve nobody once they are gone. */
+export interface DeletionEnd {
+  readonly kind: 'deletion';
+  readonly receiver: string;
+  readonly store: string;
+  /** The chain that was asked to go as a whole; null when one backup was. */
+  readonly chain: ChainName | null;
+  readonly ids: readonly BackupId[];
+  readonly snapshots: readonly SourceSnapshot[];
+}
+
+/** A snapshot that a backup was made of, by the image's id: its name may have changed since. */
+export interface SourceSnapshot {
+  readonly backupId: BackupId;
+  readonly pool: string;
+  readonly namespace: string;
+  readonly imageId: string;
+  readonly snap: string;
+}
 
 export interface KeptLooseEnd {
   readonly id: number;

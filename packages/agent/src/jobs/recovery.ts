@@ -8,6 +8,7 @@ import { transition, type JobEvent } from '@rbdferry/core/model/job-state.js';
 import { commonBackups, newestCommon } from '@rbdferry/core/model/planner.js';
 import { chainsOf, lookAtSource } from '../backup/look-at-source.js';
 import { retire } from '../backup/retire.js';
+import { straySnapshots } from '../backup/stray-snapshots.js';
 import type { ReceiverClient } from '../receiver-client/receiver-client.js';
 import type { JobRunner } from './job-runner.js';
 import type { JobStore } from './job-store.js';
@@ -44,7 +45,12 @@ export const settleLeftovers = async (options: RecoveryOptions, signal: AbortSig
     if (signal.aborted) break;
     if (runner.owns(jobId)) continue;
     try {
-      const settled = await handle.settle();
+      const settled = await handle.settle({
+        beforeClose: async (how) => {
+          if (how.kind === 'completed' && how.backup !== null) await commitAfterAll(jobId, how.backup, options, signal);
+        },
+      });
+      if (settled.kind === 'waiting') continue;
       settledJobs.set(jobId, settled);
       log.info({ job: jobId, settled: settled.kind, ...end }, 'settled what an earlier job left');
     } catch (thrown) {
@@ -70,6 +76,33 @@ export const settleLeftovers = async (options: RecoveryOptions, signal: AbortSig
     }
   }
   return { left: open.size > 0 };
+};
+
+/**
+ * A job that lost its receiver at the commit was told as failed, since nobody could say more. Now it is known that the backup was committed:
+ * the job's record says so, and the base that it replaced goes.
+ */
+const commitAfterAll = async (
+  jobId: string,
+  backup: Backup,
+  options: RecoveryOptions,
+  signal: AbortSignal,
+): Promise<void> => {
+  const job = options.store.get(jobId);
+  if (job?.state.kind !== 'failed' || job.request.kind !== 'backup') return;
+  const warnings = ['the receiver was lost at the commit; it had committed the backup, as was found out later'];
+  const receiver = await options.connect(job.request.receiver, { signal });
+  try {
+    await retireAllButNewest(job, receiver, options, (warning) => warnings.push(warning));
+  } finally {
+    receiver.close();
+  }
+  const event = { kind: 'found-committed', streamBytes: Number(backup.streamBytes), warnings } as const;
+  const next = transition(job.state, event, Date.now());
+  if (next === null) return;
+  options.store.saveState(jobId, next);
+  options.onEnded({ ...job, state: next });
+  options.log.info({ job: jobId, backup: backup.id }, 'the backup of a failed job was committed after all');
 };
 
 /** Writes down how a job of an earlier life ended. The receiver is the truth for backups. */
@@ -121,7 +154,7 @@ const backupEnd = async (
     const backup = known ?? (await findBackup(receiver, job.backupId));
     if (backup === null) return interrupted(job);
     const warnings: string[] = [];
-    await retireAllButNewest(job, receiver, options.ceph, (warning) => warnings.push(warning));
+    await retireAllButNewest(job, receiver, options, (warning) => warnings.push(warning));
     return { kind: 'committed', streamBytes: Number(backup.streamBytes), warnings };
   } finally {
     receiver.close();
@@ -138,18 +171,31 @@ export const findBackup = async (receiver: ReceiverClient, id: Backup['id']): Pr
   }
 };
 
-/** The last step of a backup that an earlier life committed but did not finish. */
+/** The last step of a backup that was committed but not finished. A job that works on the image does the same when it ends. */
 const retireAllButNewest = async (
   job: Job,
   receiver: ReceiverClient,
-  ceph: CephPort,
+  { ceph, store: jobs, runner }: Pick<RecoveryOptions, 'ceph' | 'store' | 'runner'>,
   warn: (message: string) => void,
 ): Promise<void> => {
   const spec = orThrow(parseImageSpec(job.image), 'INVALID_IMAGE_SPEC');
-  const source = await ifExists(lookAtSource(ceph, spec, {}));
-  if (source === null) return;
-  const chains = await chainsOf(source, job.request.store, receiver, {});
-  const newest = newestCommon(source.view, chains);
-  const earlier = commonBackups(source.view, chains).filter((backup) => backup !== newest);
-  await retire(ceph, spec, earlier, warn);
+  if (runner.worksOn(job.image)) return;
+  await runner.exclusively(job.image, async () => {
+    const source = await ifExists(lookAtSource(ceph, spec, {}));
+    if (source === null) return;
+    const { store } = job.request;
+    const chains = await chainsOf(source, store, receiver, {});
+    const newest = newestCommon(source.view, chains);
+    if (newest === null) return;
+    const ours = [
+      ...commonBackups(source.view, chains).map(({ snap }) => snap),
+      ...straySnapshots(source.view, chains, { store, receiver: receiver.name, jobs }),
+    ];
+    await retire(
+      ceph,
+      spec,
+      [...new Set(ours)].filter((snap) => snap !== newest.snap),
+      warn,
+    );
+  });
 };

@@ -31,6 +31,7 @@ import {
   waitsFromWire,
   waitsToWire,
 } from '@rbdferry/core/wire/convert.js';
+import { keptFromWire, type KeptBackup } from '@rbdferry/core/wire/kept-backup.js';
 import type { ReceiverConfig } from '../config.js';
 import { pullLimits, windowWithin, type JobLimits } from '../limits.js';
 import { agreeOnCompression, compressionToWire, decompressing, type AgreedCompression } from './compression.js';
@@ -52,6 +53,8 @@ interface Options {
 /** Backups that went (or would go) together. */
 export interface Gone {
   readonly ids: readonly BackupId[];
+  /** Those that stay, and why. */
+  readonly kept: readonly KeptBackup[];
   /** When the trash lets go of their chain's image; null when they are gone for good. */
   readonly trashedUntil: Date | null;
 }
@@ -197,25 +200,29 @@ export class ReceiverClient {
     return backupFromWire(requireField(backup, 'backup'));
   }
 
-  /** @throws BACKUP_NOT_FOUND, IMAGE_BUSY, STORE_NOT_FOUND, ACCESS_DENIED */
+  /** @throws BACKUP_NOT_FOUND, BACKUP_IN_USE, IMAGE_BUSY, STORE_NOT_FOUND, ACCESS_DENIED */
   async deleteBackup(id: BackupId, dryRun: boolean, options: Options): Promise<Gone> {
     const { trashedUntilMs } = await callUnary(
       this.#client.deleteBackup.bind(this.#client),
       { backupId: id, dryRun },
       this.#settings(options, deadlines.open),
     );
-    return { ids: [id], trashedUntil: dateOf(trashedUntilMs) };
+    return { ids: [id], kept: [], trashedUntil: dateOf(trashedUntilMs) };
   }
 
   /** @throws BACKUP_NOT_FOUND, IMAGE_BUSY, STORE_NOT_FOUND, ACCESS_DENIED */
   async deleteChain(store: string, chain: ChainName, dryRun: boolean, options: Options): Promise<Gone> {
-    const { backupIds, trashedUntilMs } = await callUnary(
+    const { backupIds, trashedUntilMs, kept } = await callUnary(
       this.#client.deleteChain.bind(this.#client),
       { store, chain, dryRun },
       this.#settings(options, deadlines.open),
     );
-    const ids = backupIds.map((id) => requireField(idFromWire(id) ?? undefined, 'backup id'));
-    return { ids, trashedUntil: dateOf(trashedUntilMs) };
+    const idOf = (id: string) => requireField(idFromWire(id) ?? undefined, 'backup id');
+    return {
+      ids: backupIds.map(idOf),
+      kept: kept.map(keptFromWire),
+      trashedUntil: dateOf(trashedUntilMs),
+    };
   }
 
   /** What chains of images of this name take up, or all (null). */

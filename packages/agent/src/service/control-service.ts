@@ -21,8 +21,12 @@ import type { BackupMode } from '@rbdferry/core/model/planner.js';
 import { createHandlers, type FailureListener } from '@rbdferry/core/rpc/handlers.js';
 import { software } from '@rbdferry/core/rpc/protocol.js';
 import { chainNameFromWire, chainToWire, usageToWire } from '@rbdferry/core/wire/convert.js';
+import { keptToWire } from '@rbdferry/core/wire/kept-backup.js';
 import type { AgentConfig, ReceiverConfig } from '../config.js';
-import { deleteBackups, deleteSourceSnapshots, type DeleteEvent, type Selection } from '../delete/delete-backups.js';
+import { deleteBackups, type DeleteEvent, type Selection } from '../delete/delete-backups.js';
+import { deleteSourceSnapshots } from '../delete/delete-source-snapshots.js';
+import type { JobStore } from '../jobs/job-store.js';
+import type { LooseEnds } from '../jobs/loose-ends.js';
 import type { JobRunner } from '../jobs/job-runner.js';
 import type { ReceiverClient } from '../receiver-client/receiver-client.js';
 import { jobToWire } from './job-wire.js';
@@ -31,6 +35,10 @@ import { listBackups } from './list-backups.js';
 export interface ControlServiceOptions {
   readonly config: AgentConfig;
   readonly runner: JobRunner;
+  readonly jobs: Pick<JobStore, 'madeSnapshots'>;
+  readonly looseEnds: Pick<LooseEnds, 'begin'>;
+  /** Told when a deletion has left something to settle. */
+  readonly onBroken: () => void;
   readonly ceph: CephPort;
   readonly connect: (receiver: string, options: { signal: AbortSignal }) => Promise<ReceiverClient>;
   readonly onFailure: FailureListener;
@@ -98,7 +106,7 @@ export const createControlService = (options: ControlServiceOptions): ControlSer
       const { name, store } = chooseReceiver(config, request.receiver, request.store);
       const receiver = await options.connect(name, { signal });
       try {
-        const deps = { ceph: options.ceph, receiver, dryRun: request.dryRun, signal, now: Date.now };
+        const deps = { ceph: options.ceph, jobs: options.jobs, receiver, dryRun: request.dryRun, signal };
         const name = formatImageSpec(image);
         return { snapshots: await runner.exclusively(name, () => deleteSourceSnapshots(image, store, deps)) };
       } finally {
@@ -188,22 +196,31 @@ async function* deleteBackupsCall(
   const selection = selectionOf(request, store);
   const receiver = await options.connect(name, { signal });
   try {
-    const deps = { ceph: options.ceph, receiver, dryRun: request.dryRun, signal, now: Date.now };
+    const { ceph, looseEnds } = options;
+    const deps = { ceph, looseEnds, receiver, dryRun: request.dryRun, signal, now: Date.now };
     for await (const event of deleteBackups(selection, deps)) {
       yield deleteEventToWire(event);
     }
+  } catch (thrown) {
+    options.onBroken();
+    throw thrown;
   } finally {
     receiver.close();
   }
 }
 
-const deleteEventToWire = (event: DeleteEvent): DeleteBackupsResponse =>
-  event.kind === 'deleted'
-    ? {
-        event: { $case: 'deleted', value: event.id },
-        trashedUntilMs: BigInt(event.trashedUntil?.getTime() ?? 0),
-      }
-    : { event: { $case: 'note', value: event.text }, trashedUntilMs: 0n };
+const deleteEventToWire = (event: DeleteEvent): DeleteBackupsResponse => {
+  switch (event.kind) {
+    case 'deleted': {
+      const trashedUntilMs = BigInt(event.trashedUntil?.getTime() ?? 0);
+      return { event: { $case: 'deleted', value: event.id }, trashedUntilMs };
+    }
+    case 'kept':
+      return { event: { $case: 'kept', value: keptToWire(event) }, trashedUntilMs: 0n };
+    case 'note':
+      return { event: { $case: 'note', value: event.text }, trashedUntilMs: 0n };
+  }
+};
 
 const selectionOf = ({ selection }: DeleteBackupsRequest, store: string): Selection => {
   switch (selection?.$case) {

@@ -4,6 +4,7 @@ import type { AgentClient, DeleteRequest } from '../client.js';
 import { note, printLine } from '../output.js';
 import { runJob } from '../run-job.js';
 import type { ChainView } from '../view/chain.js';
+import type { DeletionEvent } from '../view/deletion.js';
 import { hasEnded } from '../view/job.js';
 import { totalsOf, wholeMegabytes, type ChainUsageView } from '../view/usage.js';
 import { chainLines, logLine, moment } from './old-dump.js';
@@ -120,7 +121,18 @@ const remove = async (
 ): Promise<void> => {
   const request = { selection, dryRun: false, receiver: await receiver(), ...place };
   for await (const event of agent.deleteBackups(request)) {
-    note(event.kind === 'deleted' ? `deleted ${event.id}` : event.text);
+    note(lineOf(event));
+  }
+};
+
+const lineOf = (event: DeletionEvent): string => {
+  switch (event.kind) {
+    case 'deleted':
+      return `deleted ${event.id}`;
+    case 'kept':
+      return `kept ${event.reason.message}`;
+    case 'note':
+      return event.text;
   }
 };
 

@@ -1,5 +1,6 @@
 import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
 import type { DeleteBackupsResponse } from '@rbdferry/core/gen/rbdferry/v1/control.js';
+import { keptFromWire } from '@rbdferry/core/wire/kept-backup.js';
 
 /** What a deletion tells while it goes on. */
 export type DeletionEvent =
@@ -9,7 +10,9 @@ export type DeletionEvent =
       /** When the trash of the backup cluster lets go of it; null when it is gone for good. */
       readonly trashedUntil: Date | null;
     }
-  | { readonly kind: 'note'; readonly text: string };
+  | { readonly kind: 'note'; readonly text: string }
+  /** It was to go and stays. */
+  | { readonly kind: 'kept'; readonly id: string; readonly reason: FerryError };
 
 /** @throws PROTOCOL_MISMATCH when the agent speaks of something this release does not know */
 export const deletionView = ({ event, trashedUntilMs }: DeleteBackupsResponse): DeletionEvent => {
@@ -22,6 +25,10 @@ export const deletionView = ({ event, trashedUntilMs }: DeleteBackupsResponse): 
       };
     case 'note':
       return { kind: 'note', text: event.value };
+    case 'kept': {
+      const { id, reason } = keptFromWire(event.value);
+      return { kind: 'kept', id, reason };
+    }
     case undefined:
       throw new FerryError(
         'PROTOCOL_MISMATCH',

@@ -65,6 +65,7 @@ describe('the layout of a new image', () => {
       features: ['data-pool', 'deep-flatten', 'layering'],
     };
     expect(layoutDifference(info, layout)).toBeNull();
+    expect(layoutDifference({ ...info, features: [...info.features, 'fast-diff'] }, layout)).toBeNull();
     const other = { ...info, features: [], stripeCount: 2, objectSizeBytes: 4096, dataPool: 'ec' };
     expect(layoutDifference(other, layout)).toBe(
       'an object size of 4096 bytes in place of 65536 bytes, stripes of 2 times 65536 bytes in place of 1 times 65536 bytes, ' +

@@ -13,9 +13,12 @@ export const layoutDifference = (info: ImageInfo, layout: ImageLayout): string |
   return differences.length === 0 ? null : differences.join(', ');
 };
 
+/** Ceph turns it on wherever there is an object map. */
+const impliedFeature = 'fast-diff';
+
 const parts: readonly (readonly [string, (layout: Omit<ImageLayout, 'sizeBytes'>) => string])[] = [
   ['an object size of', ({ objectSizeBytes }) => `${objectSizeBytes} bytes`],
   ['stripes of', ({ stripeUnitBytes, stripeCount }) => `${stripeCount} times ${stripeUnitBytes} bytes`],
   ['data in', ({ dataPool }) => (dataPool === null ? 'its own pool' : `pool ${JSON.stringify(dataPool)}`)],
-  ['features', ({ features }) => features.filter(isCreatable).toSorted().join(',') || 'none'],
+  ['features', ({ features }) => features.filter((each) => isCreatable(each) && each !== impliedFeature).toSorted().join(',') || 'none'],
 ];

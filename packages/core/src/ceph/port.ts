@@ -37,7 +37,8 @@ export interface CephPort {
 
   /**
    * Snapshots that Ceph keeps for itself, which `snapshots` does not list and which keep the image from being removed: removed ones that
-   * a clone still needs, those of groups and of mirroring. As texts for a message. @throws IMAGE_NOT_FOUND
+   * a clone still needs, those of groups and of mirroring. As texts for a message. Finishes removals that were broken off before it
+   * answers. @throws IMAGE_NOT_FOUND
    */
   hiddenSnapshots(image: ImageSpec, options?: CallOptions): Promise<string[]>;
 
@@ -59,7 +60,7 @@ export interface CephPort {
   /** @throws SNAPSHOT_EXISTS, IMAGE_NOT_FOUND */
   createSnapshot(image: ImageSpec, snap: string, options?: CallOptions): Promise<void>;
 
-  /** Answers false when there was no such snapshot (or image). One with clones of format 2 goes as well, and its data stays for them. Refuses protected snapshots with CEPH_FAILED. */
+  /** Answers false when there was no such snapshot (or image), not even one whose removal was broken off. One with clones of format 2 goes as well, and its data stays for them. Refuses protected snapshots with CEPH_FAILED. */
   removeSnapshot(image: ImageRef, snap: string, options?: CallOptions): Promise<boolean>;
 
   /** Makes the head equal to the snapshot, its size included. Time grows with the image. @throws SNAPSHOT_NOT_FOUND */

@@ -50,7 +50,10 @@ const checkUnchanged = async (
 ): Promise<void> => {
   const change = await unlessGone(findChange(ceph, diff, before, options));
   if (change === null) return;
-  throw new FerryError('SOURCE_CHANGED', `${formatImageSpec(diff.image)}@${diff.snap.name} cannot be trusted: ${change}`);
+  throw new FerryError(
+    'SOURCE_CHANGED',
+    `${formatImageSpec(diff.image)}@${diff.snap.name} cannot be trusted: ${change}`,
+  );
 };
 
 /** What is not as it was; null when all is. */
@@ -60,10 +63,7 @@ const findChange = async (
   before: readonly ParentInfo[],
   options: CallOptions,
 ): Promise<string | null> => {
-  const [info, snapshots] = await Promise.all([
-    ceph.infoAt(image, snap.name, options),
-    ceph.snapshots(image, options),
-  ]);
+  const [info, snapshots] = await Promise.all([ceph.infoAt(image, snap.name, options), ceph.snapshots(image, options)]);
   if (info.id !== imageId) return `the image with id ${imageId} became one with id ${info.id} while it was read`;
   for (const wanted of from === null ? [snap] : [snap, from]) {
     const now = snapshots.find(({ name }) => name === wanted.name);

@@ -84,7 +84,16 @@ class RbdCli implements CephPort {
     return this.#rbd.read(schemas.snapshotsSchema, { what, args, meanings: noImage }, options);
   }
 
-  hiddenSnapshots(image: ImageSpec, options?: CallOptions): Promise<string[]> {
+  async hiddenSnapshots(image: ImageSpec, options?: CallOptions): Promise<string[]> {
+    const kept: string[] = [];
+    for (const { id, name, type, removedName } of await this.#hidden(image, options)) {
+      if (removedName === null) kept.push(`"${name}" (${type})`);
+      else if (!(await this.#removeHidden(image, id, options))) kept.push(`"${removedName}" (removed, but cloned)`);
+    }
+    return kept;
+  }
+
+  #hidden(image: ImageRef, options?: CallOptions): Promise<schemas.HiddenSnapshot[]> {
     const what = `list all snapshots of ${named(image)}`;
     const args = ['snap', 'ls', '--all', ...imageArgs(image)];
     return this.#rbd.read(schemas.hiddenSnapshotsSchema, { what, args, meanings: noImage }, options);
@@ -126,11 +135,42 @@ class RbdCli implements CephPort {
     return this.#rbd.change({ what, args, meanings, writesTo: { pool: image.pool } }, options);
   }
 
-  removeSnapshot(image: ImageRef, snap: string, options?: CallOptions): Promise<boolean> {
+  /**
+   * The first step of `rbd snap rm` hides the snapshot, the next ones give up its data: a command that was killed in between leaves a
+   * hidden one for good, which also keeps the image from being removed (16.2.15).
+   */
+  async removeSnapshot(image: ImageRef, snap: string, options?: CallOptions): Promise<boolean> {
     const args = ['snap', 'rm', '--no-progress', ...snapArgs(image, snap)];
     const meanings = { missing: 'SNAPSHOT_NOT_FOUND' } as const;
     const what = `remove snapshot ${namedSnap(image, snap)}`;
-    return this.#rbd.changeUnlessAbsent({ what, args, meanings }, options);
+    if (await this.#rbd.changeUnlessAbsent({ what, args, meanings }, options)) return true;
+    let finished = false;
+    for (const hidden of await this.#hiddenOrNone(image, options)) {
+      if (hidden.removedName === snap && (await this.#removeHidden(image, hidden.id, options))) finished = true;
+    }
+    return finished;
+  }
+
+  async #hiddenOrNone(image: ImageRef, options?: CallOptions): Promise<schemas.HiddenSnapshot[]> {
+    try {
+      return await this.#hidden(image, options);
+    } catch (thrown) {
+      if (toFerryError(thrown).code === 'IMAGE_NOT_FOUND') return [];
+      throw thrown;
+    }
+  }
+
+  /** Answers false when a clone still needs it. */
+  async #removeHidden(image: ImageRef, id: number, options?: CallOptions): Promise<boolean> {
+    const what = `finish the removal of snapshot ${id} of ${named(image)}`;
+    const args = ['snap', 'rm', '--no-progress', ...imageArgs(image), `--snap-id=${id}`];
+    const meanings = { missing: 'SNAPSHOT_NOT_FOUND', busy: 'IMAGE_IN_USE' } as const;
+    try {
+      return await this.#rbd.changeUnlessAbsent({ what, args, meanings }, options);
+    } catch (thrown) {
+      if (toFerryError(thrown).code === 'IMAGE_IN_USE') return false;
+      throw thrown;
+    }
   }
 
   rollback(image: ImageSpec, snap: string, options?: CallOptions): Promise<void> {

@@ -28,7 +28,7 @@ const withCluster = async (
 ): Promise<{ ceph: CephPort; asked: () => Promise<number> }> => {
   made += 1;
   const file = (name: string) => path.join(dir, `${made}-${name}`);
-  const info = JSON.stringify({ id: 'x', size: 1, object_size: 1, features: [], data_pool: 'data' });
+  const info = JSON.stringify({ id: 'x', name: 'vm', size: 1, object_size: 1, features: [], data_pool: 'data' });
   await writeFile(file('rbd'), `#!/bin/bash\ncase " $* " in *' info '*) echo '${info}'; exit;; esac\n${script}\n`, {
     mode: 0o700,
   });

@@ -68,10 +68,21 @@ export const snapshotsSchema = z
       .toSorted((a, b) => a.id - b.id),
   );
 
-/** `snap ls --all`: those that are not the user's own, as texts for a message. */
+/** A snapshot that Ceph keeps for itself. */
+export interface HiddenSnapshot {
+  readonly id: number;
+  readonly name: string;
+  /** trash, group, mirror. */
+  readonly type: string;
+  /** What it was called before it was removed; null when it was not. */
+  readonly removedName: string | null;
+}
+
+/** `snap ls --all`: those that are not the user's own. */
 export const hiddenSnapshotsSchema = z
   .array(
     z.object({
+      id: z.int(),
       name: z.string(),
       namespace: z.object({ type: z.string(), original_name: z.string().optional() }).default({ type: 'user' }),
     }),
@@ -79,9 +90,12 @@ export const hiddenSnapshotsSchema = z
   .transform((snaps) =>
     snaps
       .filter(({ namespace }) => namespace.type !== 'user')
-      .map(({ name, namespace: { type, original_name: original } }) =>
-        type === 'trash' ? `"${original ?? name}", which was removed but has a clone` : `"${name}" (${type})`,
-      ),
+      .map(({ id, name, namespace: { type, original_name: original } }): HiddenSnapshot => ({
+        id,
+        name,
+        type,
+        removedName: type === 'trash' ? (original ?? name) : null,
+      })),
   );
 
 /** `children`: clones of a snapshot. */

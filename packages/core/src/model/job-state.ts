@@ -3,7 +3,8 @@ import type { Stages } from './stages.js';
 /**
  * The states of a job and the one function that changes them.
  *
- * queued -> running -> committed | failed | cancelled; queued -> cancelled | failed. An ended job never changes.
+ * queued -> running -> committed | failed | cancelled; queued -> cancelled | failed. An ended job does not change, but for one that failed at
+ * the commit, of which it is found out later that the receiver had committed.
  */
 export type JobState =
   | { readonly kind: 'queued' }
@@ -39,11 +40,15 @@ export type JobEvent =
       readonly warnings: readonly string[];
       readonly stages?: Stages;
     }
+  /** Of a job that had failed. */
+  | { readonly kind: 'found-committed'; readonly streamBytes: number; readonly warnings: readonly string[] }
   | { readonly kind: 'failed'; readonly error: JobError }
   | { readonly kind: 'cancelled' };
 
 export const hasEnded = (state: JobState): boolean =>
   state.kind === 'committed' || state.kind === 'failed' || state.kind === 'cancelled';
+
+const timesOf = ({ startedAtMs, endedAtMs }: JobState & { kind: 'failed' }) => ({ startedAtMs, endedAtMs });
 
 /**
  * The state after an event, or null when the event cannot happen in this state (then nothing changes).
@@ -51,6 +56,10 @@ export const hasEnded = (state: JobState): boolean =>
  * @param nowMs milliseconds since 1970
  */
 export const transition = (state: JobState, event: JobEvent, nowMs: number): JobState | null => {
+  if (event.kind === 'found-committed') {
+    const { streamBytes, warnings } = event;
+    return state.kind === 'failed' ? { kind: 'committed', ...timesOf(state), streamBytes, warnings } : null;
+  }
   if (hasEnded(state)) return null;
   const startedAtMs = state.kind === 'running' ? state.startedAtMs : 0;
   switch (event.kind) {

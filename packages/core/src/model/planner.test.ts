@@ -168,9 +168,10 @@ describe('planBackup', () => {
     expect(summary('full', source, chains)).toBe('full, asked');
   });
 
-  it('takes the same image id in another pool or cluster for another image', () => {
-    const other = sourceOf('X: a', { identity: { fsid: 'f', image: { ...spec, pool: 'compute' }, imageId: 'X' } });
-    expect(summary('incr', other, [chainOf('X: a')])).toBe('refused, no-chain');
+  it('knows an image whose name or whose pool’s name changed by its id, and takes one of another cluster for another', () => {
+    const moved = { pool: 'compute', namespace: '', image: 'renamed' };
+    const renamed = sourceOf('X: a', { identity: { fsid: 'f', image: moved, imageId: 'X' } });
+    expect(summary('incr', renamed, [chainOf('X: a')])).toBe(summary('incr', sourceOf('X: a'), [chainOf('X: a')]));
     const elsewhere = sourceOf('X: a', { identity: { fsid: 'g', image: spec, imageId: 'X' } });
     expect(summary('incr', elsewhere, [chainOf('X: a')])).toBe('refused, no-chain');
   });

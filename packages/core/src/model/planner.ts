@@ -55,11 +55,8 @@ const isCommon = (backup: Backup, source: SourceView): boolean => {
   const snap = source.snapshots.find((each) => each.name === backup.snap);
   if (snap === undefined || backup.source === null) return false;
   const { identity, snapId } = backup.source;
-  const sameImage =
-    identity.fsid === source.identity.fsid &&
-    identity.image.pool === source.identity.image.pool &&
-    identity.image.namespace === source.identity.image.namespace &&
-    identity.imageId === source.identity.imageId;
+  // Whatever its name and its pool's are by now: image and snapshot ids stay when those change.
+  const sameImage = identity.fsid === source.identity.fsid && identity.imageId === source.identity.imageId;
   if (sameImage && snapId === snap.id) return true;
   const { lineage } = source;
   return (

@@ -89,8 +89,12 @@ export const errorFromCall = (thrown: unknown, peer: PeerCodes): FerryError => {
     const { code, what } = meaningOf(thrown, peer);
     return new FerryError(code, `${peer.peer}: ${what}`, { cause: thrown });
   }
-  const { code, message, hint } = detail;
-  const options = { ...(hint === '' ? {} : { hint }), cause: thrown };
+  return errorOfDetail(detail, thrown);
+};
+
+/** The error that a peer tells of. */
+export const errorOfDetail = ({ code, message, hint }: ErrorDetail, cause?: unknown): FerryError => {
+  const options = { ...(hint === '' ? {} : { hint }), cause };
   if (isErrorCode(code)) return new FerryError(code, message, options);
   // A newer peer's code: its name is all that this release can pass on.
   return new FerryError('INTERNAL', `${code}: ${message}`, options);

@@ -18,6 +18,7 @@ import {
   waitsFromWire,
   waitsToWire,
 } from '@rbdferry/core/wire/convert.js';
+import { keptToWire } from '@rbdferry/core/wire/kept-backup.js';
 import { isVisible, visibleChain, type Access } from '../access.js';
 import type { PushIntent, Removed } from '../store/port.js';
 import type { LiveTransfers } from '../transfer/live-transfers.js';
@@ -143,6 +144,7 @@ export const createTransferService = (options: TransferServiceOptions): Transfer
       const removed = await store.remove(id, {
         signal,
         dryRun: request.dryRun,
+        client,
         mayRemove: (owner) => isVisible(client, owner),
       });
       if (!request.dryRun) options.onRemoved(removed.backupIds, client);
@@ -155,10 +157,12 @@ export const createTransferService = (options: TransferServiceOptions): Transfer
       const removed = await store.removeChain(chainNameFromWire(request.chain), {
         signal,
         dryRun: request.dryRun,
+        client,
         mayRemove: (owner) => isVisible(client, owner),
       });
       if (!request.dryRun) options.onRemoved(removed.backupIds, client);
-      return { backupIds: [...removed.backupIds], trashedUntilMs: trashedUntilMs(removed) };
+      const kept = removed.kept.map(keptToWire);
+      return { backupIds: [...removed.backupIds], trashedUntilMs: trashedUntilMs(removed), kept };
     }),
 
     getStoreUsage: serverStream(async function* (request, { client: name, signal }) {

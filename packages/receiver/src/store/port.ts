@@ -1,3 +1,4 @@
+import type { KeptBackup } from '@rbdferry/core/wire/kept-backup.js';
 import type { ByteSource } from '@rbdferry/core/ceph/port.js';
 import type { BackupId, BackupIdParts, ChainName, SnapName } from '@rbdferry/core/model/backup-id.js';
 import type { Backup, Chain, ChainUsage, SourceFacts, StreamEnd } from '@rbdferry/core/model/chain.js';
@@ -32,10 +33,16 @@ export interface Store {
   /** The backup's whole content as a full diff stream. @throws BACKUP_NOT_FOUND */
   read(id: BackupIdParts, options: Options): Promise<OpenedPull>;
 
-  /** Removes one backup; with the last one the chain goes. @throws BACKUP_NOT_FOUND, IMAGE_BUSY */
+  /**
+   * Removes one backup; with the last one the chain goes. Once begun it is not broken off, whoever goes away.
+   * @throws BACKUP_NOT_FOUND, IMAGE_BUSY, BACKUP_IN_USE
+   */
   remove(id: BackupIdParts, options: RemoveOptions): Promise<Removed>;
 
-  /** Removes a whole chain. @throws BACKUP_NOT_FOUND, IMAGE_BUSY */
+  /**
+   * Removes a whole chain, but for backups that cannot go. Once begun it is not broken off, and what a death of the receiver leaves
+   * half done is finished when it starts again. @throws BACKUP_NOT_FOUND, IMAGE_BUSY
+   */
   removeChain(chain: ChainName, options: RemoveOptions): Promise<Removed>;
 
   /** What the chains of one image, or of all, take up. Measures what was not measured yet. */
@@ -51,12 +58,16 @@ export interface Store {
 export interface RemoveOptions extends Options {
   /** Only checks that it could be done. */
   readonly dryRun: boolean;
+  /** Who asks. */
+  readonly client: string;
   /** Decides whether the asker may remove backups of this client (null: of the older tool). */
   readonly mayRemove: (client: string | null) => boolean;
 }
 
 export interface Removed {
   readonly backupIds: readonly BackupId[];
+  /** Those that were asked to go and stay, each with the reason. They are listed as before and can be removed later. */
+  readonly kept: readonly KeptBackup[];
   readonly chainRemoved: boolean;
   /** When the trash lets go of the chain's image; null when it is gone for good, or still there. */
   readonly trashedUntil: Date | null;

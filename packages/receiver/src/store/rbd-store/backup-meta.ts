@@ -51,6 +51,15 @@ const stateSchema = z.discriminatedUnion('kind', [
     client: z.string(),
     since: z.string(),
   }),
+  /** The whole chain was asked to go, and does not come back: what is left of it is removed by whoever looks next. */
+  z.object({
+    kind: z.literal('deleting'),
+    v: z.literal(1),
+    client: z.string(),
+    since: z.string(),
+    /** The text that stood here before, for a chain of which something cannot go; null in a chain of the older tool. */
+    before: z.string().nullable(),
+  }),
 ]);
 
 /** `unknown`: a text that this release cannot read (a newer one wrote it). Nothing is built on it and nothing removed. */

@@ -12,7 +12,7 @@ import {
 } from '@rbdferry/core/model/backup-id.js';
 import type { Backup, Chain } from '@rbdferry/core/model/chain.js';
 import type { ImageSpec, PoolSpec } from '@rbdferry/core/model/image-spec.js';
-import { backupKey, decodeFacts, decodeState, stateKey, type HeadState } from './backup-meta.js';
+import { backupKey, decodeFacts, decodeState, snapOfBackupKey, stateKey, type HeadState } from './backup-meta.js';
 
 /** A chain as its image shows it, with what a transfer needs besides. */
 export interface ChainView {
@@ -22,6 +22,11 @@ export interface ChainView {
   readonly metadata: ReadonlyMap<string, string>;
   /** Every snapshot of the image, an operator's own included. */
   readonly snapshots: readonly Snapshot[];
+  /**
+   * A snapshot with facts that a transfer was making when its receiver died: whether it is a backup is decided under the chain's lock
+   * (`recoverChain`), and nobody hears of it before. Null when there is none.
+   */
+  readonly undecided: Backup | null;
 }
 
 interface Options {
@@ -45,6 +50,10 @@ export class ChainReader {
   readonly #remembered = new Map<string, ReadonlyMap<string, string>>();
   /** Counts changes, so that what was read before a change is not remembered after it. */
   readonly #changes = new Map<string, number>();
+  /** The source images that facts speak of, by the metadata that they were read from. */
+  readonly #sources = new WeakMap<ReadonlyMap<string, string>, ReadonlySet<string>>();
+  /** Commits of this process whose chain may still say `receiving`. */
+  readonly #committed = new Set<BackupId>();
 
   constructor(options: { ceph: CephPort; store: string; pool: PoolSpec }) {
     this.#ceph = options.ceph;
@@ -56,9 +65,14 @@ export class ChainReader {
     return { ...this.#pool, image: name };
   }
 
-  /** Names of the chains of one image, or of all. */
-  async names(image: string | null, options: Options): Promise<ChainName[]> {
-    return chainNames(await this.#ceph.list(this.#pool, options), image);
+  /** This process has committed a backup: it counts, though the chain's state does not say so yet. */
+  committed(id: BackupId): void {
+    this.#committed.add(id);
+  }
+
+  /** The chain's state says so now. */
+  settled(id: BackupId): void {
+    this.#committed.delete(id);
   }
 
   /** One chain, as it is now. @throws BACKUP_NOT_FOUND */
@@ -67,7 +81,10 @@ export class ChainReader {
     return this.#read(name, undefined, options);
   }
 
-  /** Chains of one image, or of all; those that vanish meanwhile are left out. In order of name. */
+  /**
+   * Chains that are named for images of this name or hold backups of one, or all; those that vanish meanwhile are left out. In order
+   * of name. An image that was renamed, or restored under another name, goes on in its old chain.
+   */
   async many(image: string | null, options: Options): Promise<ChainView[]> {
     const wanted = image === null ? await this.#everything(options) : await this.#namesOnly(image, options);
     const views = new Map<ChainName, ChainView>();
@@ -79,7 +96,7 @@ export class ChainReader {
       }
     };
     await Promise.all(Array.from({ length: readConcurrency }, worker));
-    return wanted.flatMap(({ name }) => views.get(name) ?? []);
+    return wanted.flatMap(({ name }) => views.get(name) ?? []).filter((view) => image === null || isOf(view, image));
   }
 
   async setMetadata(name: string, key: string, value: string, options: Options = {}): Promise<void> {
@@ -105,15 +122,26 @@ export class ChainReader {
   }
 
   async #namesOnly(image: string, options: Options) {
-    const names = await this.names(image, options);
-    return names.map((name) => ({ name, snapshots: undefined }));
+    const names = chainNames(await this.#ceph.list(this.#pool, options));
+    return names
+      .filter((name) => splitChainName(name)?.image === image || this.#mayHold(name, image))
+      .map((name) => ({ name, snapshots: undefined }));
+  }
+
+  /** Whether a chain of another name may hold backups of an image of this name: it does, or has not been read yet. */
+  #mayHold(name: ChainName, image: string): boolean {
+    const metadata = this.#remembered.get(name);
+    if (metadata === undefined) return true;
+    const sources = this.#sources.get(metadata) ?? sourceImages(metadata);
+    this.#sources.set(metadata, sources);
+    return sources.has(image);
   }
 
   /** One process for all the snapshots of a pool instead of one for each image. */
   async #everything(options: Options) {
     const listings = await this.#ceph.listWithSnapshots(this.#pool, options);
     const byName = new Map(listings.map((each) => [each.name, each.snapshots]));
-    return chainNames([...byName.keys()], null).map((name) => ({ name, snapshots: byName.get(name) }));
+    return chainNames([...byName.keys()]).map((name) => ({ name, snapshots: byName.get(name) }));
   }
 
   async #unlessGone(name: ChainName, snapshots: readonly Snapshot[] | undefined, options: Options) {
@@ -134,7 +162,7 @@ export class ChainReader {
         this.#remembered.get(name) ?? this.#ceph.metadata(image, options),
       ]);
       if (this.#changeCount(name) === before) this.#remembered.set(name, metadata);
-      return viewOf(this.#store, name, found, metadata);
+      return viewOf({ store: this.#store, name, snapshots: found, metadata, committed: this.#committed });
     } catch (thrown) {
       const error = toFerryError(thrown);
       if (error.code !== 'IMAGE_NOT_FOUND') throw error;
@@ -143,44 +171,75 @@ export class ChainReader {
   }
 }
 
-const chainNames = (names: readonly string[], image: string | null): ChainName[] =>
-  names
-    .flatMap((name) => splitChainName(name) ?? [])
-    .filter((parts) => image === null || parts.image === image)
-    .map((parts) => parts.chain)
-    .toSorted();
+const chainNames = (names: readonly string[]): ChainName[] =>
+  names.flatMap((name) => splitChainName(name)?.chain ?? []).toSorted();
 
-const viewOf = (
-  store: string,
-  name: ChainName,
-  snapshots: readonly Snapshot[],
-  metadata: ReadonlyMap<string, string>,
-): ChainView => {
+const isOf = ({ chain }: ChainView, image: string): boolean =>
+  splitChainName(chain.name)?.image === image ||
+  chain.backups.some(({ source }) => source?.identity.image.image === image);
+
+/** Names of the images that the facts in a chain's metadata are of. */
+const sourceImages = (metadata: ReadonlyMap<string, string>): ReadonlySet<string> => {
+  const images = new Set<string>();
+  for (const [key, text] of metadata) {
+    const snap = snapOfBackupKey(key);
+    const facts =
+      snap === undefined ? undefined : decodeFacts(text, snap as SnapName, (name) => name as string as BackupId);
+    if (facts !== undefined) images.add(facts.source.identity.image.image);
+  }
+  return images;
+};
+
+interface Seen {
+  readonly store: string;
+  readonly name: ChainName;
+  readonly snapshots: readonly Snapshot[];
+  readonly metadata: ReadonlyMap<string, string>;
+  readonly committed: ReadonlySet<BackupId>;
+}
+
+const viewOf = ({ store, name, snapshots, metadata, committed }: Seen): ChainView => {
   const idOf = (snap: SnapName): BackupId => formatBackupId({ store, chain: name, snap });
   const stateText = metadata.get(stateKey);
   const state = stateText === undefined ? null : decodeState(stateText);
-  const backups = snapshots
+  // A chain that is being deleted is what it was before.
+  const before = state?.kind === 'deleting' ? stateBefore(state) : state;
+  const found = snapshots
     .toSorted((a, b) => a.id - b.id)
-    .flatMap((snapshot) => {
+    .flatMap((snapshot): Backup[] => {
       if (!isSnapName(snapshot.name)) return [];
-      if (state === null) return [legacyBackup(snapshot, snapshot.name, idOf)];
+      if (before === null) return [legacyBackup(snapshot, snapshot.name, idOf)];
       const facts = metadata.get(backupKey(snapshot.name));
       const backup = facts === undefined ? undefined : decodeFacts(facts, snapshot.name, idOf);
       return backup === undefined ? [] : [backup];
     });
+  const unfinished = unfinishedSnap({ state });
+  const undecided = found.find(({ id, snap }) => snap === unfinished && !committed.has(id)) ?? null;
+  const backups = found.filter((backup) => backup !== undecided);
   return {
     chain: {
       store,
       name,
-      backups: state === null ? firstIsFull(backups) : backups,
-      legacy: state === null,
-      partial: state?.kind === 'receiving',
+      backups: before === null ? firstIsFull(backups) : backups,
+      legacy: before === null,
+      partial: before?.kind === 'receiving',
     },
     state,
     metadata,
     snapshots,
+    undecided,
   };
 };
+
+/** The snapshot that a transfer was making when it broke off; null when none did. */
+export const unfinishedSnap = ({ state }: Pick<ChainView, 'state'>): SnapName | null => {
+  const before = state?.kind === 'deleting' ? stateBefore(state) : state;
+  return before?.kind === 'receiving' && isSnapName(before.snap) ? before.snap : null;
+};
+
+/** What a chain that is being deleted was. */
+const stateBefore = ({ before }: HeadState & { kind: 'deleting' }): HeadState | null =>
+  before === null ? null : decodeState(before);
 
 const firstIsFull = (backups: readonly Backup[]): Backup[] =>
   backups.map((backup, index) => (index === 0 ? { ...backup, kind: 'full' } : backup));

@@ -62,8 +62,10 @@ export class RbdOpenedPush implements OpenedPush {
       await this.write(endRecord);
       const sink = this.#sink;
       if (sink !== null) await withinStallTime(sink.finish(), stallMs, `rbd import-diff into ${chain} did not end`);
+      await this.#lookAtSnapshot();
       const backup = this.#backup(stream, now());
       await reader.setMetadata(chain, backupKey(intent.snap), encodeFacts(backup, intent.base?.snap ?? null));
+      reader.committed(backup.id);
       this.#ended = true;
       // The backup stands: the sender need not wait for the rest.
       background(this.#settle(intent.snap));
@@ -72,6 +74,20 @@ export class RbdOpenedPush implements OpenedPush {
       await this.discard();
       throw toFerryError(thrown);
     }
+  }
+
+  /** Exit 0 proves nothing: the snapshot must be there, of an image as large as the source. @throws VERIFY_FAILED */
+  async #lookAtSnapshot(): Promise<void> {
+    const { ceph, reader, chain, intent } = this.#context;
+    const snapshots = await ceph.snapshots(reader.image(chain));
+    const { sizeBytes } = intent.source.layout;
+    const made = snapshots.find(({ name }) => name === intent.snap);
+    if (made?.sizeBytes === sizeBytes && made === snapshots.at(-1)) return;
+    const what = made === undefined ? 'no such snapshot' : `one of ${made.sizeBytes} bytes`;
+    throw new FerryError(
+      'VERIFY_FAILED',
+      `rbd import-diff made ${what} in ${chain}; expected ${intent.snap} of ${sizeBytes} bytes`,
+    );
   }
 
   async discard(): Promise<void> {
@@ -90,6 +106,7 @@ export class RbdOpenedPush implements OpenedPush {
     const { reader, chain, log, onCommitted, release } = this.#context;
     try {
       await reader.setMetadata(chain, stateKey, encodeState({ kind: 'clean', v: 1, head: snap }));
+      reader.settled(this.backupId);
       onCommitted();
     } catch (thrown) {
       log.warn({ chain, error: toFerryError(thrown).message }, 'the next transfer will have to look at the head first');

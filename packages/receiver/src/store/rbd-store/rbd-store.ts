@@ -14,16 +14,17 @@ import {
   type ChainName,
 } from '@rbdferry/core/model/backup-id.js';
 import { markActive, type Backup, type Chain, type ChainUsage } from '@rbdferry/core/model/chain.js';
-import type { PoolSpec } from '@rbdferry/core/model/image-spec.js';
+import type { ImageSpec, PoolSpec } from '@rbdferry/core/model/image-spec.js';
 import type { OpenedPull, OpenedPush, PushIntent, Removed, RemoveOptions, Store } from '../port.js';
 import { encodeState, stateKey, type KnownHeadState } from './backup-meta.js';
-import { ChainReader } from './chain-reader.js';
+import { ChainReader, unfinishedSnap } from './chain-reader.js';
 import { CleanUpLater } from './clean-up-later.js';
 import { findBackup, lockWithin, noBackup, readersOf, removeImage, type Options } from './context.js';
+import { untilUnused } from './keepers.js';
 import { chainOfNewImage, createChain, isNewImage, mayHaveMadeImage, removeNewImage } from './new-chain.js';
 import { RbdOpenedPush } from './opened-push.js';
-import { recoverChain } from './recover-chain.js';
 import { removeBackup, removeChain, type RemoveContext } from './remove.js';
+import { isUnsettled, settleChain } from './settle-chain.js';
 import { chainUsage, UsageMeter } from './usage.js';
 
 export interface RbdStoreOptions {
@@ -55,7 +56,14 @@ export class RbdStore implements Store {
     const { name, pool, ceph } = options;
     this.name = name;
     this.#options = options;
-    this.#context = { ...options, reader: new ChainReader({ ceph, store: name, pool }), locks: new KeyedLock() };
+    this.#context = {
+      ...options,
+      reader: new ChainReader({ ceph, store: name, pool }),
+      locks: new KeyedLock(),
+      later: (chain) => {
+        this.#later.add(chain);
+      },
+    };
     this.#meter = new UsageMeter(this.#context, () => this.#receiving.size === 0);
   }
 
@@ -71,6 +79,12 @@ export class RbdStore implements Store {
       release();
     }
     try {
+      const view = await this.#context.reader.fresh(id.chain, options);
+      if (unfinishedSnap(view) !== id.snap || view.chain.backups.some(({ snap }) => snap === id.snap)) {
+        return findBackup(view, id);
+      }
+      // An earlier life of ours died while it made this very backup. Nobody is answered before that is decided.
+      await this.#settle(id.chain, options);
       return findBackup(await this.#context.reader.fresh(id.chain, options), id);
     } catch (thrown) {
       // Who asked for a backup hears of that backup, though its whole chain is missing.
@@ -185,12 +199,23 @@ export class RbdStore implements Store {
       if (chain !== undefined && (await this.#alone(chain, () => this.#removeAbandoned(name, options))))
         changed.push(name);
     }
-    for (const { chain, state } of views) {
-      if (state?.kind !== 'receiving') continue;
-      if (await this.#alone(chain.name, () => recoverChain(this.#context, chain.name, options)))
-        changed.push(chain.name);
+    for (const view of views) {
+      const { name } = view.chain;
+      if (isUnsettled(view) && (await this.#alone(name, () => settleChain(this.#context, name, options)))) {
+        changed.push(name);
+      }
     }
     return changed;
+  }
+
+  /** @throws what keeps the chain from being put right */
+  async #settle(chain: ChainName, options: Options): Promise<void> {
+    const release = await lockWithin(this.#context, chain, chain, options);
+    try {
+      await settleChain(this.#context, chain, options);
+    } finally {
+      release();
+    }
   }
 
   async close(): Promise<void> {
@@ -215,9 +240,9 @@ export class RbdStore implements Store {
   async #prepareHead(base: BackupIdParts, intent: PushIntent, options: Options): Promise<void> {
     const { ceph, reader } = this.#context;
     let view = await reader.fresh(base.chain, options);
-    if (view.state?.kind === 'receiving') {
+    if (isUnsettled(view)) {
       // Nobody could put it right yet. The state is all that tells of a snapshot without facts, and we are about to overwrite it.
-      await recoverChain(this.#context, base.chain, options);
+      await settleChain(this.#context, base.chain, options);
       view = await reader.fresh(base.chain, options);
     }
     const found = findBackup(view, base);
@@ -236,9 +261,29 @@ export class RbdStore implements Store {
     if (view.snapshots.some((snapshot) => snapshot.name === intent.snap)) {
       throw new FerryError('SNAPSHOT_EXISTS', `${base.chain} has a snapshot ${intent.snap} already`);
     }
-    const headIsBase = view.state.kind === 'clean' && view.state.head === base.snap;
+    const image = reader.image(base.chain);
+    const saysBase = view.state.kind === 'clean' && view.state.head === base.snap;
+    // Not at the same time as a change of the image: see `RbdOpenedPush.commit`.
+    const headIsBase = saysBase && !(await this.#headWasTouched(image, base, options));
     await reader.setMetadata(base.chain, stateKey, encodeState(this.#receivingState(intent)), options);
-    if (!headIsBase) await ceph.rollback(reader.image(base.chain), base.snap, options);
+    if (headIsBase) return;
+    await untilUnused(this.#context, image, options);
+    await ceph.rollback(image, base.snap, options);
+  }
+
+  /**
+   * An increment lands on whatever the head is: somebody may have written into the image, though nobody should. Without fast-diff the look
+   * would take as long as reading the image's every object.
+   */
+  async #headWasTouched(image: ImageSpec, { chain, snap }: BackupIdParts, options: Options): Promise<boolean> {
+    if (!this.#options.features.includes('fast-diff')) return false;
+    const touched = await this.#context.ceph.headMayDiffer(image, snap, options);
+    if (touched)
+      this.#context.log.info(
+        { chain, snap },
+        'the head of a chain is not known to equal its newest backup: rolled back',
+      );
+    return touched;
   }
 
   /** Runs a step of the recovery unless somebody holds the chain, who then found it clean or cleans it up. */
@@ -248,7 +293,8 @@ export class RbdStore implements Store {
     try {
       return await step();
     } catch (thrown) {
-      this.#context.log.warn({ chain, error: toFerryError(thrown).message }, 'could not clean up a chain');
+      this.#context.log.warn({ chain, error: toFerryError(thrown).message }, 'could not clean up a chain yet');
+      this.#later.add(chain as ChainName);
       return false;
     } finally {
       release();
@@ -269,7 +315,7 @@ export class RbdStore implements Store {
 
   /** Never rejects. */
   async #cleanUp(chain: ChainName): Promise<void> {
-    if (!(await this.#quietly(chain, () => recoverChain(this.#context, chain, {})))) this.#later.add(chain);
+    if (!(await this.#quietly(chain, () => settleChain(this.#context, chain, {})))) this.#later.add(chain);
   }
 
   /** Answers whether that is settled, which cannot be seen while somebody holds the chain. */
@@ -278,8 +324,9 @@ export class RbdStore implements Store {
     if (release === undefined) return false;
     try {
       return await this.#quietly(chain, async () => {
-        await recoverChain(this.#context, chain, { signal });
+        await settleChain(this.#context, chain, { signal });
         await removeNewImage(this.#context, chain, { signal });
+        await this.#removeAbandoned(chain, { signal });
       });
     } finally {
       release();

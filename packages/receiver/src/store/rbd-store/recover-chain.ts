@@ -1,8 +1,9 @@
-import { toFerryError } from '@rbdferry/core/errors/ferry-error.js';
+import { FerryError, toFerryError } from '@rbdferry/core/errors/ferry-error.js';
 import { isSnapName, type ChainName } from '@rbdferry/core/model/backup-id.js';
 import { backupKey, encodeState, snapOfBackupKey, stateKey } from './backup-meta.js';
 import type { ChainView } from './chain-reader.js';
 import { removeImage, type Options, type StoreContext } from './context.js';
+import { untilUnused } from './keepers.js';
 
 /**
  * Puts a chain of ours right after an interrupted import; the caller holds its lock. Answers whether it changed anything.
@@ -13,17 +14,31 @@ import { removeImage, type Options, type StoreContext } from './context.js';
 export const recoverChain = async (context: StoreContext, chain: ChainName, options: Options): Promise<boolean> => {
   const { ceph, reader } = context;
   const view = await unlessGone(reader.fresh(chain, options));
-  if (view?.state?.kind !== 'receiving') return false;
-  const image = reader.image(chain);
-  const newest = view.chain.backups.at(-1);
-  if (newest === undefined) return removeUncommitted(context, chain, view, options);
-  if (view.state.snap !== newest.snap) {
+  if (view === null) return false;
+  if (isEmptied(view)) return removeEmptied(context, chain, options);
+  if (view.state?.kind !== 'receiving') return false;
+  const newest = view.undecided ?? view.chain.backups.at(-1);
+  if (newest?.snap !== view.state.snap) {
+    // The dead receiver's `import-diff` or `image-meta set` may outlive it, and would go on writing into what is put right here.
+    await untilUnused(context, reader.image(chain), options);
+    if (newest === undefined) return removeUncommitted(context, chain, view, options);
     await removeUncommittedSnapshot(context, chain, view, options);
-    await ceph.rollback(image, newest.snap, options);
+    await ceph.rollback(reader.image(chain), newest.snap, options);
   }
   await dropOrphanFacts(context, chain, view, options);
   await reader.setMetadata(chain, stateKey, encodeState({ kind: 'clean', v: 1, head: newest.snap }), options);
+  reader.settled(newest.id);
   return true;
+};
+
+/** A chain becomes clean by a commit and so has a backup: one without any snapshot was left by a deletion that broke off. */
+export const isEmptied = ({ state, snapshots }: ChainView): boolean =>
+  state?.kind === 'clean' && snapshots.length === 0;
+
+const removeEmptied = async (context: StoreContext, chain: ChainName, options: Options): Promise<boolean> => {
+  const hidden = await context.ceph.hiddenSnapshots(context.reader.image(chain), options);
+  if (hidden.length === 0) return removeImage(context, chain, options);
+  throw new FerryError('BACKUP_IN_USE', `the image ${chain} has no backup left, and stays: ${hidden.join(', ')}`);
 };
 
 const unlessGone = async (step: Promise<ChainView>): Promise<ChainView | null> => {

@@ -1,14 +1,52 @@
 import { FerryError, toFerryError } from '@rbdferry/core/errors/ferry-error.js';
-import type { BackupIdParts, ChainName } from '@rbdferry/core/model/backup-id.js';
+import type { BackupIdParts, ChainName, SnapName } from '@rbdferry/core/model/backup-id.js';
+import type { Backup } from '@rbdferry/core/model/chain.js';
+import type { KeptBackup } from '@rbdferry/core/wire/kept-backup.js';
 import type { Removed, RemoveOptions } from '../port.js';
-import { backupKey, usageKey } from './backup-meta.js';
-import type { ChainView } from './chain-reader.js';
-import { findBackup, lockWithin, noBackup, readersOf, removeImage, type StoreContext } from './context.js';
+import { backupKey, encodeState, stateKey, usageKey } from './backup-meta.js';
+import { unfinishedSnap, type ChainView } from './chain-reader.js';
+import {
+  findBackup,
+  lockWithin,
+  noBackup,
+  readersOf,
+  removeImage,
+  type Options,
+  type StoreContext,
+} from './context.js';
+import { keepersOf, keepersOfSnapshots } from './keepers.js';
+import { recoverChain } from './recover-chain.js';
+import { keptBackup, planRemoval } from './removal-plan.js';
 
 export interface RemoveContext extends StoreContext {
   /** How long a removed chain's image stays in the trash; null to remove it for good. */
   readonly trashExpiryMs: number | null;
+  /** Takes over a chain that could not be put right or removed whole. */
+  readonly later: (chain: ChainName) => void;
 }
+
+/** Removes one backup. RBD snapshots are independent, so the others stay as they are. */
+export const removeBackup = (context: RemoveContext, id: BackupIdParts, options: RemoveOptions): Promise<Removed> =>
+  alone(context, id.chain, options, async (view) => {
+    const backup = findBackup(view, id);
+    if (!options.mayRemove(backup.client)) throw noBackup(id);
+    if (view.chain.backups.length > 1) return removeOne(context, view, backup, options);
+    const removed = await removeWhole(context, view, options);
+    const [kept] = removed.kept;
+    if (kept !== undefined) throw kept.reason;
+    return removed;
+  });
+
+/** Removes a whole chain, also one of which an interrupted deletion left nothing but the image. */
+export const removeChain = (context: RemoveContext, chain: ChainName, options: RemoveOptions): Promise<Removed> =>
+  alone(context, chain, options, async (view) => {
+    const { backups } = view.chain;
+    const isLeftover = backups.length === 0 && view.snapshots.length === 0;
+    if (!(backups.length > 0 || isLeftover) || !backups.every((backup) => options.mayRemove(backup.client))) {
+      throw new FerryError('BACKUP_NOT_FOUND', `there is no chain ${chain} in store ${context.name}`);
+    }
+    return removeWhole(context, view, options);
+  });
 
 /** Holds off transfers into the chain and pulls from it while `step` runs. */
 const alone = async <T>(
@@ -21,7 +59,7 @@ const alone = async <T>(
   try {
     const noReaders = await lockWithin(context, readersOf(chain), chain, options);
     try {
-      return await step(await context.reader.fresh(chain, options));
+      return await step(await decided(context, chain, options));
     } finally {
       noReaders();
     }
@@ -30,74 +68,141 @@ const alone = async <T>(
   }
 };
 
-/**
- * Removes one backup. RBD snapshots are independent, so the others stay as they are.
- *
- * If we die here: before the snapshot is removed nothing has changed; after it, its facts are left without a snapshot and
- * count for nothing.
- */
-export const removeBackup = (context: RemoveContext, id: BackupIdParts, options: RemoveOptions): Promise<Removed> =>
-  alone(context, id.chain, options, async (view) => {
-    const backup = findBackup(view, id);
-    if (!options.mayRemove(backup.client)) throw noBackup(id);
-    if (view.chain.backups.length === 1) return removeWhole(context, id.chain, view, options);
-    if (!options.dryRun) {
-      await context.ceph.removeSnapshot(context.reader.image(id.chain), id.snap, options);
-      await dropFacts(context, id.chain, view, id.snap);
-    }
-    return { backupIds: [backup.id], chainRemoved: false, trashedUntil: null };
-  });
-
-/** Removes a whole chain. */
-export const removeChain = (context: RemoveContext, chain: ChainName, options: RemoveOptions): Promise<Removed> =>
-  alone(context, chain, options, async (view) => {
-    const [first] = view.chain.backups;
-    if (first === undefined || !view.chain.backups.every((backup) => options.mayRemove(backup.client))) {
-      throw new FerryError('BACKUP_NOT_FOUND', `there is no chain ${chain} in store ${context.name}`);
-    }
-    return removeWhole(context, chain, view, options);
-  });
+/** The chain without a backup that is neither committed nor not. Without such a one it is enough to know what can be removed. */
+const decided = async (context: RemoveContext, chain: ChainName, options: RemoveOptions): Promise<ChainView> => {
+  const view = await context.reader.fresh(chain, options);
+  if (view.undecided === null) return view;
+  await recoverChain(context, chain, options);
+  return context.reader.fresh(chain, options);
+};
 
 /**
- * If we die here: with the trash it is one step. Without it backups go one by one, newest last, and what is left is a
- * shorter chain.
+ * If we die here: before the snapshot is removed nothing has changed; after it, its facts are left without a snapshot and count for
+ * nothing. A snapshot that is removed by half is not listed any more, and the next removal finishes it.
  */
+const removeOne = async (
+  context: RemoveContext,
+  view: ChainView,
+  backup: Backup,
+  { dryRun, signal }: RemoveOptions,
+): Promise<Removed> => {
+  const why = (await keepersOfSnapshots(context, view, [backup.snap], { signal })).get(backup.snap);
+  if (why !== undefined) throw keptBackup(backup, why).reason;
+  if (!dryRun) await removeSnapshot(context, view, backup.snap);
+  return { backupIds: [backup.id], kept: [], chainRemoved: false, trashedUntil: null };
+};
+
+/** With the trash it is one step. */
 const removeWhole = async (
   context: RemoveContext,
-  chain: ChainName,
   view: ChainView,
-  options: RemoveOptions,
+  { dryRun, signal, client }: RemoveOptions,
 ): Promise<Removed> => {
   const { ceph, reader, trashExpiryMs, now } = context;
-  const image = reader.image(chain);
-  const backupIds = view.chain.backups.map((backup) => backup.id);
-  const trashedUntil = trashExpiryMs === null ? null : new Date(now() + trashExpiryMs);
-  if (options.dryRun) return { backupIds, chainRemoved: true, trashedUntil };
-  if (trashedUntil !== null) {
-    await ceph.moveToTrash(image, trashedUntil, options);
-    reader.forget(chain);
-    return { backupIds, chainRemoved: true, trashedUntil };
+  const { name, backups } = view.chain;
+  if (trashExpiryMs !== null) {
+    const trashedUntil = new Date(now() + trashExpiryMs);
+    if (!dryRun) await ceph.moveToTrash(reader.image(name), trashedUntil);
+    reader.forget(name);
+    return { backupIds: backups.map(({ id }) => id), kept: [], chainRemoved: true, trashedUntil };
   }
-  for (const backup of view.chain.backups) {
-    await ceph.removeSnapshot(image, backup.snap, options);
-    await dropFacts(context, chain, view, backup.snap);
+  const plan = planRemoval(backups, await keepersOf(context, view, { signal }));
+  const idsOf = (gone: readonly Backup[]) => gone.map(({ id }) => id);
+  if (dryRun) {
+    const chainRemoved = plan.kept.length === 0;
+    return { backupIds: idsOf(plan.goes), kept: plan.kept, chainRemoved, trashedUntil: null };
   }
-  const foreign = view.snapshots.some(({ name }) => !view.chain.backups.some((backup) => backup.snap === name));
-  if (foreign) {
-    context.log.warn({ chain }, 'the image of a removed chain has snapshots that are not ours: left alone');
-    return { backupIds, chainRemoved: false, trashedUntil: null };
+  if (plan.kept.length === 0) await writeIntent(context, view, client);
+  const { gone, failed } = await removeSnapshots(context, view, plan.goes);
+  const kept = [...plan.kept, ...failed];
+  if (kept.length > 0) {
+    if (plan.kept.length === 0) await takeIntentBack(context, view);
+    return { backupIds: idsOf(gone), kept, chainRemoved: false, trashedUntil: null };
   }
-  await removeImage(context, chain, options);
-  return { backupIds, chainRemoved: true, trashedUntil: null };
+  return { backupIds: idsOf(gone), kept: [], chainRemoved: await removeEmptyImage(context, view), trashedUntil: null };
+};
+
+/**
+ * Goes on with a deletion that a death of the receiver broke off; the caller holds the chain. Answers whether it changed anything.
+ *
+ * If we die here: the state says `deleting` until the image is gone or what cannot go is listed again as it was.
+ */
+export const finishDeletion = async (context: RemoveContext, view: ChainView, options: Options): Promise<boolean> => {
+  const plan = planRemoval(view.chain.backups, await keepersOf(context, view, options));
+  const { failed } = await removeSnapshots(context, view, plan.goes);
+  if (plan.kept.length === 0 && failed.length === 0) return removeEmptyImage(context, view);
+  await takeIntentBack(context, view);
+  return true;
+};
+
+/**
+ * Written before the first step, so that a deletion does not end in the middle. A full pool takes no change of image-meta, and deletion is
+ * what it needs most: there the agent's own record of the deletion is what finishes it.
+ */
+const writeIntent = async (context: RemoveContext, view: ChainView, client: string): Promise<void> => {
+  if (view.state?.kind === 'deleting') return;
+  const { reader, log, now } = context;
+  const { name } = view.chain;
+  const before = view.metadata.get(stateKey) ?? null;
+  const since = new Date(now()).toISOString();
+  try {
+    await reader.setMetadata(name, stateKey, encodeState({ kind: 'deleting', v: 1, client, since, before }));
+  } catch (thrown) {
+    const { code, message } = toFerryError(thrown);
+    if (code !== 'CEPH_NO_SPACE') throw thrown;
+    log.warn({ chain: name, code, error: message }, 'a deletion begins without a note of it');
+  }
+};
+
+/** What could not go is a chain as before. */
+const takeIntentBack = async (context: RemoveContext, { chain: { name } }: ChainView): Promise<void> => {
+  const { reader, log, later } = context;
+  try {
+    const { state } = await reader.fresh(name, {});
+    if (state?.kind !== 'deleting') return;
+    if (state.before === null) await reader.removeMetadata(name, stateKey);
+    else await reader.setMetadata(name, stateKey, state.before);
+  } catch (thrown) {
+    log.warn({ chain: name, error: toFerryError(thrown).message }, 'could not take the note of a deletion back yet');
+    later(name);
+  }
+};
+
+/** A cluster that does not answer would take its deadline for each of them. */
+const hopeless: ReadonlySet<string> = new Set(['CEPH_TIMEOUT', 'CEPH_UNAVAILABLE', 'CEPH_PERMISSION']);
+
+/** Oldest first. What fails stays, with its reason. */
+const removeSnapshots = async (
+  context: RemoveContext,
+  view: ChainView,
+  backups: readonly Backup[],
+): Promise<{ gone: Backup[]; failed: KeptBackup[] }> => {
+  const gone: Backup[] = [];
+  const failed: KeptBackup[] = [];
+  for (const backup of backups) {
+    const last = failed.at(-1)?.reason;
+    if (last !== undefined && hopeless.has(last.code)) {
+      failed.push({ id: backup.id, reason: last });
+      continue;
+    }
+    try {
+      await removeSnapshot(context, view, backup.snap);
+      gone.push(backup);
+    } catch (thrown) {
+      failed.push({ id: backup.id, reason: toFerryError(thrown) });
+    }
+  }
+  return { gone, failed };
+};
+
+const removeSnapshot = async (context: RemoveContext, view: ChainView, snap: SnapName): Promise<void> => {
+  await context.ceph.removeSnapshot(context.reader.image(view.chain.name), snap);
+  await dropFacts(context, view, snap);
 };
 
 /** Best effort: facts without a snapshot count for nothing, and a full pool takes no change of image-meta. */
-const dropFacts = async (
-  { reader, log }: RemoveContext,
-  chain: ChainName,
-  view: ChainView,
-  snap: BackupIdParts['snap'],
-): Promise<void> => {
+const dropFacts = async ({ reader, log }: RemoveContext, view: ChainView, snap: SnapName): Promise<void> => {
+  const chain = view.chain.name;
   for (const key of [backupKey(snap), usageKey(snap)]) {
     if (!view.metadata.has(key)) continue;
     try {
@@ -106,5 +211,22 @@ const dropFacts = async (
       log.warn({ chain, key, error: toFerryError(thrown).message }, 'could not remove the facts of a removed backup');
       return;
     }
+  }
+};
+
+/** The backups are gone, whatever becomes of their image: what cannot be removed now is removed later. */
+const removeEmptyImage = async (context: RemoveContext, view: ChainView): Promise<boolean> => {
+  const { ceph, reader, log, later } = context;
+  const chain = view.chain.name;
+  const unfinished = unfinishedSnap(view);
+  try {
+    if (unfinished !== null) await ceph.removeSnapshot(reader.image(chain), unfinished);
+    await removeImage(context, chain, {});
+    return true;
+  } catch (thrown) {
+    const { code, message } = toFerryError(thrown);
+    log.warn({ chain, code, error: message }, 'the image of a removed chain could not be removed yet');
+    later(chain);
+    return false;
   }
 };

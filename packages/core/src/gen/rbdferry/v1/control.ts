@@ -20,7 +20,15 @@ import {
   type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
-import { BackupKind, backupKindFromJSON, backupKindToJSON, Chain, ChainUsage, ErrorDetail } from "./model.js";
+import {
+  BackupKind,
+  backupKindFromJSON,
+  backupKindToJSON,
+  Chain,
+  ChainUsage,
+  ErrorDetail,
+  KeptBackup,
+} from "./model.js";
 
 export enum BackupMode {
   UNSPECIFIED = 0,
@@ -287,6 +295,9 @@ export interface DeleteBackupsResponse {
     | //
     /** Something to know, like "the next backup of rbd/vm1 to store rbd2 will be a full one". */
     { $case: "note"; value: string }
+    | //
+    /** A backup that was to go and stays. The others go all the same; when all is done the call fails with the first of these reasons. */
+    { $case: "kept"; value: KeptBackup }
     | undefined;
   /**
    * With `deleted`: its chain's image is in the trash until then (milliseconds since 1970), and the backup in it; 0 when the backup
@@ -2080,6 +2091,9 @@ export const DeleteBackupsResponse: MessageFns<DeleteBackupsResponse> = {
       case "note":
         writer.uint32(18).string(message.event.value);
         break;
+      case "kept":
+        KeptBackup.encode(message.event.value, writer.uint32(34).fork()).join();
+        break;
     }
     if (message.trashedUntilMs !== 0n) {
       if (BigInt.asIntN(64, message.trashedUntilMs) !== message.trashedUntilMs) {
@@ -2119,6 +2133,14 @@ export const DeleteBackupsResponse: MessageFns<DeleteBackupsResponse> = {
             message.event = { $case: "note", value: reader.string() };
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.event = { $case: "kept", value: KeptBackup.decode(reader, reader.uint32()) };
+            continue;
+          }
           case 3: {
             if (tag !== 24) {
               break;
@@ -2145,6 +2167,8 @@ export const DeleteBackupsResponse: MessageFns<DeleteBackupsResponse> = {
         ? { $case: "deleted", value: globalThis.String(object.deleted) }
         : isSet(object.note)
         ? { $case: "note", value: globalThis.String(object.note) }
+        : isSet(object.kept)
+        ? { $case: "kept", value: KeptBackup.fromJSON(object.kept) }
         : undefined,
       trashedUntilMs: isSet(object.trashedUntilMs)
         ? BigInt(object.trashedUntilMs)
@@ -2160,6 +2184,8 @@ export const DeleteBackupsResponse: MessageFns<DeleteBackupsResponse> = {
       obj.deleted = message.event.value;
     } else if (message.event?.$case === "note") {
       obj.note = message.event.value;
+    } else if (message.event?.$case === "kept") {
+      obj.kept = KeptBackup.toJSON(message.event.value);
     }
     if (message.trashedUntilMs !== 0n) {
       obj.trashedUntilMs = message.trashedUntilMs.toString();
@@ -2182,6 +2208,12 @@ export const DeleteBackupsResponse: MessageFns<DeleteBackupsResponse> = {
       case "note": {
         if (object.event?.value !== undefined && object.event?.value !== null) {
           message.event = { $case: "note", value: object.event.value };
+        }
+        break;
+      }
+      case "kept": {
+        if (object.event?.value !== undefined && object.event?.value !== null) {
+          message.event = { $case: "kept", value: KeptBackup.fromPartial(object.event.value) };
         }
         break;
       }

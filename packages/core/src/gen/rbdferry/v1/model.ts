@@ -197,6 +197,12 @@ export interface ErrorDetail {
   hint: string;
 }
 
+/** A backup that was to be removed and stays. */
+export interface KeptBackup {
+  backupId: string;
+  reason: ErrorDetail | undefined;
+}
+
 function createBaseImageSpec(): ImageSpec {
   return { pool: "", namespace: "", image: "" };
 }
@@ -1950,6 +1956,97 @@ export const ErrorDetail: MessageFns<ErrorDetail> = {
     message.code = object.code ?? "";
     message.message = object.message ?? "";
     message.hint = object.hint ?? "";
+    return message;
+  },
+};
+
+function createBaseKeptBackup(): KeptBackup {
+  return { backupId: "", reason: undefined };
+}
+
+export const KeptBackup: MessageFns<KeptBackup> = {
+  encode(message: KeptBackup, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.backupId !== "") {
+      writer.uint32(10).string(message.backupId);
+    }
+    if (message.reason !== undefined) {
+      ErrorDetail.encode(message.reason, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): KeptBackup {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseKeptBackup();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.backupId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.reason = ErrorDetail.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): KeptBackup {
+    return {
+      backupId: isSet(object.backupId)
+        ? globalThis.String(object.backupId)
+        : isSet(object.backup_id)
+        ? globalThis.String(object.backup_id)
+        : "",
+      reason: isSet(object.reason) ? ErrorDetail.fromJSON(object.reason) : undefined,
+    };
+  },
+
+  toJSON(message: KeptBackup): unknown {
+    const obj: any = {};
+    if (message.backupId !== "") {
+      obj.backupId = message.backupId;
+    }
+    if (message.reason !== undefined) {
+      obj.reason = ErrorDetail.toJSON(message.reason);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<KeptBackup>, I>>(base?: I): KeptBackup {
+    return KeptBackup.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<KeptBackup>, I>>(object: I): KeptBackup {
+    const message = createBaseKeptBackup();
+    message.backupId = object.backupId ?? "";
+    message.reason = (object.reason !== undefined && object.reason !== null)
+      ? ErrorDetail.fromPartial(object.reason)
+      : undefined;
     return message;
   },
 };

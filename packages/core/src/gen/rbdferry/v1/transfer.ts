@@ -22,7 +22,7 @@ import {
   type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
-import { Backup, Chain, ChainUsage, SourceFacts } from "./model.js";
+import { Backup, Chain, ChainUsage, KeptBackup, SourceFacts } from "./model.js";
 
 export enum Compression {
   /** UNSPECIFIED - None. */
@@ -252,6 +252,8 @@ export interface DeleteChainResponse {
   /** Ids of the backups that went with it. */
   backupIds: string[];
   trashedUntilMs: bigint;
+  /** Those that cannot go, and why; they are backups as before. */
+  kept: KeptBackup[];
 }
 
 export interface GetStoreUsageRequest {
@@ -2456,7 +2458,7 @@ export const DeleteChainRequest: MessageFns<DeleteChainRequest> = {
 };
 
 function createBaseDeleteChainResponse(): DeleteChainResponse {
-  return { backupIds: [], trashedUntilMs: 0n };
+  return { backupIds: [], trashedUntilMs: 0n, kept: [] };
 }
 
 export const DeleteChainResponse: MessageFns<DeleteChainResponse> = {
@@ -2469,6 +2471,9 @@ export const DeleteChainResponse: MessageFns<DeleteChainResponse> = {
         throw new globalThis.Error("value provided for field message.trashedUntilMs of type int64 too large");
       }
       writer.uint32(16).int64(message.trashedUntilMs);
+    }
+    for (const v of message.kept) {
+      KeptBackup.encode(v!, writer.uint32(26).fork()).join();
     }
     return writer;
   },
@@ -2502,6 +2507,14 @@ export const DeleteChainResponse: MessageFns<DeleteChainResponse> = {
             message.trashedUntilMs = reader.int64() as bigint;
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.kept.push(KeptBackup.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2526,6 +2539,7 @@ export const DeleteChainResponse: MessageFns<DeleteChainResponse> = {
         : isSet(object.trashed_until_ms)
         ? BigInt(object.trashed_until_ms)
         : 0n,
+      kept: globalThis.Array.isArray(object?.kept) ? object.kept.map((e: any) => KeptBackup.fromJSON(e)) : [],
     };
   },
 
@@ -2536,6 +2550,9 @@ export const DeleteChainResponse: MessageFns<DeleteChainResponse> = {
     }
     if (message.trashedUntilMs !== 0n) {
       obj.trashedUntilMs = message.trashedUntilMs.toString();
+    }
+    if (message.kept?.length) {
+      obj.kept = message.kept.map((e) => KeptBackup.toJSON(e));
     }
     return obj;
   },
@@ -2549,6 +2566,7 @@ export const DeleteChainResponse: MessageFns<DeleteChainResponse> = {
     message.trashedUntilMs = (object.trashedUntilMs !== undefined && object.trashedUntilMs !== null)
       ? BigInt(object.trashedUntilMs)
       : 0n;
+    message.kept = object.kept?.map((e) => KeptBackup.fromPartial(e)) || [];
     return message;
   },
 };
