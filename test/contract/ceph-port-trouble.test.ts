@@ -2,6 +2,7 @@ import { chmod, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { CephPort, ImageLayout } from '@rbdferry/core/ceph/port.js';
+import { layoutDifference } from '@rbdferry/core/ceph/layout-difference.js';
 import { createRbdCli, type RbdCliOptions } from '@rbdferry/core/ceph/rbd-cli.js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startCluster, type Cluster } from '../ceph/cluster.js';
@@ -106,6 +107,43 @@ it('refuses what a user may not do', async () => {
     reader.importDiff(image).finish(),
   ];
   await Promise.all(changes.map((change) => expect(change).rejects.toEqual(failsWith('CEPH_PERMISSION'))));
+});
+
+it('is not taken in by an admin socket and a log file that cannot be made', async () => {
+  const settings =
+    'admin_socket = /nope/$name.asok\nlog_file = /nope/$name.log\ndebug_rbd = 20\nlog_to_stderr = true\n';
+  const text = await readFile(cluster.confPath, 'utf8');
+  const conf = await inCluster('noisy.conf', `${text}\n[client]\n${settings}`);
+  const noisy = as({ conf });
+  expect(await noisy.fsid()).toBe(cluster.fsid);
+  expect(await noisy.removeSnapshot(image, 'nope')).toBe(false);
+  const failing = noisy.info({ ...image, image: 'nope' });
+  await expect(failing).rejects.toMatchObject({
+    code: 'IMAGE_NOT_FOUND',
+    message: 'cannot read image "rbd/nope": error opening image nope: (2) No such file or directory',
+  });
+});
+
+it('makes images as asked, whatever ceph.conf and the pool have as defaults', async () => {
+  await cluster.createPool('other');
+  const defaults = {
+    rbd_default_data_pool: 'other',
+    rbd_default_order: '20',
+    rbd_default_stripe_unit: '65536',
+    rbd_default_stripe_count: '4',
+  };
+  const lines = Object.entries({ ...defaults, rbd_default_format: '1', rbd_default_features: '125' });
+  const text = lines.map(([key, value]) => `${key} = ${value}\n`).join('');
+  const conf = await inCluster('defaults.conf', `${await readFile(cluster.confPath, 'utf8')}\n[client]\n${text}`);
+  for (const [key, value] of Object.entries(defaults)) await cluster.rbd(['config', 'pool', 'set', 'rbd', key, value]);
+  const fresh = { ...image, image: 'fresh' };
+  for (const given of [{}, { features: [] }, { dataPool: 'other' }]) {
+    const asked = { ...layout, ...given };
+    await as({ conf }).create(fresh, asked);
+    expect(layoutDifference(await ceph.info(fresh), asked)).toBeNull();
+    await ceph.remove(fresh);
+  }
+  for (const key of Object.keys(defaults)) await cluster.rbd(['config', 'pool', 'rm', 'rbd', key]);
 });
 
 describe('a cluster that hangs', () => {

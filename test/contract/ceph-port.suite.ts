@@ -1,4 +1,5 @@
 import type { CephPort, ImageLayout } from '@rbdferry/core/ceph/port.js';
+import { splitMetadata } from '@rbdferry/core/model/image-meta.js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { randomBytes } from '../ceph/cluster.js';
 import type { World } from './world.js';
@@ -51,6 +52,7 @@ export const cephPortSuite = (start: () => World | Promise<World>): void => {
     it.each([
       ['the features of a backup image', { features: ['layering', 'exclusive-lock', 'object-map', 'fast-diff'] }],
       ['layering alone', { features: ['layering'] }],
+      ['no features', { features: [] }],
       ['a size that is no multiple of anything', { sizeBytes: 1000n }],
       ['no size', { sizeBytes: 0n }],
       ['small objects', { objectSizeBytes: 65_536, stripeUnitBytes: 65_536, sizeBytes: 5_000_001n }],
@@ -67,6 +69,9 @@ export const cephPortSuite = (start: () => World | Promise<World>): void => {
         name: fresh.image,
         parent: null,
         hasClones: false,
+        format: 2,
+        group: null,
+        mirroring: null,
       });
       if (wanted.sizeBytes < 2n ** 40n) await ceph.remove(fresh);
     });
@@ -277,6 +282,10 @@ export const cephPortSuite = (start: () => World | Promise<World>): void => {
       for (const [key, value] of values) await ceph.setMetadata(marked, key, value);
       await ceph.setMetadata(marked, '7', 'changed');
       expect(await ceph.metadata(marked)).toEqual(values.set('7', 'changed'));
+      const { id } = await ceph.info(marked);
+      const { metadata } = splitMetadata(await ceph.metadataEntries(marked, id), () => false);
+      expect(new Map(Object.entries(metadata))).toEqual(values);
+      await expect(ceph.metadataEntries(marked, '123456')).rejects.toEqual(failsWith('IMAGE_NOT_FOUND'));
       expect(await ceph.removeMetadata(marked, '7')).toBe(true);
       expect(await ceph.removeMetadata(marked, '7')).toBe(false);
       expect((await ceph.metadata(marked)).has('7')).toBe(false);

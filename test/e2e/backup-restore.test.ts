@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { TransferStage } from '@rbdferry/core/gen/rbdferry/v1/control.js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { runCommand } from '../ceph/command.js';
 import { applyWrites, randomBytes, sha256OfExport } from '../ceph/cluster.js';
 import { Control, doneBytesOf, hasEnded, phaseOf, totalBytesOf } from '../harness/control.js';
 import { damagedRbd, type DamagedRbd } from '../harness/damaged-rbd.js';
@@ -40,6 +41,7 @@ const remove = async (image: string) => {
   await pair.source.rbd(['rm', image]);
 };
 const backupOf = (id: string) => sha256OfExport(pair.backup, id);
+const chainOf = (id: string): string => id.slice(0, id.indexOf('@'));
 const streamBytesOf = async (id: string): Promise<number> => {
   const { image } = /^rbd2\/(?<image>.+)\.\d{4}-\d\d-\d\d\./.exec(id)?.groups ?? {};
   const chains = JSON.parse(await pair.ok('list', `rbd/${image}`, '--json')) as {
@@ -252,6 +254,39 @@ describe('every kind of image comes back as it was', () => {
     await pair.ok('restore', id, '--to', 'rbd/meta-back');
     const { stdout } = await pair.source.rbd(['image-meta', 'get', 'rbd/meta-back', 'owner']);
     expect(stdout.trim()).toBe('Zoë & "co"');
+  });
+
+  it('image-meta as it is, whatever librbd takes: what rbd cannot set is named, and costs nothing else', async () => {
+    await create('rbd/odd', '--size', '16M');
+    const text = { lines: 'a\nb\n', '-x': '--conf', 'key "with"\nlines': 'a"\\b', tab: '\t\u0001' };
+    for (const [key, value] of Object.entries(text)) {
+      await pair.source.rbd(['image-meta', 'set', '--image', 'odd', '--', key, value]);
+    }
+    const { stdout } = await pair.source.rbd(['info', 'rbd/odd', '--format', 'json']);
+    const { id: imageId } = JSON.parse(stdout) as { id: string };
+    const setBytes = (key: string, input: Uint8Array) =>
+      runCommand(
+        'rados',
+        [...pair.source.connectArgs(), '-p', 'rbd', 'setomapval', `rbd_header.${imageId}`, `metadata_${key}`],
+        { input },
+      );
+    await setBytes('empty', Buffer.of());
+    await setBytes('bytes', Buffer.of(0xff, 0xfe));
+    await setBytes('rbdferry.lineage', Buffer.of(0xff));
+    await pair.source.rbd(['image-meta', 'set', 'rbd/odd', 'last', 'x']);
+
+    const id = await pair.ok('backup', 'rbd/odd');
+    const restored = await pair.cli('restore', id, '--to', 'rbd/odd-back');
+    expect(restored).toMatchObject({ exitCode: 0 });
+    expect(restored.stderr).toContain('the image-meta "empty" is not restored: its value is empty');
+    expect(restored.stderr).toContain('the image-meta "bytes" is not restored: its value is no UTF-8');
+    for (const [key, value] of [...Object.entries(text), ['last', 'x'] as const]) {
+      const got = await pair.source.rbd(['image-meta', 'get', '--image', 'odd-back', '--', key]);
+      expect(got.stdout, key).toBe(`${value}\n`);
+    }
+    // A lineage that cannot be read is none, and a backup image that somebody has written on is still a chain.
+    await pair.backup.rbd(['image-meta', 'set', chainOf(id), 'note "1"\n', 'x']);
+    expect(await pair.ok('backup', 'rbd/odd', '--mode', 'incr')).toContain(chainOf(id));
   });
 });
 

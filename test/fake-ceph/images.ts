@@ -8,7 +8,7 @@ import { listed } from './snapshots.js';
 
 type ImageCalls = Pick<
   CephPort,
-  'info' | 'infoAt' | 'list' | 'listWithSnapshots' | 'create' | 'watchers' | 'remove' | 'rename'
+  'info' | 'infoAt' | 'list' | 'listWithSnapshots' | 'create' | 'watchers' | 'liveImport' | 'remove' | 'rename'
 >;
 
 export const imageCalls = (door: Door): ImageCalls => {
@@ -50,6 +50,14 @@ export const imageCalls = (door: Door): ImageCalls => {
       door.pass({ call: 'watchers', what: `see who uses ${named(spec)}`, where: spec }, options, (_, what) => [
         ...cluster.image(spec, what).watchers,
       ]),
+
+    liveImport: (spec, options) => {
+      const what = `see whether ${named(spec)} is being imported`;
+      return door.pass({ call: 'liveImport', what, where: spec }, options, () => {
+        cluster.image(spec, what);
+        return false;
+      });
+    },
 
     remove: (spec, options) =>
       door.pass({ call: 'remove', what: `remove ${named(spec)}`, where: spec }, options, (namespace, what) =>
@@ -104,11 +112,7 @@ const creatable = new Set(['layering', 'exclusive-lock', 'object-map', 'fast-dif
 const asCreated = (layout: ImageLayout): ImageLayout => {
   const named = layout.features.filter((feature) => creatable.has(feature));
   const striped = layout.stripeCount > 1 || layout.stripeUnitBytes !== layout.objectSizeBytes;
-  const features = [
-    ...(named.length === 0 ? ['layering'] : named),
-    ...(striped ? ['striping'] : []),
-    ...(layout.dataPool === null ? [] : ['data-pool']),
-  ];
+  const features = [...named, ...(striped ? ['striping'] : []), ...(layout.dataPool === null ? [] : ['data-pool'])];
   return { ...layout, features };
 };
 
@@ -128,5 +132,8 @@ const infoOf = (
     features: [...image.layout.features, ...(hasOperations ? ['operations'] : [])].toSorted(),
     parent: parentInfo(at.parent),
     hasClones,
+    format: 2,
+    group: null,
+    mirroring: null,
   };
 };

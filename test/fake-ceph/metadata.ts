@@ -1,8 +1,9 @@
 import { maxMetadataValueBytes, type CephPort } from '@rbdferry/core/ceph/port.js';
+import { joinMetadata } from '@rbdferry/core/model/image-meta.js';
 import type { Door } from './door.js';
 import { named, refusal } from './refusal.js';
 
-type MetadataCalls = Pick<CephPort, 'metadata' | 'setMetadata' | 'removeMetadata'>;
+type MetadataCalls = Pick<CephPort, 'metadata' | 'metadataEntries' | 'setMetadata' | 'removeMetadata'>;
 
 export const metadataCalls = (door: Door): MetadataCalls => {
   const { cluster } = door;
@@ -14,6 +15,15 @@ export const metadataCalls = (door: Door): MetadataCalls => {
         options,
         () => new Map(cluster.image(spec, what).metadata),
       );
+    },
+
+    metadataEntries: (spec, imageId, options) => {
+      const what = `read the header of ${named(spec)}`;
+      return door.pass({ call: 'metadataEntries', what, where: spec }, options, () => {
+        const { id, metadata } = cluster.image(spec, what);
+        if (id !== imageId) throw refusal('IMAGE_NOT_FOUND', what, `there is no header of ${imageId}`);
+        return joinMetadata({ metadata: Object.fromEntries(metadata), binaryMetadata: [] });
+      });
     },
 
     setMetadata: (spec, key, value, options) => {

@@ -1,9 +1,11 @@
 import { mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { applyWrites, randomBytes, sha256OfExport } from '../ceph/cluster.js';
+import { makeFormat1Image } from '../ceph/format-1.js';
 import { Control, doneBytesOf, hasEnded } from '../harness/control.js';
 import { cliPath, runCli, startDaemon, type CliResult } from '../harness/daemon.js';
 import { expectError } from '../harness/expect-error.js';
@@ -92,6 +94,87 @@ describe('Ceph', () => {
     } finally {
       process.kill(osd, 'SIGCONT');
     }
+  });
+});
+
+describe('images', () => {
+  const create = (name: string, ...args: string[]) =>
+    pair.source.rbd(['create', '--size', '16M', `rbd/${name}`, ...args]);
+  /** It is refused before anything was made of it. */
+  const expectRefused = async (name: string, code: string, exit: number, words: string): Promise<void> => {
+    expectError(await pair.cli('backup', `rbd/${name}`), code, exit, words);
+    expect(await snapNames(pair.source, `rbd/${name}`)).toEqual([]);
+  };
+
+  it('SNAPSHOT_LIMIT: an image may have no more snapshots', async () => {
+    await create('few');
+    await pair.source.rbd(['snap', 'create', 'rbd/few@mine']);
+    await pair.source.rbd(['snap', 'limit', 'set', '--limit', '1', 'rbd/few']);
+    expectError(await pair.cli('backup', 'rbd/few'), 'SNAPSHOT_LIMIT', 28, 'rbd/few@');
+  });
+
+  it('IMAGE_READ_ONLY: a demoted image of a mirror', async () => {
+    await pair.source.rbd(['mirror', 'pool', 'enable', 'rbd', 'image']);
+    await create('demoted');
+    await pair.source.rbd(['mirror', 'image', 'enable', 'rbd/demoted', 'snapshot']);
+    await pair.source.rbd(['mirror', 'image', 'demote', 'rbd/demoted']);
+    await expectRefused('demoted', 'IMAGE_READ_ONLY', 29, 'not the primary one');
+  });
+
+  it('IMAGE_UNSUPPORTED: an image of format 1, which disturbs nothing else', async () => {
+    await makeFormat1Image(pair.source, { pool: 'rbd', name: 'ancient', sizeBytes: 16 * MiB });
+    await expectRefused('ancient', 'IMAGE_UNSUPPORTED', 46, 'of format 1');
+    const chain = 'ancient.2015-07-07.10:40:39.458883.bkp.image';
+    await makeFormat1Image(pair.backup, { pool: 'rbd2', name: chain, sizeBytes: 16 * MiB });
+    await applyWrites(pair.backup, `rbd2/${chain}`, [{ offset: MiB, data: randomBytes('ancient', MiB) }]);
+    const id = `rbd2/${chain}@2015-07-07.10:40:43.707889.snap`;
+    await pair.backup.rbd(['snap', 'create', id]);
+    expect(await pair.ok('list', 'rbd/ancient')).toContain(id);
+    expect(await pair.ok('list')).toContain(id);
+    await pair.ok('restore', id, '--to', 'rbd/ancient-back');
+    expect(await sha256OfExport(pair.source, 'rbd/ancient-back')).toBe(await sha256OfExport(pair.backup, id));
+  });
+
+  it('IMAGE_UNSUPPORTED: an image in live import, and one in migration is backed up', async () => {
+    const server = createServer((request, response) => {
+      const [first, last] =
+        /bytes=(\d+)-(\d+)/
+          .exec(request.headers.range ?? '')
+          ?.slice(1)
+          .map(Number) ?? [];
+      if (first === undefined || last === undefined) response.writeHead(200, { 'content-length': 16 * MiB }).end();
+      else response.writeHead(206, { 'content-length': last - first + 1 }).end(Buffer.alloc(last - first + 1, 'x'));
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const address = server.address();
+    const port = typeof address === 'object' ? address?.port : undefined;
+    const spec = { type: 'raw', stream: { type: 'http', url: `http://127.0.0.1:${port}/x` } };
+    const args = ['--import-only', '--source-spec', JSON.stringify(spec), 'rbd/live'];
+    await pair.source.rbd(['migration', 'prepare', ...args]);
+    await expectRefused('live', 'IMAGE_UNSUPPORTED', 46, 'live import');
+    await pair.source.rbd(['migration', 'abort', 'rbd/live']);
+    server.close();
+
+    await create('moving');
+    await applyWrites(pair.source, 'rbd/moving', [{ offset: 0, data: randomBytes('moving', MiB) }]);
+    await pair.source.rbd(['migration', 'prepare', 'rbd/moving', 'rbd/moved']);
+    const id = await pair.ok('backup', 'rbd/moved');
+    expect(await sha256OfExport(pair.backup, id)).toBe(await sha256OfExport(pair.source, 'rbd/moved'));
+    await pair.source.rbd(['migration', 'abort', 'rbd/moved']);
+  });
+
+  it('IMAGE_PROTECTED: a restore would take an image out of its group or its mirror', async () => {
+    await create('member');
+    const id = await pair.ok('backup', 'rbd/member');
+    await pair.source.rbd(['group', 'create', 'rbd/g1']);
+    await pair.source.rbd(['group', 'image', 'add', 'rbd/g1', 'rbd/member']);
+    expectError(await pair.cli('restore', id, '--replace'), 'IMAGE_PROTECTED', 39, 'a member of the group "rbd/g1"');
+    expect((await pair.source.rbd(['group', 'image', 'ls', 'rbd/g1'])).stdout).toContain('rbd/member');
+    await pair.source.rbd(['group', 'image', 'rm', 'rbd/g1', 'rbd/member']);
+    await pair.source.rbd(['mirror', 'image', 'enable', 'rbd/member', 'snapshot']);
+    expectError(await pair.cli('restore', id, '--replace'), 'IMAGE_PROTECTED', 39, 'it is mirrored');
+    await pair.source.rbd(['mirror', 'image', 'disable', 'rbd/member']);
+    await pair.ok('restore', id, '--replace');
   });
 });
 

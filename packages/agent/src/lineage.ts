@@ -1,6 +1,7 @@
 import type { CephPort, ImageInfo, Snapshot } from '@rbdferry/core/ceph/port.js';
 import { parseBackupId, type BackupId } from '@rbdferry/core/model/backup-id.js';
 import type { Lineage } from '@rbdferry/core/model/chain.js';
+import { textOf, type MetadataEntry } from '@rbdferry/core/model/image-meta.js';
 import type { ImageSpec } from '@rbdferry/core/model/image-spec.js';
 import { z } from 'zod';
 
@@ -16,8 +17,9 @@ const schema = z.object({
 });
 
 /** What the image says of the restore that made it; null when it says nothing readable. */
-export const lineageOf = (metadata: ReadonlyMap<string, string>): Lineage | null => {
-  const text = metadata.get(lineageKey);
+export const lineageOf = (entries: readonly MetadataEntry[]): Lineage | null => {
+  const entry = entries.find(({ key }) => textOf(key) === lineageKey);
+  const text = entry === undefined ? undefined : textOf(entry.value);
   if (text === undefined) return null;
   try {
     const { data } = schema.safeParse(JSON.parse(text));
@@ -29,7 +31,7 @@ export const lineageOf = (metadata: ReadonlyMap<string, string>): Lineage | null
 
 /** Writes on a restored image which backup it is, so that its chain can go on. */
 export const writeLineage = (
-  ceph: CephPort,
+  ceph: Pick<CephPort, 'setMetadata'>,
   image: ImageSpec,
   of: { readonly backupId: BackupId; readonly info: ImageInfo; readonly snapshot: Snapshot },
 ): Promise<void> =>
@@ -39,6 +41,4 @@ export const writeLineage = (
     JSON.stringify({ v: 1, backupId: of.backupId, imageId: of.info.id, snapId: of.snapshot.id }),
   );
 
-/** The user's own image-meta. */
-export const userMetadata = (metadata: ReadonlyMap<string, string>): Record<string, string> =>
-  Object.fromEntries([...metadata].filter(([key]) => !key.startsWith(ownPrefix)));
+export const isOwnKey = (key: string): boolean => key.startsWith(ownPrefix);

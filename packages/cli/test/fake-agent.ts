@@ -88,6 +88,7 @@ export const backupOf = (over: Partial<Backup> = {}): Backup => ({
     snapId: 4n,
     layout: undefined,
     metadata: {},
+    binaryMetadata: [],
     metadataOmitted: false,
     parent: '',
   },

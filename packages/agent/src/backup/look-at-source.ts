@@ -1,9 +1,17 @@
 import type { CephPort, ImageInfo, Snapshot } from '@rbdferry/core/ceph/port.js';
+import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
 import { isSnapName, parseBackupId, splitChainName } from '@rbdferry/core/model/backup-id.js';
 import type { Chain, SourceFacts } from '@rbdferry/core/model/chain.js';
+import {
+  fitMetadata,
+  maxKeptMetadataBytes,
+  splitMetadata,
+  type MetadataEntry,
+  type SplitMetadata,
+} from '@rbdferry/core/model/image-meta.js';
 import { formatImageSpec, type ImageSpec } from '@rbdferry/core/model/image-spec.js';
 import { newestCommon, type SourceView } from '@rbdferry/core/model/planner.js';
-import { lineageOf, userMetadata } from '../lineage.js';
+import { isOwnKey, lineageOf } from '../lineage.js';
 import type { ReceiverClient } from '../receiver-client/receiver-client.js';
 
 /** An image as it is before its snapshot. */
@@ -11,11 +19,11 @@ export interface SourceImage {
   readonly spec: ImageSpec;
   readonly info: ImageInfo;
   readonly view: SourceView;
-  readonly metadata: Readonly<Record<string, string>>;
+  readonly metadata: SplitMetadata;
 }
 
 /** What looking at an image asks of Ceph. */
-export type LookPort = Pick<CephPort, 'fsid' | 'info' | 'snapshots' | 'metadata'>;
+export type LookPort = Pick<CephPort, 'fsid' | 'info' | 'snapshots' | 'metadataEntries'>;
 
 /** @throws IMAGE_NOT_FOUND, POOL_NOT_FOUND, NAMESPACE_NOT_FOUND, CEPH_* */
 export const lookAtSource = async (
@@ -23,18 +31,45 @@ export const lookAtSource = async (
   spec: ImageSpec,
   options: { signal?: AbortSignal | undefined },
 ): Promise<SourceImage> => {
-  const [fsid, info, snapshots, metadata] = await Promise.all([
+  const [fsid, [info, entries], snapshots] = await Promise.all([
     ceph.fsid(options),
-    ceph.info(spec, options),
+    infoAndMetadata(ceph, spec, options),
     ceph.snapshots(spec, options),
-    ceph.metadata(spec, options),
   ]);
   return {
     spec,
     info,
-    view: { identity: { fsid, image: spec, imageId: info.id }, snapshots, lineage: lineageOf(metadata) },
-    metadata: userMetadata(metadata),
+    view: { identity: { fsid, image: spec, imageId: info.id }, snapshots, lineage: lineageOf(entries) },
+    metadata: splitMetadata(entries, isOwnKey),
   };
+};
+
+const infoAndMetadata = async (
+  ceph: LookPort,
+  spec: ImageSpec,
+  options: { signal?: AbortSignal | undefined },
+): Promise<[ImageInfo, MetadataEntry[]]> => {
+  const info = await ceph.info(spec, options);
+  return [info, await ceph.metadataEntries(spec, info.id, options)];
+};
+
+/** Refuses, before anything is made, what rbd would refuse or choke on in the middle. @throws IMAGE_UNSUPPORTED, IMAGE_READ_ONLY */
+const refuseUnsupported = async (
+  ceph: Pick<CephPort, 'liveImport'>,
+  { spec, info }: SourceImage,
+  options: { signal?: AbortSignal | undefined },
+): Promise<void> => {
+  const name = formatImageSpec(spec);
+  if (info.format === 1) throw new FerryError('IMAGE_UNSUPPORTED', `the image ${name} is of format 1`);
+  if (info.mirroring?.primary === false) {
+    throw new FerryError(
+      'IMAGE_READ_ONLY',
+      `the image ${name} is mirrored and not the primary one: no snapshot can be made of it`,
+    );
+  }
+  if (info.features.includes('migrating') && (await ceph.liveImport(spec, options))) {
+    throw new FerryError('IMAGE_UNSUPPORTED', `the image ${name} is in live import: rbd cannot export it yet`);
+  }
 };
 
 /** Looks at both sides at the same time. @throws what either throws; the source's error when both do */
@@ -47,6 +82,7 @@ export const lookAtBoth = async (
   const named = collect(where.receiver.chains(where.store, spec.image, options));
   named.catch(() => {});
   const source = await lookAtSource(ceph, spec, options);
+  await refuseUnsupported(ceph, source, options);
   const near = [...(await named), ...(await ancestorsOf(source, where.store, where.receiver, options))];
   return { source, chains: await withFarChains(source, near, where, options) };
 };
@@ -117,7 +153,6 @@ export const factsAt = (source: SourceImage, snapshot: Snapshot): SourceFacts =>
     features: source.info.features,
     dataPool: source.info.dataPool,
   },
-  metadata: source.metadata,
-  metadataOmitted: false,
+  ...fitMetadata(source.metadata, maxKeptMetadataBytes),
   parent: source.info.parent === null ? null : `${formatImageSpec(source.info.parent)}@${source.info.parent.snap}`,
 });

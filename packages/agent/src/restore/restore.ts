@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import type { ByteSink, ImageInfo, Snapshot } from '@rbdferry/core/ceph/port.js';
+import type { ByteSink } from '@rbdferry/core/ceph/port.js';
+import { layoutDifference } from '@rbdferry/core/ceph/layout-difference.js';
 import { DiffError } from '@rbdferry/core/diff/diff-error.js';
 import { DiffParser } from '@rbdferry/core/diff/diff-parser.js';
 import { StreamDigest } from '@rbdferry/core/transfer/stream-digest.js';
@@ -15,7 +16,7 @@ import { expectedDiff, streamError } from '@rbdferry/core/transfer/stream-check.
 import { followStages } from '../jobs/follow-stages.js';
 import type { JobContext, JobOutcome } from '../jobs/job-context.js';
 import { ifExists, type LooseEndHandle } from '../jobs/loose-ends.js';
-import { writeLineage } from '../lineage.js';
+import { dress, type Whole } from './dress.js';
 import { checkTarget, layoutFor, targetOf, temporaryName } from './target.js';
 
 export interface RestoreRequest {
@@ -71,14 +72,16 @@ const importInto = async (
   const prepared = prepareRemovals(temporary, job);
   await job.ceph.create(temporary, layout, job);
   await prepared;
-  const { id: imageId } = await job.ceph.info(temporary, job);
+  const info = await job.ceph.info(temporary, job);
+  const difference = layoutDifference(info, layout);
+  if (difference !== null) job.warn(`the restored image has another layout than the backup says: ${difference}`);
   job.phase('transfer');
   const ending = new AbortController();
   const signal = AbortSignal.any([job.signal, ending.signal]);
   // Not the job's signal: the sink is ended by its own abort, which closes the input and leaves no lock.
   const sink = job.ceph.importDiff(temporary);
   try {
-    return { streamBytes: await receive(backup, layout, sink, { ...job, signal }), imageId };
+    return { streamBytes: await receive(backup, layout, sink, { ...job, signal }), imageId: info.id };
   } catch (thrown) {
     await sink.abort();
     throw thrown instanceof DiffError ? streamError(thrown) : thrown;
@@ -152,11 +155,6 @@ const receive = async (
   return parser.bytesConsumed;
 };
 
-interface Whole {
-  readonly info: ImageInfo;
-  readonly snapshot: Snapshot;
-}
-
 /** Looks at the temporary image with Ceph's own eyes. @throws VERIFY_FAILED */
 const verify = async (
   temporary: ImageSpec,
@@ -177,17 +175,6 @@ const verify = async (
     'VERIFY_FAILED',
     `the restored image has ${info.sizeBytes} bytes and ${snapshot === undefined ? 'no' : 'its'} snapshot; expected ${size} bytes and ${backup.snap}`,
   );
-};
-
-/** Gives the image what is not in the diff: the user's image-meta, and where it comes from. */
-const dress = async (temporary: ImageSpec, backup: Backup, whole: Whole, job: JobContext): Promise<void> => {
-  for (const [key, value] of Object.entries(backup.source?.metadata ?? {})) {
-    await job.ceph.setMetadata(temporary, key, value, job);
-  }
-  if (backup.source?.metadataOmitted === true) {
-    job.warn('the image-meta of the image was too large to be backed up and is not restored');
-  }
-  if (backup.source !== null) await writeLineage(job.ceph, temporary, { backupId: backup.id, ...whole });
 };
 
 /**

@@ -1,4 +1,4 @@
-import type { ImageLayout } from '@rbdferry/core/ceph/port.js';
+import type { ImageInfo, ImageLayout } from '@rbdferry/core/ceph/port.js';
 import { FerryError, toFerryError } from '@rbdferry/core/errors/ferry-error.js';
 import type { Backup } from '@rbdferry/core/model/chain.js';
 import { formatImageSpec, type ImageSpec } from '@rbdferry/core/model/image-spec.js';
@@ -20,17 +20,33 @@ export const targetOf = (backup: Backup, to: ImageSpec | null): ImageSpec => {
   );
 };
 
-/** @throws IMAGE_EXISTS, IMAGE_IN_USE, POOL_NOT_FOUND, NAMESPACE_NOT_FOUND */
+/** @throws IMAGE_EXISTS, IMAGE_IN_USE, IMAGE_PROTECTED, POOL_NOT_FOUND, NAMESPACE_NOT_FOUND */
 export const checkTarget = async (target: ImageSpec, replace: boolean, { ceph, signal }: Deps): Promise<void> => {
   // Also the check that the pool is there.
   const names = await ceph.list(target, { signal });
   if (!names.includes(target.image)) return;
   const name = formatImageSpec(target);
   if (!replace) throw new FerryError('IMAGE_EXISTS', `the image ${name} exists`);
-  const watchers = await ifExists(ceph.watchers(target, { signal }));
+  const [info, watchers] = await Promise.all([
+    ifExists(ceph.info(target, { signal })),
+    ifExists(ceph.watchers(target, { signal })),
+  ]);
+  const kept = info === null ? null : whyKept(info);
+  if (kept !== null) throw new FerryError('IMAGE_PROTECTED', `the image ${name} cannot be replaced: ${kept}`);
   if (watchers !== null && watchers.length > 0) {
     throw new FerryError('IMAGE_IN_USE', `the image ${name} is in use by ${watchers.join(', ')}`);
   }
+};
+
+/**
+ * Why an image may not go to the trash, or null. Some releases refuse it only when the new image is whole; others take it out of its
+ * group or mirror without a word.
+ */
+const whyKept = ({ format, group, mirroring, features }: ImageInfo): string | null => {
+  if (group !== null) return `it is a member of the group ${JSON.stringify(group)}`;
+  if (mirroring !== null) return 'it is mirrored';
+  if (features.includes('migrating')) return 'it is being migrated';
+  return format === 1 ? 'it is of format 1, for which there is no trash' : null;
 };
 
 /** The layout the image had; a backup of the older tool gets that of Ceph's own defaults. @throws CANNOT_RECREATE */

@@ -9,6 +9,7 @@ import {
   type Timestamp,
 } from '@rbdferry/core/model/backup-id.js';
 import type { Backup, Chain } from '@rbdferry/core/model/chain.js';
+import { joinMetadata } from '@rbdferry/core/model/image-meta.js';
 import type { ImageSpec } from '@rbdferry/core/model/image-spec.js';
 import { describe, expect, it } from 'vitest';
 import { listBackups, type ListDeps } from './list-backups.js';
@@ -39,6 +40,7 @@ const chainOf = (image: string): Chain => {
       snapId: 7,
       layout,
       metadata: {},
+      binaryMetadata: [],
       metadataOmitted: false,
       parent: null,
     },
@@ -84,7 +86,7 @@ const clusterOf = (images: ReadonlyMap<string, FakeImage>) => {
       return info(find(spec));
     },
     snapshots: async (spec) => [...find(spec).snapshots],
-    metadata: async (spec) => new Map(Object.entries(find(spec).metadata ?? {})),
+    metadataEntries: async (spec) => joinMetadata({ metadata: find(spec).metadata ?? {}, binaryMetadata: [] }),
     listWithSnapshots: async () => {
       asked.listings += 1;
       return [...images].map(([name, { id, snapshots }]) => ({ name, id, snapshots }));

@@ -27,18 +27,25 @@ export const destArgs = (to: ImageSpec): string[] => {
 /** Features that `rbd create` takes by name. The others follow from other options or from what happens to the image. */
 const creatable = new Set(['layering', 'exclusive-lock', 'object-map', 'fast-diff', 'deep-flatten', 'journaling']);
 
-/** What `rbd create` needs to make an image of this layout. */
-export const layoutArgs = (layout: ImageLayout): string[] => {
-  const features = layout.features.filter((feature) => creatable.has(feature));
-  const { objectSizeBytes, stripeUnitBytes, stripeCount, dataPool } = layout;
-  const striped = stripeCount > 1 || stripeUnitBytes !== objectSizeBytes;
+export const isCreatable = (feature: string): boolean => creatable.has(feature);
+
+/**
+ * What `rbd create` needs to make an image of this layout, whatever the configuration of the cluster, its pools or the client says
+ * of images that do not say it themselves (`rbd_default_...`).
+ */
+export const layoutArgs = ({ pool }: PoolSpec, layout: ImageLayout): string[] => {
+  const features = layout.features.filter(isCreatable);
   return [
+    '--image-format=2',
     `--size=${layout.sizeBytes}B`,
-    `--object-size=${objectSizeBytes}B`,
-    ...(striped ? [`--stripe-unit=${stripeUnitBytes}B`, `--stripe-count=${stripeCount}`] : []),
-    // rbd cannot make an image without any; layering alone changes nothing for an image that is no clone.
-    `--image-feature=${features.length === 0 ? 'layering' : features.join(',')}`,
-    ...(dataPool === null ? [] : [`--data-pool=${dataPool}`]),
+    `--object-size=${layout.objectSizeBytes}B`,
+    // A stripe of one whole object is no striping, and says so.
+    `--stripe-unit=${layout.stripeUnitBytes}B`,
+    `--stripe-count=${layout.stripeCount}`,
+    // Without any there is nothing to name: but then the default counts.
+    features.length === 0 ? '--rbd-default-features=0' : `--image-feature=${features.join(',')}`,
+    // The image's own pool is none, and the only way to say so that is stronger than `rbd config pool set`.
+    `--data-pool=${layout.dataPool ?? pool}`,
   ];
 };
 

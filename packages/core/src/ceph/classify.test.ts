@@ -334,11 +334,165 @@ const others: Case[] = [
   },
 ];
 
+const asok = log(
+  "asok(0x55e3413585a0) AdminSocketConfigObs::init: failed: AdminSocket::bind_and_listen: failed to bind the UNIX domain socket to '/run/ceph/x.asok': (13) Permission denied",
+);
+const badKey = 'AgBBBBBBBBBBAAAAIAAREALSECRETREALSECRETREALSECRETREALSECRETAA==';
+
+/** What is on standard error and is not the error. */
+const noise: Case[] = [
+  {
+    name: 'an admin socket that cannot be made, and a missing snapshot',
+    exitCode: 2,
+    stderr: `${asok}\rRemoving snap: 0% complete...failed.\nrbd: failed to remove snapshot: (2) No such file or directory\n`,
+    meanings: snap,
+    code: 'SNAPSHOT_NOT_FOUND',
+    absent: true,
+    said: 'failed to remove snapshot: (2) No such file or directory',
+  },
+  {
+    name: 'the same and an image that is in use',
+    exitCode: 16,
+    stderr: `${asok}rbd: error: image still has watchers\n`,
+    meanings: image,
+    code: 'IMAGE_IN_USE',
+    said: 'image still has watchers',
+  },
+  {
+    name: 'the same for rados, whose exit status says nothing',
+    exitCode: 1,
+    stderr: `${asok}error getting omap keys rbd/rbd_header.nope: (2) No such file or directory\n`,
+    meanings: image,
+    code: 'IMAGE_NOT_FOUND',
+    absent: true,
+    said: 'error getting omap keys rbd/rbd_header.nope: (2) No such file or directory',
+  },
+  {
+    name: 'a keyring that is looked for in several places',
+    exitCode: 2,
+    stderr: `${log('auth: unable to find a keyring on /etc/ceph/ceph.keyring: (13) Permission denied')}rbd: error opening image nope: (2) No such file or directory\n`,
+    meanings: snap,
+    code: 'IMAGE_NOT_FOUND',
+    said: 'error opening image nope: (2) No such file or directory',
+  },
+];
+
+/** Every errno that real calls were seen to give, beside those above. */
+const errnos: Case[] = [
+  {
+    name: 'a limit of snapshots',
+    exitCode: 122,
+    stderr: 'rbd: failed to create snapshot: (122) Disk quota exceeded\n',
+    meanings: { ...snap, quota: 'SNAPSHOT_LIMIT' },
+    code: 'SNAPSHOT_LIMIT',
+    said: 'failed to create snapshot: (122) Disk quota exceeded',
+  },
+  {
+    name: 'a demoted image',
+    exitCode: 30,
+    stderr: `${log('librbd::journal::StandardPolicy: local image not promoted')}${log('librbd::exclusive_lock::PostAcquireRequest: 0x7fe1cc01f000 handle_allocate_journal_tag: failed to allocate journal tag: (1) Operation not permitted')}rbd: failed to create snapshot: (30) Read-only file system\n`,
+    meanings: snap,
+    code: 'IMAGE_READ_ONLY',
+    said: 'failed to create snapshot: (30) Read-only file system (failed to allocate journal tag: (1) Operation not permitted)',
+  },
+  {
+    name: 'a client that was shut out in the middle',
+    exitCode: 108,
+    stderr: `${log('librbd::Watcher: 0x7f1ac40074b0 handle_rewatch: client blocklisted')}rbd: import-diff failed: (108) Cannot send after transport endpoint shutdown\n${log('librbd::io::AioCompletion: 0x558fc46774b0 fail: (108) Cannot send after transport endpoint shutdown')}`,
+    meanings: image,
+    code: 'CEPH_UNAVAILABLE',
+    said: 'import-diff failed: (108) Cannot send after transport endpoint shutdown ((108) Cannot send after transport endpoint shutdown)',
+  },
+  {
+    name: 'a member of a group (20.2.4)',
+    exitCode: 31,
+    stderr: 'rbd: deferred delete error: (31) Too many links\n',
+    meanings: image,
+    code: 'IMAGE_PROTECTED',
+    said: 'deferred delete error: (31) Too many links',
+  },
+  {
+    name: 'an image of format 1 in the trash',
+    exitCode: 95,
+    stderr: 'rbd: deferred delete error: (95) Operation not supported\n',
+    meanings: image,
+    code: 'CEPH_FAILED',
+    said: 'deferred delete error: (95) Operation not supported',
+  },
+  {
+    name: 'a name that is too long',
+    exitCode: 36,
+    stderr: 'rbd: create error: (36) File name too long\n',
+    meanings: image,
+    code: 'CEPH_FAILED',
+    said: 'create error: (36) File name too long',
+  },
+  {
+    name: 'a source of a live import that does not answer',
+    exitCode: 111,
+    stderr: `${log('librbd::image::OpenRequest: failed to refresh image: (111) Connection refused')}rbd: error opening live2: (111) Connection refused\n`,
+    meanings: image,
+    code: 'CEPH_FAILED',
+    said: 'error opening live2: (111) Connection refused (failed to refresh image: (111) Connection refused)',
+  },
+  {
+    name: 'a setting that an image may not have',
+    exitCode: 22,
+    stderr: `${log('librbd::Operations: validation for conf_bogus failed: not allowed image level override')}failed to set metadata conf_bogus of image : (22) Invalid argument\nrbd: setting metadata failed: (22) Invalid argument\n`,
+    meanings: image,
+    code: 'CEPH_FAILED',
+    said: 'failed to set metadata conf_bogus of image : (22) Invalid argument; setting metadata failed: (22) Invalid argument',
+  },
+];
+
+describe('a crash', () => {
+  const dump = ` ceph version 16.2.15 (618f) pacific (stable)\n 1: (ceph::__ceph_assert_fail(char const*)+0x127) [0x7f]\n--- begin dump of recent events ---\n`;
+
+  it('is told in one line', () => {
+    const asserted = `./src/librbd/Utils.h: In function 'x' thread 7f603b34f6c0 time 2026-11-30T06:13:40.306226+0000\n./src/librbd/Utils.h: 160: FAILED ceph_assert(length < 96)\n${dump}`;
+    expect(whatItSaid(asserted)).toBe('it crashed: FAILED ceph_assert(length < 96)');
+    expect(whatItSaid(`*** Caught signal (Segmentation fault) **\n${dump}`)).toBe(
+      'it crashed: Caught signal (Segmentation fault)',
+    );
+  });
+
+  it('is known by its end when its beginning is lost', () => {
+    expect(whatItSaid('   0/ 5 rados\n  max_recent       500\n--- end dump of recent events ---\n')).toBe('it crashed');
+  });
+});
+
+describe('a key that this release cannot read', () => {
+  const parse = log(
+    `auth: error parsing file /etc/k: error setting modifier for [client.admin] type=key val=${badKey}: Malformed input`,
+  );
+
+  it.each([
+    ['rbd', 5, "rbd: couldn't connect to the cluster!\nrbd: listing images failed: (5) Input/output error\n"],
+    ['rados', 1, 'failed to fetch mon config (--no-mon-config to skip)\n'],
+    ['ceph', 1, '[errno 5] RADOS I/O error (error connecting to the cluster)\n'],
+  ])('is said as such by %s, without the key', (_, exitCode, own) => {
+    const stderr = `${parse}${log('auth: failed to load /etc/k: (5) Input/output error')}${own}`;
+    const { code, hint } = classify({ exitCode, signal: undefined, failure: undefined, stderr }, image);
+    expect(code).toBe('CEPH_UNAVAILABLE');
+    expect(hint).toContain('cannot read the key in the keyring');
+    expect(whatItSaid(stderr)).not.toContain('SECRET');
+  });
+
+  it('is never shown, even when it is all that was said', () => {
+    expect(whatItSaid(parse)).toBe(
+      'error parsing file /etc/k: error setting modifier for [client.admin] type=key val=(hidden) Malformed input',
+    );
+    expect(whatItSaid('oops: AQBWDQ1rAAAAABAA7ctj3mj58D3K2X/ReKTbMA==')).toBe('oops: (hidden)');
+  });
+});
+
 describe.each([
   ['what is missing', missing],
   ['what is taken or in use', taken],
   ['a cluster that cannot be reached', unreachable],
   ['other failures', others],
+  ['what is no error', noise],
+  ['other errnos', errnos],
 ])('%s', (_, cases) => {
   it.each(cases)('$name', ({ exitCode, stderr, meanings, code, absent, said }) => {
     const end = { exitCode, signal: undefined, failure: undefined, stderr };

@@ -1,6 +1,7 @@
 import { FerryError } from '../errors/ferry-error.js';
+import type { MetadataEntry } from '../model/image-meta.js';
 
-const metadataPrefix = 'metadata_';
+const metadataPrefix = Buffer.from('metadata_');
 const namedKey = /^key \((\d+) bytes\) ?:$/;
 const valueHead = /^value \((\d+) bytes\) :$/;
 const row = /^([0-9a-f]{8}) {2}((?:[0-9a-f]{2} {1,2}){1,16})/;
@@ -11,16 +12,17 @@ const row = /^([0-9a-f]{8}) {2}((?:[0-9a-f]{2} {1,2}){1,16})/;
  *
  * @throws CEPH_FAILED when the output is something else
  */
-export const parseOmapMetadata = (text: string): Map<string, string> => {
-  const found = new Map<string, string>();
+export const parseOmapMetadata = (text: string): MetadataEntry[] => {
+  const found: MetadataEntry[] = [];
   const lines = new Lines(text);
   for (let line = lines.nextFilled(); line !== undefined; line = lines.nextFilled()) {
     const size = namedKey.exec(line)?.[1];
-    const key = size === undefined ? line : lines.dump(Number(size)).toString('utf8');
+    const key = size === undefined ? Buffer.from(line) : lines.dump(Number(size));
     const valueSize = valueHead.exec(lines.nextFilled() ?? '')?.[1];
     if (valueSize === undefined) throw unexpected(line);
     const value = lines.dump(Number(valueSize));
-    if (key.startsWith(metadataPrefix)) found.set(key.slice(metadataPrefix.length), value.toString('utf8'));
+    const isMetadata = key.subarray(0, metadataPrefix.length).equals(metadataPrefix);
+    if (isMetadata) found.push({ key: key.subarray(metadataPrefix.length), value });
   }
   return found;
 };
@@ -45,8 +47,9 @@ class Lines {
     return line;
   }
 
-  /** Reads a hex dump of this many bytes, which ends with a row that holds the size alone. */
+  /** Reads a hex dump of this many bytes, which ends with a row that holds the size alone; of none there is no dump. */
   dump(sizeBytes: number): Buffer {
+    if (sizeBytes === 0) return Buffer.alloc(0);
     const bytes = Buffer.alloc(sizeBytes);
     const last = sizeBytes.toString(16).padStart(8, '0');
     let filled = 0;

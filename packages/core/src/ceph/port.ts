@@ -1,3 +1,4 @@
+import type { MetadataEntry } from '../model/image-meta.js';
 import type { ImageRef, ImageSpec, PoolSpec } from '../model/image-spec.js';
 
 /**
@@ -65,8 +66,16 @@ export interface CephPort {
   /** Makes the head equal to the snapshot, its size included. Time grows with the image. @throws SNAPSHOT_NOT_FOUND */
   rollback(image: ImageSpec, snap: string, options?: CallOptions): Promise<void>;
 
-  /** All image-meta of the image. Counts as a watcher while it runs. */
+  /**
+   * The image-meta of the image as text, in which bytes that are no UTF-8 are replaced: for keys that rbdferry wrote itself. Counts
+   * as a watcher while it runs.
+   */
   metadata(image: ImageSpec, options?: CallOptions): Promise<Map<string, string>>;
+  /**
+   * All image-meta of the image, to the byte: for what must come back as it was. @param imageId as `info` says
+   * @throws IMAGE_NOT_FOUND
+   */
+  metadataEntries(image: ImageSpec, imageId: string, options?: CallOptions): Promise<MetadataEntry[]>;
   /** @param value 1 to {@link maxMetadataValueBytes} bytes of UTF-8 (it travels as one argument). */
   setMetadata(image: ImageSpec, key: string, value: string, options?: CallOptions): Promise<void>;
   /** Answers false when there was no such key. */
@@ -77,6 +86,12 @@ export interface CephPort {
    * that run at the same time are, unless they only look (`info`, `snapshots`, `listWithSnapshots`, `exportDiff`, `diffExtents`).
    */
   watchers(image: ImageSpec, options?: CallOptions): Promise<string[]>;
+
+  /**
+   * Whether the image is being imported from a file or a URL, from which it reads what is not there yet: `rbd export-diff` of such an image
+   * crashes. One that is migrated from another pool is none.
+   */
+  liveImport(image: ImageSpec, options?: CallOptions): Promise<boolean>;
 
   /** Removes an image that has no snapshots. Time grows with the image. Answers false when there was none. @throws IMAGE_IN_USE (see `watchers`) */
   remove(image: ImageSpec, options?: CallOptions): Promise<boolean>;
@@ -121,8 +136,9 @@ export interface CallOptions {
 }
 
 export interface ImageInfo {
-  /** Ceph's own id of the image; another image of the same name has another one. */
+  /** Ceph's own id of the image; another image of the same name has another one. Empty for an image of format 1, which has none. */
   readonly id: string;
+  readonly format: 1 | 2;
   /** What it is called now, which one that was asked for by its id can only learn here. */
   readonly name: string;
   readonly sizeBytes: bigint;
@@ -138,6 +154,10 @@ export interface ImageInfo {
   readonly parent: ParentInfo | null;
   /** Whether one of its snapshots has a clone of format 2 (those of format 1 need a protected snapshot). */
   readonly hasClones: boolean;
+  /** The group that it is a member of, as a text for a message. */
+  readonly group: string | null;
+  /** Null when it is not mirrored. */
+  readonly mirroring: { readonly primary: boolean } | null;
 }
 
 /** The snapshot that a clone reads from. */

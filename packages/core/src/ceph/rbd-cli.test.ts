@@ -49,7 +49,7 @@ describe('what a child sees', () => {
     try {
       const ceph = await withScript(String.raw`printf '["%s"]' "$* CEPH_ARGS=$CEPH_ARGS $LC_ALL $TZ"`);
       expect(await ceph.list({ pool: 'rbd', namespace: 'ns' })).toEqual([
-        '--conf /etc/c.conf --id agent --keyring /k --client-mount-timeout=30 ls --pool=rbd --namespace=ns --format=json CEPH_ARGS= C UTC',
+        '--conf /etc/c.conf --id agent --keyring /k --admin-socket= --log-file= --log-to-stderr=false --err-to-stderr=true --client-mount-timeout=30 ls --pool=rbd --namespace=ns --format=json CEPH_ARGS= C UTC',
       ]);
     } finally {
       delete process.env['CEPH_ARGS'];

@@ -1,4 +1,5 @@
 import { FerryError, toFerryError } from '../errors/ferry-error.js';
+import type { MetadataEntry } from '../model/image-meta.js';
 import {
   formatImageRef,
   formatImageSpec,
@@ -120,7 +121,7 @@ class RbdCli implements CephPort {
   }
 
   create(image: ImageSpec, layout: ImageLayout, options?: CallOptions): Promise<void> {
-    const args = ['create', '--no-progress', ...imageArgs(image), ...layoutArgs(layout)];
+    const args = ['create', '--no-progress', ...imageArgs(image), ...layoutArgs(image, layout)];
     const meanings = { exists: 'IMAGE_EXISTS' } as const;
     const { dataPool } = layout;
     const writesTo = { pool: image.pool, dataPool: () => Promise.resolve(dataPool) };
@@ -129,7 +130,7 @@ class RbdCli implements CephPort {
 
   createSnapshot(image: ImageSpec, snap: string, options?: CallOptions): Promise<void> {
     const args = ['snap', 'create', '--no-progress', ...snapArgs(image, snap)];
-    const meanings = { ...noImage, exists: 'SNAPSHOT_EXISTS' } as const;
+    const meanings = { ...noImage, exists: 'SNAPSHOT_EXISTS', quota: 'SNAPSHOT_LIMIT' } as const;
     const what = `create snapshot ${namedSnap(image, snap)}`;
     return this.#rbd.change({ what, args, meanings, writesTo: { pool: image.pool } }, options);
   }
@@ -181,13 +182,16 @@ class RbdCli implements CephPort {
 
   /**
    * `rbd image-meta list` opens the image for writing and so waits for ever on a full pool, where one wants to see what to
-   * delete. The header object can be read then.
+   * delete; and what it prints is no JSON when a key holds a quote or a newline. The header object can be read then.
    */
   metadata(image: ImageSpec, { signal }: CallOptions = {}): Promise<Map<string, string>> {
     const what = `read the metadata of ${named(image)}`;
     const args = ['image-meta', 'list', ...imageArgs(image)];
     return hedge(
-      (signal) => this.#rbd.read(schemas.metadataSchema, { what, args, meanings: noImage }, { signal }),
+      async (signal) => {
+        const text = await this.#rbd.json({ what, args, meanings: noImage }, { signal });
+        return schemas.metadataIn(text) ?? (await this.#metadataInHeader(image, { signal }));
+      },
       (signal) => this.#metadataInHeader(image, { signal }),
       { afterMs: this.#rbd.deadlines.metadataMs, signal },
     );
@@ -195,8 +199,17 @@ class RbdCli implements CephPort {
 
   async #metadataInHeader(image: ImageSpec, options: CallOptions): Promise<Map<string, string>> {
     const { id } = await this.info(image, options);
+    const entries = await this.metadataEntries(image, id, options);
+    const text = (bytes: Uint8Array) => Buffer.from(bytes).toString('utf8');
+    return new Map(entries.map(({ key, value }) => [text(key), text(value)]));
+  }
+
+  async metadataEntries(image: ImageSpec, imageId: string, options?: CallOptions): Promise<MetadataEntry[]> {
+    // An image of format 1 has no image-meta.
+    if (imageId === '') return [];
     const what = `read the header of ${named(image)}`;
-    const request = { what, args: [...poolArgs(image), 'listomapvals', `rbd_header.${id}`] };
+    const args = [...poolArgs(image), 'listomapvals', `rbd_header.${imageId}`];
+    const request = { what, args, meanings: noImage };
     return parseOmapMetadata(await this.#rbd.text(this.#rbd.radosCall(request), request, options));
   }
 
@@ -224,6 +237,12 @@ class RbdCli implements CephPort {
     const what = `see who uses ${named(image)}`;
     const args = ['status', ...imageArgs(image)];
     return this.#rbd.read(schemas.watchersSchema, { what, args, meanings: noImage }, options);
+  }
+
+  liveImport(image: ImageSpec, options?: CallOptions): Promise<boolean> {
+    const what = `see whether ${named(image)} is being imported`;
+    const args = ['status', ...imageArgs(image)];
+    return this.#rbd.read(schemas.liveImportSchema, { what, args, meanings: noImage }, options);
   }
 
   remove(image: ImageSpec, options?: CallOptions): Promise<boolean> {
@@ -283,7 +302,9 @@ class RbdCli implements CephPort {
 
   importDiff(image: ImageSpec, options: CallOptions = {}): ByteSink {
     const args = ['import-diff', '--no-progress', ...writeCacheArgs, '--path=-', ...imageArgs(image)];
-    const call = this.#rbd.rbdCall({ what: `import into ${named(image)}`, args, meanings: noImage });
+    // It waits on a full pool: what has a quota is the number of snapshots.
+    const meanings = { ...noImage, quota: 'SNAPSHOT_LIMIT' } as const;
+    const call = this.#rbd.rbdCall({ what: `import into ${named(image)}`, args, meanings });
     const { killGraceMs, closeGraceMs, fullMs } = this.#rbd.deadlines;
     const sink = new ImportSink(call, { killGraceMs, closeGraceMs, signal: options.signal });
     return new RoomSink(sink, this.#rbd.askForRoom(call, this.#roomFor(image)), { afterMs: fullMs });

@@ -57,6 +57,12 @@ const defaultDeadlines: Deadlines = {
   leastAgeMs: 2_000,
 };
 
+/**
+ * Against what ceph.conf may say for every client: a socket or a log file that the daemon's user may not make, and debug output, would
+ * end up among the errors.
+ */
+const quiet = ['--admin-socket=', '--log-file=', '--log-to-stderr=false', '--err-to-stderr=true'];
+
 const defaultConcurrency = 40;
 /** Far above any pool's listing; a bound, not a limit anybody should meet. */
 const maxAnswerBytes = 256 * 1024 * 1024;
@@ -159,10 +165,15 @@ export class RbdRunner {
 
   /** Runs it for its JSON answer. */
   async read<T>(schema: z.ZodType<T>, request: Request, options: CallOptions = {}): Promise<T> {
+    return parseAnswer(schema, await this.json(request, options), request.what);
+  }
+
+  /** Runs it for its JSON answer, as text. */
+  async json(request: Request, options: CallOptions = {}): Promise<string> {
     const call = this.rbdCall({ ...request, args: [...request.args, '--format=json'] });
     const text = await this.text(call, request, options);
     // `image-meta list` prints nothing when there is nothing.
-    return parseAnswer(schema, text.trim() === '' ? '{}' : text, request.what);
+    return text.trim() === '' ? '{}' : text;
   }
 
   /** Runs a call for its standard output as text. */
@@ -197,7 +208,7 @@ export class RbdRunner {
   #identity(): string[] {
     const { conf, user, keyring } = this.#options;
     // As words of their own: the `ceph` program does not know them with '='.
-    return ['--conf', conf, '--id', user, ...(keyring === undefined ? [] : ['--keyring', keyring])];
+    return ['--conf', conf, '--id', user, ...(keyring === undefined ? [] : ['--keyring', keyring]), ...quiet];
   }
 
   #connectSeconds(): number {

@@ -35,8 +35,9 @@ export const callError = (call: Call, end: ChildEnd): FerryError => failureOf(ca
 
 /** @see callError; `absent` tells whether what the call was about does not exist. */
 const failureOf = (call: Call, end: ChildEnd): { error: FerryError; absent: boolean } => {
-  const { code, absent }: Failure = classify(end, call.meanings);
-  return { error: new FerryError(code, `cannot ${call.what}: ${reasonOf(call, end)}`), absent };
+  const { code, absent, hint }: Failure = classify(end, call.meanings);
+  const message = `cannot ${call.what}: ${reasonOf(call, end)}`;
+  return { error: new FerryError(code, message, hint === undefined ? {} : { hint }), absent };
 };
 
 const reasonOf = ({ program }: Call, { failure, signal, exitCode, stderr }: ChildEnd): string => {

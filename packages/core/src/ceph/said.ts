@@ -11,32 +11,51 @@ const advice = /^This means the image is still open/;
 const maxOwnLines = 4;
 const progress = /^(?:[A-Z][A-Za-z -]*: )?\d+% complete\.\.\./;
 const bareReason = /:(?: \(\d+\) [A-Z][A-Za-z /-]*)?$/;
+/** Of the thousand lines of a crash, the one that says why. */
+const crash = /FAILED ceph_\w+\(.*\)|Caught signal \([^)]*\)|terminate called after throwing .*/;
+/** The end of a crash, where its beginning is more than is kept. */
+const crashDump = /^--- (?:begin|end) dump of recent events ---$/m;
 
-interface Line {
+/** A key of CephX, and what the parser of a keyring says of one that it cannot read. */
+const secrets = /\b(type=key val=)\S+|\bA[gQ][A-Za-z0-9+/]{36,}={0,2}/g;
+
+export interface Line {
   readonly text: string;
-  readonly fromLog: boolean;
+  /** Who says it: the program itself, the library that does the work, or any other part of Ceph by the logger. */
+  readonly from: 'program' | 'librbd' | 'log';
 }
 
 const parseLine = (raw: string): Line => {
   const text = raw.replace(logPrefix, '').trim();
-  return { text, fromLog: text !== raw.trim() };
+  if (text === raw.trim()) return { text, from: 'program' };
+  return { text, from: text.startsWith('librbd') ? 'librbd' : 'log' };
 };
+
+/** Standard error of a Ceph program line by line, without its progress, and without secrets. */
+export const linesOf = (stderr: string): Line[] =>
+  stderr
+    .replaceAll(secrets, (_, label: string | undefined) => `${label ?? ''}(hidden)`)
+    .split(lineBreak)
+    .map(parseLine)
+    .filter(({ text }) => text !== '' && !progress.test(text));
 
 /**
  * What a Ceph program said about its failure, as one line: its own last messages, without prefixes; when the only one is
- * an errno (`create error: (2) No such file or directory`), with the library's last message behind it. Empty when it said nothing.
+ * an errno (`create error: (2) No such file or directory`), with the library's last message behind it. Of a crash, why it did. Empty
+ * when it said nothing.
  *
  * @param stderr the tail of its standard error, with progress lines, timestamps and thread ids
  */
 export const whatItSaid = (stderr: string): string => {
-  const lines = stderr
-    .split(lineBreak)
-    .map(parseLine)
-    .filter(({ text }) => text !== '' && !progress.test(text));
-  const own = lines.filter(({ text, fromLog }) => !fromLog && !advice.test(text));
-  const logged = lines.findLast(({ fromLog }) => fromLog)?.text.replace(origin, '');
+  const lines = linesOf(stderr);
+  const crashed = lines.map(({ text }) => crash.exec(text)?.[0]).find((reason) => reason !== undefined);
+  if (crashed !== undefined || crashDump.test(stderr))
+    return crashed === undefined ? 'it crashed' : `it crashed: ${crashed}`;
+  const own = lines.filter(({ text, from }) => from === 'program' && !advice.test(text));
+  const logged = (from: Line['from']) => lines.findLast((line) => line.from === from)?.text.replace(origin, '');
+  const library = logged('librbd');
   const last = own.slice(-maxOwnLines).map(({ text }) => text.replace(ownPrefix, '').replace(/[.!]$/, ''));
   const said = last.join('; ').replaceAll(':; ', ': ');
-  if (said === '') return logged ?? '';
-  return logged !== undefined && !said.includes('; ') && bareReason.test(said) ? `${said} (${logged})` : said;
+  if (said === '') return library ?? logged('log') ?? '';
+  return library !== undefined && !said.includes('; ') && bareReason.test(said) ? `${said} (${library})` : said;
 };

@@ -2,7 +2,8 @@ import { describe, expect, it } from 'vitest';
 import {
   infoSchema,
   listingSchema,
-  metadataSchema,
+  liveImportSchema,
+  metadataIn,
   parseAnswer,
   parseFsid,
   snapshotsSchema,
@@ -22,6 +23,7 @@ describe('rbd info', () => {
     expect(parseAnswer(infoSchema, plainInfo, 'x')).toEqual({
       id: '102a5abff53c',
       name: 'a',
+      format: 2,
       sizeBytes: 1000n,
       objectSizeBytes: 4194304,
       stripeUnitBytes: 4194304,
@@ -30,6 +32,8 @@ describe('rbd info', () => {
       dataPool: null,
       parent: null,
       hasClones: false,
+      group: null,
+      mirroring: null,
     });
   });
 
@@ -40,6 +44,21 @@ describe('rbd info', () => {
       objectSizeBytes: 65536,
       dataPool: 'ec',
     });
+  });
+
+  it('reads an image of format 1, which has neither id nor features', () => {
+    const answer =
+      '{"name":"f1","id":"","size":16777216,"objects":4,"order":22,"object_size":4194304,"snapshot_count":0,"block_name_prefix":"rb.0.1234.5678abcd","format":1}';
+    expect(parseAnswer(infoSchema, answer, 'x')).toMatchObject({ id: '', format: 1, features: [], dataPool: null });
+  });
+
+  it('reads who else counts on it', () => {
+    const of = (rest: string) => parseAnswer(infoSchema, plainInfo.replace('{', `{${rest},`), 'x');
+    expect(of('"group":"rbd/g1"').group).toBe('rbd/g1');
+    expect(of('"mirroring":{"mode":"journal","state":"disabled"}').mirroring).toBeNull();
+    const mirrored = (primary: boolean) => of(`"mirroring":{"mode":"journal","state":"enabled","primary":${primary}}`);
+    expect(mirrored(true).mirroring).toEqual({ primary: true });
+    expect(mirrored(false).mirroring).toEqual({ primary: false });
   });
 
   it('reads the parent of a clone', () => {
@@ -71,14 +90,26 @@ it('gathers the rows of rbd ls -l by image', () => {
   ]);
 });
 
+it('tells a live import from other migrations', () => {
+  const importing =
+    '{"watchers":[],"migration":{"source_spec":"{}","dest_pool_name":"rbd","dest_pool_namespace":"","dest_image_name":"live","dest_image_id":"121d","state":"prepared","state_description":""}}';
+  const migrating = importing.replace('"source_spec":"{}"', '"source_pool_name":"other"');
+  expect(parseAnswer(liveImportSchema, importing, 'x')).toBe(true);
+  expect(parseAnswer(liveImportSchema, migrating, 'x')).toBe(false);
+  expect(parseAnswer(liveImportSchema, '{"watchers":[]}', 'x')).toBe(false);
+});
+
 it('keeps metadata as it is', () => {
   const answer = String.raw`{"k":"v","7":"line\n\"q\" ü"}`;
-  expect(parseAnswer(metadataSchema, answer, 'x')).toEqual(
+  expect(metadataIn(answer)).toEqual(
     new Map([
       ['7', 'line\n"q" ü'],
       ['k', 'v'],
     ]),
   );
+  // Keys are printed as they are.
+  expect(metadataIn('{"k"":"v"}')).toBeUndefined();
+  expect(metadataIn('{"k\n":"v"}')).toBeUndefined();
 });
 
 it('reads the addresses of watchers', () => {

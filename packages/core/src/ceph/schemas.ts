@@ -28,20 +28,25 @@ const parentSchema = z
 
 export const infoSchema = z
   .object({
-    id: z.string().min(1),
+    // Images of format 1 have none, nor features.
+    id: z.string(),
     name: z.string(),
+    format: z.union([z.literal(1), z.literal(2)]).default(2),
     size,
     object_size: z.int().positive(),
     stripe_unit: z.int().positive().optional(),
     stripe_count: z.int().positive().optional(),
-    features: z.array(z.string()),
+    features: z.array(z.string()).default([]),
     op_features: z.array(z.string()).default([]),
     data_pool: z.string().optional(),
     parent: parentSchema.optional(),
+    group: z.string().optional(),
+    mirroring: z.object({ state: z.string(), primary: bool.default(false) }).optional(),
   })
   .transform((info): ImageInfo => ({
     id: info.id,
     name: info.name,
+    format: info.format,
     sizeBytes: info.size,
     objectSizeBytes: info.object_size,
     stripeUnitBytes: info.stripe_unit ?? info.object_size,
@@ -50,6 +55,9 @@ export const infoSchema = z
     dataPool: info.data_pool ?? null,
     parent: info.parent ?? null,
     hasClones: info.op_features.includes('clone-parent'),
+    group: info.group ?? null,
+    mirroring:
+      info.mirroring === undefined || info.mirroring.state === 'disabled' ? null : { primary: info.mirroring.primary },
   }));
 
 export const snapshotsSchema = z
@@ -126,11 +134,26 @@ export const listingSchema = z
     return [...images.values()];
   });
 
-export const metadataSchema = z.record(z.string(), z.string()).transform((record) => new Map(Object.entries(record)));
+const metadataSchema = z.record(z.string(), z.string());
+
+/** The answer of `image-meta list`, or undefined when it is none: rbd prints keys as they are, quotes and newlines too. */
+export const metadataIn = (text: string): Map<string, string> | undefined => {
+  try {
+    const { data } = metadataSchema.safeParse(JSON.parse(text));
+    return data === undefined ? undefined : new Map(Object.entries(data));
+  } catch {
+    return undefined;
+  }
+};
 
 export const watchersSchema = z
   .object({ watchers: z.array(z.object({ address: z.string() })).default([]) })
   .transform(({ watchers }) => watchers.map(({ address }) => address));
+
+/** `status`: a migration within the cluster has a source pool, one from elsewhere has a spec. */
+export const liveImportSchema = z
+  .object({ migration: z.object({ source_spec: z.string().optional() }).optional() })
+  .transform(({ migration }) => migration?.source_spec !== undefined);
 
 export const trashSchema = z
   .array(z.object({ id: z.string().min(1), name: z.string() }))

@@ -85,6 +85,18 @@ export const errorRegistry = {
   JOB_NOT_FOUND: entry(25, 'NOT_FOUND', never, 'the job may have been forgotten after its retention time'),
   NAMESPACE_NOT_FOUND: entry(26, 'NOT_FOUND', never, 'check the name with `rbd namespace ls POOL`'),
   SNAPSHOT_NOT_FOUND: entry(27, 'NOT_FOUND', never, 'check the name with `rbd snap ls`'),
+  SNAPSHOT_LIMIT: entry(
+    28,
+    'FAILED_PRECONDITION',
+    never,
+    'raise the limit with `rbd snap limit set`, or remove snapshots: each store needs one on the source, and two during a backup',
+  ),
+  IMAGE_READ_ONLY: entry(
+    29,
+    'FAILED_PRECONDITION',
+    never,
+    'the image is not the primary one of its mirror: back it up on the cluster where it is primary, or promote it with `rbd mirror image promote`',
+  ),
 
   NO_CHAIN: entry(30, 'FAILED_PRECONDITION', never, 'make a full backup first, or use --mode auto'),
   NO_COMMON_SNAPSHOT: entry(31, 'FAILED_PRECONDITION', never, 'make a full backup (--mode full), or use --mode auto'),
@@ -120,6 +132,12 @@ export const errorRegistry = {
     never,
     'remove what keeps it (a clone, a protection, a snapshot of your own, whoever has the image open), then delete it again',
   ),
+  IMAGE_PROTECTED: entry(
+    39,
+    'FAILED_PRECONDITION',
+    never,
+    'restore to another name with --to, or let go of the image first: `rbd group image rm`, `rbd mirror image disable`',
+  ),
 
   AGENT_UNREACHABLE: entry(40, 'UNAVAILABLE', again, 'is rbdferry-agent running, and may you open its socket?'),
   RECEIVER_UNREACHABLE: entry(
@@ -136,6 +154,12 @@ export const errorRegistry = {
   ),
   ACCESS_DENIED: entry(43, 'PERMISSION_DENIED', never, "grant the client the store in the receiver's configuration"),
   PROTOCOL_MISMATCH: entry(44, 'FAILED_PRECONDITION', never, 'install the same release of rbdferry on both sides'),
+  IMAGE_UNSUPPORTED: entry(
+    46,
+    'FAILED_PRECONDITION',
+    never,
+    'finish the import (`rbd migration execute` and `commit`); copy an image of format 1 to one of format 2 (`rbd deep cp`)',
+  ),
 
   STREAM_INVALID: entry(
     50,

@@ -1,4 +1,5 @@
 import type { BackupId, ChainName, SnapName } from './backup-id.js';
+import type { SplitMetadata } from './image-meta.js';
 import type { ImageSpec } from './image-spec.js';
 
 /** One image on one cluster. The name may later be another image's; (fsid, pool, namespace, image id) may not. */
@@ -18,14 +19,12 @@ export interface Layout {
   readonly dataPool: string | null;
 }
 
-/** What the agent knew of the image at the backup's snapshot. */
-export interface SourceFacts {
+/** What the agent knew of the image at the backup's snapshot; the image-meta is the user's own. */
+export interface SourceFacts extends SplitMetadata {
   readonly identity: SourceIdentity;
   /** Id of the snapshot on the source cluster. */
   readonly snapId: number;
   readonly layout: Layout;
-  /** The user's own image-meta. */
-  readonly metadata: Readonly<Record<string, string>>;
   readonly metadataOmitted: boolean;
   /** The parent's spec when the image was a clone. */
   readonly parent: string | null;

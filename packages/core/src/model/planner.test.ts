@@ -32,6 +32,7 @@ const chainOf = (text: string, over: Partial<Chain> = {}): Chain => {
         dataPool: null,
       },
       metadata: {},
+      binaryMetadata: [],
       metadataOmitted: false,
       parent: null,
     },

@@ -58,6 +58,7 @@ const layout = fc
     stripeUnitBytes: 2 ** (order - divide),
   }));
 
+const bytesOf = fc.uint8Array({ maxLength: 8 }).map((each) => Buffer.from(each));
 const source: fc.Arbitrary<SourceFacts> = fc.record({
   identity,
   snapId: fc.maxSafeNat(),
@@ -67,6 +68,7 @@ const source: fc.Arbitrary<SourceFacts> = fc.record({
     fc.string({ unit: 'grapheme' }),
     { noNullPrototype: true },
   ),
+  binaryMetadata: fc.array(fc.record({ key: bytesOf, value: bytesOf })),
   metadataOmitted: fc.boolean(),
   parent: fc.option(fc.string({ minLength: 1 })),
 });
@@ -170,6 +172,7 @@ const goodSource: wire.SourceFacts = {
     dataPool: '',
   },
   metadata: {},
+  binaryMetadata: [],
   metadataOmitted: false,
   parent: '',
 };

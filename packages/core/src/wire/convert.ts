@@ -104,8 +104,10 @@ export const sourceToWire = (facts: SourceFacts): wire.SourceFacts => ({
     dataPool: facts.layout.dataPool ?? '',
   },
   metadata: { ...facts.metadata },
+  binaryMetadata: facts.binaryMetadata.map(({ key, value }) => ({ key: Buffer.from(key), value: Buffer.from(value) })),
   metadataOmitted: facts.metadataOmitted,
-  parent: facts.parent ?? '',
+  // For people to read: a long one must not cost the backup.
+  parent: (facts.parent ?? '').slice(0, maxTextLength),
 });
 
 export const sourceFromWire = (facts: wire.SourceFacts): SourceFacts => {
@@ -115,6 +117,7 @@ export const sourceFromWire = (facts: wire.SourceFacts): SourceFacts => {
     snapId: numberFromWire(facts.snapId, 'a snapshot id'),
     layout: layoutFromWire(requireField(facts.layout, 'image layout')),
     metadata: facts.metadata,
+    binaryMetadata: facts.binaryMetadata,
     metadataOmitted: facts.metadataOmitted,
     parent: facts.parent === '' ? null : facts.parent,
   };

@@ -1,7 +1,7 @@
 import type { Backup, SourceFacts } from '@rbdferry/core/model/chain.js';
 import { formatBackupId, type ChainName, type SnapName } from '@rbdferry/core/model/backup-id.js';
 import { describe, expect, it } from 'vitest';
-import { decodeFacts, encodeFacts } from './backup-meta.js';
+import { decodeFacts, encodeFacts, fitSource } from './backup-meta.js';
 
 const chain = 'vm.2026-11-27.10:00:00.000000.bkp.image' as ChainName;
 const [base, snap] = ['2026-11-27.10:00:00.000000.snap', '2026-11-27.11:00:00.000000.snap'] as SnapName[] as [
@@ -22,6 +22,7 @@ const source: SourceFacts = {
     dataPool: null,
   },
   metadata: { owner: 'me' },
+  binaryMetadata: [],
   metadataOmitted: false,
   parent: null,
 };
@@ -50,6 +51,19 @@ describe('facts of a backup', () => {
     expect(streamGmac).toBe('ab'.repeat(16));
     const text = JSON.stringify({ ...rest, streamSha256: 'cd'.repeat(32) });
     expect(decodeFacts(text, snap, idOf)).toEqual({ ...backup, streamGmac: Buffer.alloc(0) });
+  });
+
+  it('hold image-meta that is no text, and are read without it', () => {
+    const binaryMetadata = [{ key: Buffer.of(0xff, 0), value: Buffer.of() }];
+    const odd = { ...backup, source: { ...source, binaryMetadata } };
+    expect(decodeFacts(encodeFacts(odd, base), snap, idOf)).toEqual(odd);
+    expect(encodeFacts(backup, base)).not.toContain('binaryMetadata');
+  });
+
+  it('leave out image-meta that does not fit, text or not', () => {
+    const large = { ...source, binaryMetadata: [{ key: Buffer.of(0xff), value: Buffer.alloc(90_000) }] };
+    expect(fitSource(large)).toEqual({ ...source, metadata: {}, binaryMetadata: [], metadataOmitted: true });
+    expect(fitSource(source)).toEqual(source);
   });
 
   it.each(['', '{}', 'null', '{"v":2}'])('are not in %j', (text) => {

@@ -2,6 +2,7 @@ import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
 import { maxMetadataValueBytes } from '@rbdferry/core/ceph/port.js';
 import type { BackupId, SnapName } from '@rbdferry/core/model/backup-id.js';
 import type { Backup, SourceFacts } from '@rbdferry/core/model/chain.js';
+import { fitMetadata, maxKeptMetadataBytes } from '@rbdferry/core/model/image-meta.js';
 import { z } from 'zod';
 
 /**
@@ -88,6 +89,8 @@ const sourceSchema = z.object({
   dataPool: z.string().nullable(),
   parent: z.string().nullable(),
   metadata: z.record(z.string(), z.string()),
+  /** Entries of key and value, in base64, that are no text; left out when there are none. */
+  binaryMetadata: z.array(z.object({ key: z.base64(), value: z.base64() })).optional(),
   metadataOmitted: z.boolean(),
 });
 
@@ -121,12 +124,23 @@ export const encodeState = (state: KnownHeadState): string => JSON.stringify(sta
 
 export const decodeState = (text: string): HeadState => parseJson(text, stateSchema) ?? { kind: 'unknown' };
 
-/** Drops the user's image-meta when it does not fit into one value: the bytes of the disk matter more. */
+const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64');
+
+const encodeMetadata = ({
+  metadata,
+  binaryMetadata,
+}: SourceFacts): Pick<FactsJson['source'], 'metadata' | 'binaryMetadata'> => ({
+  metadata: { ...metadata },
+  ...(binaryMetadata.length === 0
+    ? {}
+    : { binaryMetadata: binaryMetadata.map(({ key, value }) => ({ key: base64(key), value: base64(value) })) }),
+});
+
+/** Drops the user's image-meta when it does not fit into one value. Agents do so themselves, before they send it. */
 export const fitSource = (source: SourceFacts): SourceFacts => {
-  const limit = maxMetadataValueBytes - 8 * 1024;
-  return Buffer.byteLength(JSON.stringify(source.metadata)) <= limit
-    ? source
-    : { ...source, metadata: {}, metadataOmitted: true };
+  const { metadata, binaryMetadata } = source;
+  const fitted = fitMetadata({ metadata, binaryMetadata }, maxKeptMetadataBytes);
+  return { ...source, ...fitted, metadataOmitted: source.metadataOmitted || fitted.metadataOmitted };
 };
 
 const encodeSource = ({ identity, snapId, layout, ...rest }: SourceFacts): FactsJson['source'] => ({
@@ -138,7 +152,7 @@ const encodeSource = ({ identity, snapId, layout, ...rest }: SourceFacts): Facts
   features: [...layout.features],
   sizeBytes: String(layout.sizeBytes),
   parent: rest.parent,
-  metadata: { ...rest.metadata },
+  ...encodeMetadata({ identity, snapId, layout, ...rest }),
   metadataOmitted: rest.metadataOmitted,
 });
 
@@ -200,6 +214,10 @@ export const decodeFacts = (
         dataPool: source.dataPool,
       },
       metadata: source.metadata,
+      binaryMetadata: (source.binaryMetadata ?? []).map(({ key, value }) => ({
+        key: Buffer.from(key, 'base64'),
+        value: Buffer.from(value, 'base64'),
+      })),
       metadataOmitted: source.metadataOmitted,
       parent: source.parent,
     },

@@ -78,6 +78,12 @@ export interface ImageLayout {
   dataPool: string;
 }
 
+/** One entry of an image's metadata: librbd takes any bytes. */
+export interface BinaryMetadata {
+  key: Buffer;
+  value: Buffer;
+}
+
 /** What the agent knows of the image at its snapshot; kept with the backup, so that a restore gives the image as it was. */
 export interface SourceFacts {
   identity:
@@ -94,6 +100,8 @@ export interface SourceFacts {
   metadataOmitted: boolean;
   /** The parent's spec when the image was a clone; its data is part of the backup. */
   parent: string;
+  /** Entries of the user's own image-meta that are no UTF-8, and so have no place in `metadata`. */
+  binaryMetadata: BinaryMetadata[];
 }
 
 export interface SourceFacts_MetadataEntry {
@@ -582,8 +590,101 @@ export const ImageLayout: MessageFns<ImageLayout> = {
   },
 };
 
+function createBaseBinaryMetadata(): BinaryMetadata {
+  return { key: Buffer.alloc(0), value: Buffer.alloc(0) };
+}
+
+export const BinaryMetadata: MessageFns<BinaryMetadata> = {
+  encode(message: BinaryMetadata, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key.length !== 0) {
+      writer.uint32(10).bytes(message.key);
+    }
+    if (message.value.length !== 0) {
+      writer.uint32(18).bytes(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BinaryMetadata {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBinaryMetadata();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): BinaryMetadata {
+    return {
+      key: isSet(object.key) ? Buffer.from(bytesFromBase64(object.key)) : Buffer.alloc(0),
+      value: isSet(object.value) ? Buffer.from(bytesFromBase64(object.value)) : Buffer.alloc(0),
+    };
+  },
+
+  toJSON(message: BinaryMetadata): unknown {
+    const obj: any = {};
+    if (message.key.length !== 0) {
+      obj.key = base64FromBytes(message.key);
+    }
+    if (message.value.length !== 0) {
+      obj.value = base64FromBytes(message.value);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<BinaryMetadata>, I>>(base?: I): BinaryMetadata {
+    return BinaryMetadata.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<BinaryMetadata>, I>>(object: I): BinaryMetadata {
+    const message = createBaseBinaryMetadata();
+    message.key = object.key ?? Buffer.alloc(0);
+    message.value = object.value ?? Buffer.alloc(0);
+    return message;
+  },
+};
+
 function createBaseSourceFacts(): SourceFacts {
-  return { identity: undefined, snapId: 0n, layout: undefined, metadata: {}, metadataOmitted: false, parent: "" };
+  return {
+    identity: undefined,
+    snapId: 0n,
+    layout: undefined,
+    metadata: {},
+    metadataOmitted: false,
+    parent: "",
+    binaryMetadata: [],
+  };
 }
 
 export const SourceFacts: MessageFns<SourceFacts> = {
@@ -608,6 +709,9 @@ export const SourceFacts: MessageFns<SourceFacts> = {
     }
     if (message.parent !== "") {
       writer.uint32(50).string(message.parent);
+    }
+    for (const v of message.binaryMetadata) {
+      BinaryMetadata.encode(v!, writer.uint32(82).fork()).join();
     }
     return writer;
   },
@@ -676,6 +780,14 @@ export const SourceFacts: MessageFns<SourceFacts> = {
             message.parent = reader.string();
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.binaryMetadata.push(BinaryMetadata.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -713,6 +825,11 @@ export const SourceFacts: MessageFns<SourceFacts> = {
         ? globalThis.Boolean(object.metadata_omitted)
         : false,
       parent: isSet(object.parent) ? globalThis.String(object.parent) : "",
+      binaryMetadata: globalThis.Array.isArray(object?.binaryMetadata)
+        ? object.binaryMetadata.map((e: any) => BinaryMetadata.fromJSON(e))
+        : globalThis.Array.isArray(object?.binary_metadata)
+        ? object.binary_metadata.map((e: any) => BinaryMetadata.fromJSON(e))
+        : [],
     };
   },
 
@@ -742,6 +859,9 @@ export const SourceFacts: MessageFns<SourceFacts> = {
     if (message.parent !== "") {
       obj.parent = message.parent;
     }
+    if (message.binaryMetadata?.length) {
+      obj.binaryMetadata = message.binaryMetadata.map((e) => BinaryMetadata.toJSON(e));
+    }
     return obj;
   },
 
@@ -768,6 +888,7 @@ export const SourceFacts: MessageFns<SourceFacts> = {
     );
     message.metadataOmitted = object.metadataOmitted ?? false;
     message.parent = object.parent ?? "";
+    message.binaryMetadata = object.binaryMetadata?.map((e) => BinaryMetadata.fromPartial(e)) || [];
     return message;
   },
 };
