@@ -73,8 +73,7 @@ export const startRbdWorld = async (name: string, user: 'agent' | 'receiver'): P
     async importAndDie(image, bytes, meanwhile) {
       const options = { conf: cluster.confPath, user, keyring: keyringPath };
       const program = `
-        import type { CephPort } from '@rbdferry/core/ceph/port.js';
-import { createRbdCli } from '@rbdferry/core/ceph/rbd-cli.js';
+        import { createRbdCli } from '@rbdferry/core/ceph/rbd-cli.js';
         const sink = createRbdCli(${JSON.stringify(options)}).importDiff(${JSON.stringify(image)});
         for await (const chunk of process.stdin) await sink.write(chunk);
         console.log('written');
