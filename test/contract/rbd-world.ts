@@ -1,7 +1,9 @@
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { CephPort } from '@rbdferry/core/ceph/port.js';
 import { createRbdCli } from '@rbdferry/core/ceph/rbd-cli.js';
+import { toFerryError } from '@rbdferry/core/errors/ferry-error.js';
 import { formatImageSpec, type ImageSpec } from '@rbdferry/core/model/image-spec.js';
 import { execa } from 'execa';
 import { sha256OfExport, startCluster, writeAt } from '../ceph/cluster.js';
@@ -52,11 +54,11 @@ export const startRbdWorld = async (name: string, user: 'agent' | 'receiver'): P
       }
     },
     async breakOffRemoval(image) {
-      // Now it takes long enough.
+      // Now it takes some seconds.
       await rbd('resize', '--size', '16T', specOf(image));
       const controller = new AbortController();
       const removal = ceph.remove(image, controller).catch(() => {});
-      await sleep(1_000);
+      while (await isThere(ceph, image)) await sleep(50);
       controller.abort();
       await removal;
     },
@@ -88,6 +90,16 @@ export const startRbdWorld = async (name: string, user: 'agent' | 'receiver'): P
     },
     stop: () => cluster.stop(),
   };
+};
+
+const isThere = async (ceph: CephPort, image: ImageSpec): Promise<boolean> => {
+  try {
+    await ceph.info(image);
+    return true;
+  } catch (thrown) {
+    if (toFerryError(thrown).code === 'IMAGE_NOT_FOUND') return false;
+    throw thrown;
+  }
 };
 
 /** Our own children that run this verb. */

@@ -41,6 +41,11 @@ export class FakePool {
 export class ClusterState {
   readonly fsid: string = randomUUID();
   protected readonly pools = new Map<string, FakePool>();
+  /**
+   * Changes of an image that were asked for while an import ran into it, as texts. The fake carries them out one after the other; in
+   * `rbd`, of two commands that change an image at the same time one may hang (ceph/ceph pull 49835).
+   */
+  readonly overlaps: string[] = [];
   #images = 0;
 
   /** @throws POOL_NOT_FOUND */
@@ -87,6 +92,11 @@ export class ClusterState {
   addSnapshotTo(image: FakeImage, name: string, what: string): void {
     if (image.snapshot(name) !== undefined) throw refusal('SNAPSHOT_EXISTS', what, `there is a snapshot ${name}`);
     image.addSnapshot(this.pool(image.place.pool, what).nextSnapshotId(), name);
+  }
+
+  /** To be called when a command is about to change an image. */
+  noteChange({ imports }: FakeImage, what: string): void {
+    if (imports > 0) this.overlaps.push(what);
   }
 
   /** Every image, those in the trash included. */

@@ -27,10 +27,11 @@ export const delayedCeph = (
     async around(call, run) {
       if (isWaited || !matches(call)) return run();
       isWaited = true;
-      const done = when === 'after' ? await run() : undefined;
+      const running = when === 'after' ? run() : undefined;
+      await running;
       sayHeld(call);
       await released;
-      return done ?? run();
+      return running ?? run();
     },
   });
   return { ceph, held, release: () => release() };

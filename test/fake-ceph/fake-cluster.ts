@@ -110,6 +110,18 @@ export class FakeCluster extends ClusterState {
     return lines.toSorted();
   }
 
+  /** The same text for clusters that are in the same state, as far as anybody can see. */
+  fingerprint(): string {
+    const contents = [...this.allImages()].map(({ id, name, head, sizeBytes, metadata, snapshots }) => [
+      id,
+      name,
+      head.sha256(Number(sizeBytes)),
+      [...metadata].map(([key, value]) => `${key}=${value}`).toSorted(),
+      snapshots.map((each) => [each.id, each.name, each.content.sha256(Number(each.sizeBytes))]),
+    ]);
+    return JSON.stringify([this.everything(), contents.map((each) => JSON.stringify(each)).toSorted()]);
+  }
+
   /** Addresses and the like of everything that is open, which should be nothing when all is done. */
   allWatchers(): string[] {
     return [...this.allImages()].flatMap((image) => [...image.watchers].map((address) => `${image.name}: ${address}`));

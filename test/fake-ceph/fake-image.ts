@@ -38,6 +38,8 @@ export class FakeImage {
   parent: FakeParent | null = null;
   /** When the trash lets go of it, in milliseconds since 1970; of no meaning while it is not there. */
   trashedUntilMs = 0;
+  /** How many imports are changing it. */
+  imports = 0;
 
   constructor(id: string, place: PoolSpec, name: string, { sizeBytes, ...layout }: ImageLayout) {
     this.id = id;

@@ -27,7 +27,8 @@ class Import implements ByteSink {
   readonly #ending = new AbortController();
   readonly #childGone: () => void;
   readonly #opened: Promise<Opened>;
-  #close = (): void => {};
+  #unwatch = (): void => {};
+  #stopChanging = (): void => {};
   #state: { readonly kind: 'running' | 'committed' } | { readonly kind: 'failed'; readonly failure: FerryError } = {
     kind: 'running',
   };
@@ -42,7 +43,7 @@ class Import implements ByteSink {
     signal?.addEventListener('abort', this.#onSignal);
     const kill = (failure: FerryError): void => {
       // Its watch stays: nobody closed the image.
-      this.#close = () => {};
+      this.#unwatch = () => {};
       this.#fail(failure);
     };
     this.#childGone = door.cluster.trouble.running({ verb: 'import-diff', what: this.#what, kill });
@@ -86,9 +87,18 @@ class Import implements ByteSink {
     return this.#run('importDiff', () => {
       const image = this.#door.cluster.image(this.#spec, this.#what);
       this.#door.mayRemove(this.#what);
-      this.#close = image.watch();
+      this.#openForWriting(image);
       return { image, parser: this.#parserFor(image) };
     });
+  }
+
+  #openForWriting(image: FakeImage): void {
+    this.#door.cluster.noteChange(image, this.#what);
+    this.#unwatch = image.watch();
+    image.imports += 1;
+    this.#stopChanging = () => {
+      image.imports -= 1;
+    };
   }
 
   async #step(call: string, work: (opened: Opened) => void): Promise<void> {
@@ -130,7 +140,8 @@ class Import implements ByteSink {
 
   #end(state: { readonly kind: 'committed' } | { readonly kind: 'failed'; readonly failure: FerryError }): void {
     this.#state = state;
-    this.#close();
+    this.#unwatch();
+    this.#stopChanging();
     this.#childGone();
     this.#signal?.removeEventListener('abort', this.#onSignal);
   }

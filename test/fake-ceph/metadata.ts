@@ -34,6 +34,7 @@ export const metadataCalls = (door: Door): MetadataCalls => {
           throw refusal('CEPH_FAILED', what, `rbd takes 1 to ${maxMetadataValueBytes} bytes, not ${bytes}`);
         const image = cluster.image(spec, what);
         door.mayWrite(what, spec.pool);
+        cluster.noteChange(image, what);
         image.metadata.set(key, value);
       });
     },
@@ -43,6 +44,7 @@ export const metadataCalls = (door: Door): MetadataCalls => {
       return door.pass({ call: 'removeMetadata', what, where: spec }, options, () => {
         const image = cluster.image(spec, what);
         door.mayWrite(what, spec.pool);
+        cluster.noteChange(image, what);
         return image.metadata.delete(key);
       });
     },

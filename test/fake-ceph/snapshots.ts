@@ -57,6 +57,7 @@ export const snapshotCalls = (door: Door): SnapshotCalls => {
       return door.pass({ call: 'createSnapshot', what, where: spec }, options, () => {
         const image = cluster.image(spec, what);
         door.mayWrite(what, spec.pool);
+        cluster.noteChange(image, what);
         cluster.addSnapshotTo(image, snap, what);
       });
     },
@@ -69,6 +70,7 @@ export const snapshotCalls = (door: Door): SnapshotCalls => {
         if (snapshot === undefined) return false;
         door.mayRemove(what);
         if (snapshot.protected) throw refusal('CEPH_FAILED', what, `snapshot '${snap}' is protected from removal`);
+        cluster.noteChange(image, what);
         if (cluster.clonesOf(snapshot).length > 0) snapshot.hidden = true;
         else image.dropSnapshot(snapshot);
         cluster.trimHidden();
@@ -81,6 +83,7 @@ export const snapshotCalls = (door: Door): SnapshotCalls => {
       return door.pass({ call: 'rollback', what, where: spec }, options, () => {
         const { image, snapshot } = cluster.snapshot(spec, snap, what);
         door.mayWrite(what, spec.pool, image.layout.dataPool);
+        cluster.noteChange(image, what);
         image.rollBack(snapshot);
       });
     },
