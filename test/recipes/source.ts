@@ -48,11 +48,21 @@ export const makeSource = async (): Promise<Source> => {
 
 /** What the agent would tell of the source at this snapshot. */
 export const factsOf = async ({ cluster, ceph, image }: Source, snap: SnapName): Promise<SourceFacts> => {
-  const { id: imageId, name: _, parent, hasClones: __, ...layout } = await ceph.infoAt(image, snap);
+  const { id: imageId, parent, ...layout } = await ceph.infoAt(image, snap);
   const snapId = (await ceph.snapshots(image)).find(({ name }) => name === snap)?.id ?? 0;
   const identity = { fsid: cluster.fsid, image, imageId };
-  return { identity, snapId, layout, metadata: {}, metadataOmitted: false, parent: parent?.image ?? null };
+  const nothing = { metadata: {}, binaryMetadata: {}, metadataOmitted: false };
+  return { identity, snapId, layout: layoutOf(layout), ...nothing, parent: parent?.image ?? null };
 };
+
+const layoutOf = ({
+  sizeBytes,
+  objectSizeBytes,
+  stripeUnitBytes,
+  stripeCount,
+  features,
+  dataPool,
+}: ImageLayout): ImageLayout => ({ sizeBytes, objectSizeBytes, stripeUnitBytes, stripeCount, features, dataPool });
 
 /** The stream of a diff, in chunks of the caller's own. */
 export const diffOf = async ({ ceph, image }: Source, range: DiffRange): Promise<Uint8Array[]> => {
