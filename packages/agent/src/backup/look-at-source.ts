@@ -4,7 +4,7 @@ import type { Chain, SourceFacts } from '@rbdferry/core/model/chain.js';
 import { formatImageSpec, type ImageSpec } from '@rbdferry/core/model/image-spec.js';
 import type { SourceView } from '@rbdferry/core/model/planner.js';
 import { lineageOf, userMetadata } from '../lineage.js';
-import type { ReceiverClient } from '../receiver-client/receiver-client.js';
+import type { LookOptions, ReceiverClient } from '../receiver-client/receiver-client.js';
 
 /** An image as it is before its snapshot. */
 export interface SourceImage {
@@ -66,7 +66,7 @@ export const ancestorsOf = async (
   source: SourceImage,
   store: string,
   receiver: Pick<ReceiverClient, 'chains'>,
-  options: { signal?: AbortSignal | undefined },
+  options: LookOptions,
 ): Promise<Chain[]> => {
   const { lineage } = source.view;
   if (lineage === null) return [];

@@ -1,26 +1,16 @@
 import type { CephPort } from '@rbdferry/core/ceph/port.js';
 import { FerryError, toFerryError } from '@rbdferry/core/errors/ferry-error.js';
-import { orThrow } from '@rbdferry/core/errors/parsed.js';
-import { parseBackupId, type BackupId, type ChainName, type SnapName } from '@rbdferry/core/model/backup-id.js';
-import { chainSource, sameSpec, type Chain } from '@rbdferry/core/model/chain.js';
+import { parseBackupId, type BackupId, type SnapName } from '@rbdferry/core/model/backup-id.js';
+import type { Chain } from '@rbdferry/core/model/chain.js';
 import { formatImageSpec, type ImageSpec } from '@rbdferry/core/model/image-spec.js';
 import { commonBackups, newestCommon, type SourceView } from '@rbdferry/core/model/planner.js';
-import { expiredBackups, type RetentionPolicy } from '@rbdferry/core/model/retention.js';
+import type { UnreadableChain } from '@rbdferry/core/wire/unreadable-chain.js';
 import { chainsOf, lookAtSource } from '../backup/look-at-source.js';
+import { requireOnSource } from '../backup/require-on-source.js';
 import { retire } from '../backup/retire.js';
 import { ifExists } from '../jobs/loose-ends.js';
 import type { Gone, ReceiverClient } from '../receiver-client/receiver-client.js';
-
-export type Selection =
-  | { readonly kind: 'ids'; readonly ids: readonly BackupId[] }
-  | { readonly kind: 'chain'; readonly store: string; readonly chain: ChainName }
-  /** Null for every image. */
-  | {
-      readonly kind: 'policy';
-      readonly store: string;
-      readonly images: readonly ImageSpec[] | null;
-      readonly policy: RetentionPolicy;
-    };
+import { idsOf, imagesWithoutBackups, placesOf, type Selection } from './selection.js';
 
 export type DeleteEvent =
   | {
@@ -36,7 +26,7 @@ export interface DeleteDeps {
   readonly receiver: ReceiverClient;
   readonly dryRun: boolean;
   readonly signal: AbortSignal;
-  /** Milliseconds since 1970. */
+  /** By the receiver's clock, in milliseconds since 1970. */
   readonly now: () => number;
 }
 
@@ -45,7 +35,14 @@ export async function* deleteBackups(
   selection: Selection,
   deps: DeleteDeps,
 ): AsyncGenerator<DeleteEvent, void, undefined> {
-  const before = await chainsTouched(selection, deps);
+  const unreadable: UnreadableChain[] = [];
+  const before = await chainsTouched(selection, unreadable, deps);
+  if (selection.kind === 'policy' && before.length === 0 && unreadable[0] !== undefined) throw unreadable[0].error;
+  for (const { store, name, error } of unreadable) {
+    yield { kind: 'note', text: `${name === '' ? 'a chain' : name} in store ${store} is left out: ${error.message}` };
+  }
+  for (const { image, store } of imagesWithoutBackups(selection, before))
+    await requireOnSource(image, { ...deps, store });
   const gone = new Set<BackupId>();
   try {
     for await (const { ids, trashedUntil } of remove(selection, before, deps)) {
@@ -89,60 +86,19 @@ async function* remove(
 }
 
 /** The chains that may be touched, as they are before. */
-const chainsTouched = async (selection: Selection, { receiver, signal }: DeleteDeps): Promise<Chain[]> => {
+const chainsTouched = async (
+  selection: Selection,
+  unreadable: UnreadableChain[],
+  { receiver, signal }: DeleteDeps,
+): Promise<Chain[]> => {
   const chains: Chain[] = [];
+  const onUnreadable = (chain: UnreadableChain) => {
+    unreadable.push(chain);
+  };
   for (const { store, image } of placesOf(selection)) {
-    for await (const chain of receiver.chains(store, image, { signal })) chains.push(chain);
+    for await (const chain of receiver.chains(store, image, { signal, onUnreadable })) chains.push(chain);
   }
   return chains;
-};
-
-const placesOf = (selection: Selection): { store: string; image: string | null }[] => {
-  switch (selection.kind) {
-    case 'ids': {
-      const places = selection.ids.map((id) => {
-        const { store, chain } = orThrow(parseBackupId(id), 'INVALID_BACKUP_ID');
-        return { store, image: imageOfChain(chain) };
-      });
-      return [...new Map(places.map((place) => [`${place.store}/${place.image}`, place])).values()];
-    }
-    case 'chain':
-      return [{ store: selection.store, image: imageOfChain(selection.chain) }];
-    case 'policy': {
-      const { store, images } = selection;
-      if (images === null) return [{ store, image: null }];
-      return [...new Set(images.map((spec) => spec.image))].map((image) => ({ store, image }));
-    }
-  }
-};
-
-const imageOfChain = (chain: ChainName): string => chain.slice(0, -'.YYYY-MM-DD.hh:mm:ss.uuuuuu.bkp.image'.length);
-
-const idsOf = (
-  selection: Exclude<Selection, { kind: 'chain' }>,
-  chains: readonly Chain[],
-  nowMs: number,
-): BackupId[] => {
-  if (selection.kind === 'ids') return [...new Set(selection.ids)];
-  return [...groupByImage(chains).values()].flatMap((group) => {
-    const identity = group[0] === undefined ? null : chainSource(group[0]);
-    const wanted =
-      selection.images === null ||
-      (identity !== null && selection.images.some((image) => sameSpec(image, identity.image)));
-    return wanted ? expiredBackups(selection.policy, group, nowMs) : [];
-  });
-};
-
-/** Chains by source image (cluster and name). Those of the older tool are left to deletion by id: nobody knows their pool. */
-const groupByImage = (chains: readonly Chain[]): Map<string, Chain[]> => {
-  const groups = new Map<string, Chain[]>();
-  for (const chain of chains) {
-    const identity = chainSource(chain);
-    if (identity === null) continue;
-    const key = `${identity.fsid} ${formatImageSpec(identity.image)}`;
-    groups.set(key, [...(groups.get(key) ?? []), chain]);
-  }
-  return groups;
 };
 
 /**

@@ -85,6 +85,7 @@ const clusterOf = (images: ReadonlyMap<string, FakeImage>) => {
     },
     snapshots: async (spec) => [...find(spec).snapshots],
     metadata: async (spec) => new Map(Object.entries(find(spec).metadata ?? {})),
+    list: async () => [...images.keys()],
     listWithSnapshots: async () => {
       asked.listings += 1;
       return [...images].map(([name, { id, snapshots }]) => ({ name, id, snapshots }));
@@ -115,6 +116,8 @@ const filler = (count: number) =>
     { id: `id of vm${index}`, snapshots: [snapshotOf(7, snap)] },
   ]);
 
+const imageOf = ({ name }: Chain): string => name.slice(0, name.indexOf('.'));
+
 const list = async (images: readonly (readonly [string, FakeImage | null])[]) => {
   const there = images.flatMap(([name, image]) => (image === null ? [] : [[name, image] as const]));
   const { ceph, asked } = clusterOf(new Map(there));
@@ -125,8 +128,8 @@ const list = async (images: readonly (readonly [string, FakeImage | null])[]) =>
   };
   const present = new Map<string, number>();
   const { signal } = new AbortController();
-  for await (const { chain, presentOnSource } of listBackups('s', null, { ceph, receiver, signal })) {
-    present.set(chain.name.slice(0, chain.name.indexOf('.')), presentOnSource.length);
+  for await (const listed of listBackups('s', null, { ceph, receiver, signal })) {
+    if (listed.kind === 'chain') present.set(imageOf(listed.chain), listed.presentOnSource.length);
   }
   return { present, asked };
 };
