@@ -152,3 +152,36 @@ describe('which backups of a store could be built on', () => {
     expect(asked.looks.toSorted()).toEqual(['recreated-with-snap', 'restored']);
   });
 });
+
+describe('a source that cannot be looked at', () => {
+  const listWith = async (ceph: ListDeps['ceph'], images: readonly string[]) => {
+    const receiver = {
+      async *chains(): AsyncGenerator<Chain, void, undefined> {
+        for (const name of images) yield chainOf(name);
+      },
+    };
+    const found: string[] = [];
+    for await (const listed of listBackups('s', null, { ceph, receiver, signal: new AbortController().signal })) {
+      if (listed.kind === 'chain') found.push(`${imageOf(listed.chain)} ${listed.sourceUnknown?.code ?? 'known'}`);
+    }
+    return found;
+  };
+  const { ceph } = clusterOf(new Map([['good', { id: 'id of good', snapshots: [snapshotOf(7, snap)] }]]));
+
+  it('is no failure of the listing: the rest is known', async () => {
+    const info: ListDeps['ceph']['info'] = async (spec) => {
+      if ('image' in spec && spec.image === 'bad') throw new FerryError('CEPH_PERMISSION', 'cannot open it');
+      return ceph.info(spec);
+    };
+    expect(await listWith({ ...ceph, info }, ['good', 'bad'])).toEqual(['good known', 'bad CEPH_PERMISSION']);
+  });
+
+  it('nor is a cluster that is away, which nobody waits for again', async () => {
+    const away = async () => {
+      throw new FerryError('CEPH_UNAVAILABLE', 'no answer');
+    };
+    const images = Array.from({ length: 30 }, (_, index) => `vm${index}`);
+    const dead = { ...ceph, info: away, fsid: away, list: away, listWithSnapshots: away };
+    expect(await listWith(dead, images)).toEqual(images.map((name) => `${name} CEPH_UNAVAILABLE`));
+  });
+});
