@@ -369,6 +369,66 @@ describe('usage', () => {
   });
 });
 
+describe('a restored copy', () => {
+  it('is an image of its own, though it goes on in the chain of the original', async () => {
+    const [prod, copy] = ['rbd/prod', 'rbd/prod-copy'];
+    const [first, second] = await backUpTimes(prod, 2);
+    await pair.ok('restore', second?.id ?? '', '--to', copy);
+    const ofCopy = await backUp(copy, 2, '--mode', 'incr');
+    const ofProd = await backUp(prod, 3, '--mode', 'incr');
+    const copyAgain = await backUp(copy, 4, '--mode', 'incr');
+    const all = [first, second, ofCopy, ofProd, copyAgain].map((made) => made?.id ?? '');
+    expect(new Set(all.map(chainOf)).size).toBe(1);
+    const added = await addedByEach(all);
+    const addedBy = async (image: string) =>
+      (JSON.parse(await pair.ok('du', image, '--json')) as { usedBytes: number }).usedBytes;
+
+    expect(await listed(prod)).toEqual([first?.id, second?.id, ofProd.id]);
+    expect(await listed(copy)).toEqual([ofCopy.id, copyAgain.id]);
+    expect(await addedBy(prod)).toBe(sum([added[0] ?? 0, added[1] ?? 0, added[3] ?? 0]));
+    expect(await addedBy(copy)).toBe(sum([added[2] ?? 0, added[4] ?? 0]));
+    expect(await addedBy(chainOf(ofProd.id))).toBe(sum(added));
+
+    expect((await pair.ok('delete', prod, '--keep-last', '1')).split('\n')).toEqual([first?.id, second?.id]);
+    expect((await pair.ok('delete', copy, '--keep-last', '1')).split('\n')).toEqual([ofCopy.id]);
+    expect(await listed(prod)).toEqual([ofProd.id]);
+    expect(await listed(copy)).toEqual([copyAgain.id]);
+    for (const each of [ofProd, copyAgain]) await expectRestorable(each);
+
+    // The copy takes the original's place, and its name.
+    await pair.source.rbd(['snap', 'purge', prod]);
+    await pair.source.rbd(['rm', prod]);
+    await pair.source.rbd(['rename', copy, prod]);
+    const renamed = await backUp(prod, 5, '--mode', 'incr');
+    expect(await listed(prod)).toEqual([ofProd.id, renamed.id]);
+    expect(await pair.ok('delete', prod, '--keep-last', '1')).toBe(ofProd.id);
+    expect(await listed(copy)).toEqual([copyAgain.id]);
+  });
+});
+
+describe('a name that nobody has', () => {
+  it.each([['list'], ['du'], ['dump'], ['delete', '--keep-last', '1']])('%s %s %s', async (verb, ...args) => {
+    const end = await pair.cli(verb, 'rbd/typo', ...args);
+    expect(end).toMatchObject({ exitCode: 20, stdout: '' });
+    expect(end.stderr).toContain('IMAGE_NOT_FOUND: there is no backup of "rbd/typo" in store "rbd2"');
+  });
+
+  it('is not that of an image which was never backed up', async () => {
+    await create('rbd/fresh');
+    for (const verb of ['list', 'du', 'dump']) {
+      expect(await pair.cli(verb, 'rbd/fresh')).toMatchObject({
+        exitCode: 0,
+        stdout: '',
+        stderr: 'no backups of rbd/fresh',
+      });
+    }
+    expect(await pair.cli('delete', 'rbd/fresh', '--keep-last', '1')).toMatchObject({
+      exitCode: 0,
+      stderr: 'nothing to delete',
+    });
+  });
+});
+
 describe('what cannot be deleted', () => {
   const nobody = 'rbd2/nobody.2026-01-01.00:00:00.000000.bkp.image';
   it.each([

@@ -51,7 +51,7 @@ export const factsOf = async ({ cluster, ceph, image }: Source, snap: SnapName):
   const { id: imageId, parent, ...layout } = await ceph.infoAt(image, snap);
   const snapId = (await ceph.snapshots(image)).find(({ name }) => name === snap)?.id ?? 0;
   const identity = { fsid: cluster.fsid, image, imageId };
-  const nothing = { metadata: {}, binaryMetadata: {}, metadataOmitted: false };
+  const nothing = { metadata: {}, binaryMetadata: [], metadataOmitted: false };
   return { identity, snapId, layout: layoutOf(layout), ...nothing, parent: parent?.image ?? null };
 };
 

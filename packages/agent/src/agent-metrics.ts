@@ -88,23 +88,17 @@ export class AgentMetrics {
   jobEnded(job: Job): void {
     const { state, request } = job;
     this.#jobs.inc({ kind: request.kind, result: resultOf(job) });
-    if (state.kind === 'committed') this.succeeded(job);
+    const success = successOf(job);
+    if (success !== null) this.#successes.happened(success);
     if (state.kind !== 'failed') return;
     // Never a code that the registry does not have: a label must not grow with what a newer receiver says.
     this.#errors.inc({ code: isErrorCode(state.error.code) ? state.error.code : 'INTERNAL', origin: 'job' });
   }
 
-  /** There was this successful job, maybe in an earlier life of the agent. */
-  succeeded({ state, request, image, backupId, createdAtMs }: Job): void {
-    if (state.kind !== 'committed' || request.kind !== 'backup') return;
-    const labels = { image, receiver: request.receiver, store: request.store };
-    const atSeconds = state.endedAtMs / 1000;
-    this.#successes.add({
-      labels,
-      atSeconds,
-      snapshotSeconds: snapshotSecondsOf(backupId) ?? atSeconds,
-      jobCreatedAtMs: createdAtMs,
-    });
+  /** There was this successful job in an earlier life of the agent, the last one for its image. */
+  succeeded(job: Job): void {
+    const success = successOf(job);
+    if (success !== null) this.#successes.found(success);
   }
 
   /** Jobs made before then are forgotten. */
@@ -117,6 +111,14 @@ export class AgentMetrics {
 export const resultOf = ({ state }: Pick<Job, 'state'>): MeasuredResult => {
   if (state.kind === 'committed') return 'ok';
   return state.kind === 'cancelled' ? 'cancelled' : 'failed';
+};
+
+/** Null of a job that made no backup. */
+const successOf = ({ state, request, image, backupId, createdAtMs }: Job): Success | null => {
+  if (state.kind !== 'committed' || request.kind !== 'backup') return null;
+  const labels = { image, receiver: request.receiver, store: request.store };
+  const atSeconds = state.endedAtMs / 1000;
+  return { labels, atSeconds, snapshotSeconds: snapshotSecondsOf(backupId) ?? atSeconds, jobCreatedAtMs: createdAtMs };
 };
 
 const snapshotSecondsOf = (id: string | null): number | undefined => {

@@ -14,6 +14,7 @@ import { JobStore } from './jobs/job-store.js';
 import { LooseEnds } from './jobs/loose-ends.js';
 import { findBackup, settleLeftovers } from './jobs/recovery.js';
 import { StateLock } from './jobs/state-lock.js';
+import { clockWarning } from './receiver-client/clock-difference.js';
 import { ReceiverClient, type ConnectOptions } from './receiver-client/receiver-client.js';
 import { controlDefinition, createControlService, receiverConfig } from './service/control-service.js';
 
@@ -29,8 +30,13 @@ export const startAgent = async (configPath: string): Promise<{ running: Running
   const log = createLogger('rbdferry-agent', config.log_level);
   const { conf, user, keyring, command_timeout } = config.ceph;
   const ceph = createRbdCli({ conf, user, keyring, deadlines: { commandMs: command_timeout } });
-  const connect = async (name: string, options: ConnectOptions) =>
-    ReceiverClient.connect(name, receiverConfig(config, name), options);
+  const connect = async (name: string, options: ConnectOptions) => {
+    const receiver = await ReceiverClient.connect(name, receiverConfig(config, name), options);
+    const warning = clockWarning(receiver);
+    if (warning === null) log.debug({ receiver: name, aheadMs: receiver.aheadMs }, 'connected');
+    else log.warn({ receiver: name, aheadMs: receiver.aheadMs }, warning);
+    return receiver;
+  };
 
   const lock = new StateLock(config.state);
   const store = new JobStore(config.state);

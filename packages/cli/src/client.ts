@@ -17,7 +17,7 @@ import { describeFailure } from './agent-failure.js';
 import { chainView, type ChainView } from './view/chain.js';
 import { deletionView, type DeletionEvent } from './view/deletion.js';
 import { jobView, type JobView } from './view/job.js';
-import { usageView, type ChainUsageView } from './view/usage.js';
+import { unreadableUsage, usageView, type ChainUsageView, type UnreadableView } from './view/usage.js';
 
 /** An agent that answers at all answers a question about itself in no time. */
 const unaryTimeoutMs = 30_000;
@@ -64,7 +64,11 @@ export interface DeleteRequest extends Place {
 export interface UsageRequest extends Place {
   readonly allStores?: boolean;
   readonly image?: string | undefined;
+  /** [STORE/]IMAGE.TIMESTAMP.bkp.image */
+  readonly chain?: string | undefined;
   readonly backupId?: string | undefined;
+  /** Told of each chain that is there and cannot be read or measured. */
+  readonly onUnreadable: (chain: UnreadableView) => void;
 }
 
 const wireModes: Record<BackupMode, WireMode> = {
@@ -159,7 +163,7 @@ export class AgentClient {
     }
   }
 
-  /** Chains of an image, or of the whole store, as they arrive. */
+  /** Chains of an image, or of the whole store, as they arrive; at the end those that are there and cannot be read. */
   async *listBackups(
     request: Place & { image?: string | undefined },
     signal?: AbortSignal,
@@ -196,12 +200,15 @@ export class AgentClient {
 
   /** What chains take up, as they arrive. */
   async *usage(request: UsageRequest, signal?: AbortSignal): AsyncGenerator<ChainUsageView, void, undefined> {
-    const { image = '', backupId = '', allStores = false, receiver = '', store = '' } = request;
+    const { image = '', chain = '', backupId = '', allStores = false, receiver = '', store = '' } = request;
     const start = this.#client.getUsage.bind(this.#client);
     const chains = this.#stream<GetUsageResponse>('getUsage', signal, (metadata, options) =>
-      start({ image, backupId, allStores, receiver, store }, metadata, options),
+      start({ image, chain, backupId, allStores, receiver, store }, metadata, options),
     );
-    for await (const message of chains) yield usageView(message);
+    for await (const message of chains) {
+      if (message.unreadable === undefined) yield usageView(message);
+      else request.onUnreadable(unreadableUsage(message.unreadable));
+    }
   }
 
   agentInfo(options: { timeoutMs?: number } = {}): Promise<GetAgentInfoResponse> {

@@ -13,6 +13,7 @@ import {
   unary,
   usageOf,
   type FakeAgent,
+  unreadableChain,
 } from '../test/fake-agent.js';
 import { runCli } from '../test/run-cli.js';
 
@@ -248,11 +249,27 @@ describe('du', () => {
     [[], { image: '', backupId: '', store: '', allStores: false }],
     [['rbd/ns/vm1', '--store', 'cold'], { image: 'rbd/ns/vm1', store: 'cold' }],
     [[backupId], { image: '', backupId }],
+    [[chain], { image: '', chain }],
+    [[`rbd2/${chain}`], { image: '', chain: `rbd2/${chain}` }],
     [['--all-stores', '--receiver', 'far'], { allStores: true, receiver: 'far' }],
   ])('%j asks for no more', async (args, request) => {
     const agent = await agentForTest();
     expect(await on(agent, 'du', ...args)).toMatchObject({ status: 0 });
     expect(lastRequest(agent)).toMatchObject(request);
+  });
+
+  it('tells of a chain that cannot be read beside the others', async () => {
+    const some = {
+      getUsage: streamOf({ usage: undefined, unreadable: unreadableChain }, usageOf([backupUsageOf(5n)])),
+    };
+    const agent = await agentForTest({ methods: some });
+    const { status, stdout, stderr } = await on(agent, 'du', '--json');
+    expect(status).toBe(0);
+    expect(stderr).toContain(`${unreadableChain.name} is left out, it cannot be read: CEPH_PERMISSION`);
+    expect(JSON.parse(stdout)).toMatchObject({ usedBytes: 5, missing: [{ error: { code: 'CEPH_PERMISSION' } }] });
+    const report = await on(agent, 'report');
+    expect(report).toMatchObject({ status: 0, stderr });
+    expect(report.stdout).toContain(',5,');
   });
 
   it('of nothing says so', async () => {
@@ -312,6 +329,27 @@ describe('report', () => {
     const { stdout } = await on(await agentForTest({ methods }), 'report', ...args, '--json');
     const line = (JSON.parse(stdout) as { client: string }[]).find(({ client }) => client === 'agent1');
     expect(line).toMatchObject({ pool: 'rbd', namespace: '', addedBytes, fullBackups, incrementalBackups });
+  });
+
+  it.each(['2026-11-25', '2026-11-24'])('--from 2026-11-25 --until %s is refused', async (until) => {
+    const end = await on(nowhere, 'report', '--from', '2026-11-25', '--until', until);
+    expect(end).toMatchObject({ status: 2, stdout: '' });
+    expect(end.stderr).toContain('is not before --until');
+  });
+
+  it('splits a chain that two images share, and takes the size of the last in the chain though the clock ran back', async () => {
+    const copy = { fsid: 'f5', image: { pool: 'rbd', namespace: '', image: 'copy' }, imageId: '7' };
+    const shared = [
+      backupUsageOf(100n, { committedAtMs: BigInt(at + day) }),
+      increment(7n, { source: copy, sizeBytes: 2n }),
+      increment(5n, { sizeBytes: 3n, committedAtMs: BigInt(at) }),
+    ];
+    const agent = await agentForTest({ methods: { getUsage: streamOf(usageOf(shared)) } });
+    expect(JSON.parse((await on(agent, 'report', '--json')).stdout)).toMatchObject([
+      { image: 'copy', addedBytes: 7, sizeBytes: 2, fullBackups: 0 },
+      { image: 'vm1', addedBytes: 105, sizeBytes: 3, fullBackups: 1 },
+    ]);
+    expect((await on(agent, 'du')).stdout).toContain('rbd/vm1, rbd/copy');
   });
 
   it('of nothing is an empty report', async () => {

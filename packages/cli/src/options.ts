@@ -24,15 +24,19 @@ export const chainArgument = (text: string): string => {
   throw new InvalidArgumentError('Expected [STORE/]IMAGE.TIMESTAMP.bkp.image, as `list` prints it.');
 };
 
-/** What may be an image or a backup. */
-export interface ImageOrId {
+/** What usage may be asked of. */
+export interface UsageOf {
   readonly image?: string;
+  readonly chain?: string;
   readonly backupId?: string;
 }
 
-/** No image has an @ in its name. @throws INVALID_IMAGE_SPEC, INVALID_BACKUP_ID */
-export const imageOrIdArgument = (text: string): ImageOrId =>
-  text.includes('@') ? { backupId: backupIdArgument(text) } : { image: imageArgument(text) };
+/** No image has an @ in its name, and what is named as a chain is one. @throws INVALID_IMAGE_SPEC, INVALID_BACKUP_ID */
+export const usageArgument = (text: string): UsageOf => {
+  if (text.includes('@')) return { backupId: backupIdArgument(text) };
+  const isChain = text.split('/').length <= 2 && splitChainName(text.slice(text.indexOf('/') + 1)) !== undefined;
+  return isChain ? { chain: text } : { image: imageArgument(text) };
+};
 
 /** Milliseconds. */
 export const durationArgument = (text: string): number => {

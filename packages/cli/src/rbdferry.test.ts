@@ -19,6 +19,8 @@ import {
   startFakeAgent,
   unary,
   type FakeAgent,
+  streamOf,
+  unreadableChain,
 } from '../test/fake-agent.js';
 import { bin, runCli, startCli } from '../test/run-cli.js';
 
@@ -321,6 +323,23 @@ describe('list', () => {
     expect(agent.calls.at(-1)?.request).toEqual({ receiver: 'dr', store: 'rbd2', image: 'rbd/vm1' });
   });
 
+  it('says what could not be looked at, and lists the rest', async () => {
+    const listed = { ...chainOf(backupOf()), presentOnSource: [], sourceUnknown: 'the cluster is away' };
+    const missing = { ...listed, chain: undefined, sourceUnknown: '', unreadable: unreadableChain };
+    const agent = await agentWith({ methods: { listBackups: streamOf(listed, missing) } });
+    const { status, stdout, stderr } = await on(agent, 'list', '--json');
+    expect(status).toBe(0);
+    expect(stderr).toContain(`${unreadableChain.name} is left out, it cannot be read: CEPH_PERMISSION`);
+    expect(stderr).toContain('not known which snapshots are still on the source: the cluster is away');
+    expect(JSON.parse(stdout)).toMatchObject([
+      { sourceUnknown: 'the cluster is away', error: null, backups: [{ presentOnSource: null }] },
+      { name: unreadableChain.name, backups: [], error: { code: 'CEPH_PERMISSION' } },
+    ]);
+    const table = (await on(agent, 'list')).stdout;
+    expect(table).toMatch(/ \? +rbd2\//);
+    expect(table).not.toContain(unreadableChain.name);
+  });
+
   it('of nothing says so on stderr', async () => {
     const agent = await agentWith({ methods: { listBackups: serverStream(async function* () {}) } });
     expect(await on(agent, 'list', 'rbd/vm1')).toMatchObject({
@@ -328,7 +347,7 @@ describe('list', () => {
       stdout: '',
       stderr: 'no backups of rbd/vm1\n',
     });
-    expect(await on(agent, 'list', '--json')).toMatchObject({ status: 0, stdout: '[]\n', stderr: '' });
+    expect(await on(agent, 'list', '--json')).toMatchObject({ status: 0, stdout: '[]\n', stderr: 'no backups\n' });
   });
 
   it('that breaks off fails, and its JSON does not pass for a whole', async () => {

@@ -10,6 +10,8 @@ export interface ReportOptions {
   readonly json: boolean;
   /** Whether what the job made is told on stdout; it is when left out. */
   readonly product?: 'printed' | 'untold';
+  /** Told what the job makes, where that is told on stdout; whether or not it is printed there. */
+  readonly onProduct?: (made: string) => void;
   /** Puts an error into the words of the command at hand. */
   readonly reword?: (error: JobError) => JobError;
 }
@@ -56,9 +58,11 @@ const doneText = ({ id, kind, backupId, image }: JobView): string =>
     : `the restore is done: ${image ?? `see job ${id}`}`;
 
 /** A backup's id; a restored image's spec. Nothing while it is not known. */
-export const printProduct = async (job: JobView, { product = 'printed' }: ReportOptions): Promise<void> => {
+export const printProduct = async (job: JobView, { product = 'printed', onProduct }: ReportOptions): Promise<void> => {
   const made = job.kind === 'backup' ? job.backupId : job.image;
-  if (made !== null && product === 'printed') await printLine(made);
+  if (made === null) return;
+  onProduct?.(made);
+  if (product === 'printed') await printLine(made);
 };
 
 /** For somebody who watched: with `--mode auto`, what it came to. */

@@ -12,7 +12,13 @@ import {
   type GetUsageResponse,
   type ListBackupsResponse,
 } from '@rbdferry/core/gen/rbdferry/v1/control.js';
-import { BackupKind, type Backup, type BackupUsage, type ChainUsage } from '@rbdferry/core/gen/rbdferry/v1/model.js';
+import {
+  BackupKind,
+  type Backup,
+  type BackupUsage,
+  type ChainUsage,
+  type UnreadableChain,
+} from '@rbdferry/core/gen/rbdferry/v1/model.js';
 import { createHandlers } from '@rbdferry/core/rpc/handlers.js';
 import { onTestFinished } from 'vitest';
 
@@ -112,6 +118,8 @@ export const chainOf = (...backups: Backup[]): ListBackupsResponse => ({
     partial: false,
   },
   presentOnSource: backups.slice(-1).map(({ id }) => id),
+  sourceUnknown: '',
+  unreadable: undefined,
 });
 
 export const backupUsageOf = (addedBytes: bigint, over: Partial<BackupUsage> = {}): BackupUsage => ({
@@ -121,6 +129,7 @@ export const backupUsageOf = (addedBytes: bigint, over: Partial<BackupUsage> = {
   committedAtMs: BigInt(at + 60_000),
   kind: BackupKind.FULL,
   streamBytes: 314_572_800n,
+  source: undefined,
   ...over,
 });
 
@@ -135,7 +144,15 @@ export const usageOf = (backups: readonly BackupUsage[], over: Partial<ChainUsag
     backups: [...backups],
     ...over,
   },
+  unreadable: undefined,
 });
+
+/** A chain that the receiver cannot read, instead of a chain or a usage. */
+export const unreadableChain: UnreadableChain = {
+  store: 'rbd2',
+  name: 'vm2.2026-11-24.10:40:39.458883.bkp.image',
+  error: { code: 'CEPH_PERMISSION', message: 'cannot list the snapshots', hint: 'give the rights' },
+};
 
 export interface FakeAgent {
   readonly socket: string;

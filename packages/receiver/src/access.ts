@@ -1,7 +1,7 @@
 import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
 import type { Chain } from '@rbdferry/core/model/chain.js';
 import type { ReceiverConfig } from './config.js';
-import type { Store } from './store/port.js';
+import type { Store, UnreadableChain } from './store/port.js';
 
 /** Who may do what, by the common name of the client's certificate. */
 export class Access {
@@ -24,6 +24,11 @@ export class Access {
   /** Names of the stores the client may use. */
   storesOf(client: string): string[] {
     return this.#clients[client]?.stores ?? [];
+  }
+
+  /** Whether no other client may use the store. */
+  isAlone(client: string, store: string): boolean {
+    return Object.entries(this.#clients).every(([name, { stores }]) => name === client || !stores.includes(store));
   }
 
   /** @throws STORE_NOT_FOUND, ACCESS_DENIED */
@@ -49,3 +54,30 @@ export const visibleChain = (client: string, chain: Chain): Chain | null => {
   const backups = chain.backups.filter((backup) => isVisible(client, backup.client));
   return backups.length === 0 ? null : { ...chain, backups };
 };
+
+/**
+ * Chains that could not be read while a client was answered. Whose they are cannot be read either: in a store that the client shares
+ * with others it hears only that there are such chains.
+ */
+export class UnreadableChains {
+  readonly #found: UnreadableChain[] = [];
+  readonly #store: string;
+  readonly #isAlone: boolean;
+
+  constructor(access: Access, client: string, store: string) {
+    this.#store = store;
+    this.#isAlone = access.isAlone(client, store);
+  }
+
+  readonly add = (chain: UnreadableChain): void => {
+    this.#found.push(chain);
+  };
+
+  told(): { store: string; name: string; error: FerryError }[] {
+    return this.#found.map(({ name, error }) => {
+      const store = this.#store;
+      if (this.#isAlone) return { store, name, error };
+      return { store, name: '', error: new FerryError(error.code, 'a chain of the store cannot be read') };
+    });
+  }
+}

@@ -7,6 +7,7 @@ import type { Running } from '@rbdferry/core/lifecycle/daemon.js';
 import { describeStages } from '@rbdferry/core/log/describe-stages.js';
 import { createLogger, type Logger } from '@rbdferry/core/log/logger.js';
 import { serveMetricsIf } from '@rbdferry/core/metrics/endpoint.js';
+import { oddNameTimes } from '@rbdferry/core/model/name-time.js';
 import { transferDefinition } from '@rbdferry/core/rpc/hot-data.js';
 import { createServer } from '@rbdferry/core/rpc/server.js';
 import { serverCredentials } from '@rbdferry/core/rpc/tls.js';
@@ -55,6 +56,7 @@ export const startReceiver = async (configPath: string): Promise<{ running: Runn
       live: new LiveTransfers(listenToTransfers(metrics, log)),
       stallMs: config.stall_timeout,
       zstd,
+      now: Date.now,
       onFailure: (error, { client, method }) => {
         metrics.failed(error.code);
         log.warn({ client, method, code: error.code, error: error.message }, 'a call failed');
@@ -64,7 +66,10 @@ export const startReceiver = async (configPath: string): Promise<{ running: Runn
         log.info({ backups, client }, 'backups removed');
       },
       onCommitted: (backup) => {
-        metrics.exists(backup);
+        metrics.committed(backup);
+        for (const odd of oddNameTimes(backup, Date.now())) {
+          log.warn({ backup: backup.id, client: backup.client }, `the time in the name of a backup ${odd}`);
+        }
         log.info(
           { backup: backup.id, client: backup.client, streamBytes: Number(backup.streamBytes) },
           'backup committed',

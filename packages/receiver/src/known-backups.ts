@@ -1,8 +1,11 @@
 import { toFerryError } from '@rbdferry/core/errors/ferry-error.js';
 import type { Logger } from '@rbdferry/core/log/logger.js';
+import { newestOf } from '@rbdferry/core/model/backup-order.js';
+import type { Backup, Chain } from '@rbdferry/core/model/chain.js';
+import { byImage } from '@rbdferry/core/model/image-backups.js';
 import { parseImageSpec } from '@rbdferry/core/model/image-spec.js';
 import type { ReceiverMetrics } from './receiver-metrics.js';
-import type { Store } from './store/port.js';
+import type { Store, UnreadableChain } from './store/port.js';
 
 export interface KnownBackupsOptions {
   readonly stores: ReadonlyMap<string, Store>;
@@ -41,12 +44,15 @@ export class KnownBackups {
 
   #look(store: Store, image: string | null): void {
     const { metrics, log, signal } = this.#options;
+    const onUnreadable = ({ name, error }: UnreadableChain): void => {
+      log.warn({ store: store.name, chain: name, code: error.code, error: error.message }, 'could not read a chain');
+    };
     this.#work = this.#work.then(async () => {
       try {
         if (signal.aborted) return;
-        for await (const { backups } of store.chains(image, { signal })) {
-          for (const backup of backups) metrics.exists(backup);
-        }
+        const chains: Chain[] = [];
+        for await (const chain of store.chains(image, { signal, onUnreadable })) chains.push(chain);
+        metrics.exist(newestOfEach(chains));
       } catch (thrown) {
         if (signal.aborted) return;
         log.warn({ store: store.name, error: toFerryError(thrown).message }, 'could not look for the newest backups');
@@ -54,3 +60,14 @@ export class KnownBackups {
     });
   }
 }
+
+/** The newest backup of each image by each client, the last committed first. A chain is of one client. */
+export const newestOfEach = (chains: readonly Chain[]): Backup[] => {
+  const clients = new Set(chains.map(clientOf));
+  return [...clients]
+    .flatMap((client) => byImage(chains.filter((chain) => clientOf(chain) === client)))
+    .flatMap((image) => newestOf(image.chains)?.backup ?? [])
+    .toSorted((a, b) => b.committedAtMs - a.committedAtMs);
+};
+
+const clientOf = ({ backups }: Chain): string | null => backups[0]?.client ?? null;

@@ -51,13 +51,18 @@ export class ReceiverMetrics {
     this.#errors.inc({ code });
   }
 
-  /** There is this backup. One of the older tool says nothing of its image and client, and is not counted. */
-  exists({ id, source, client, committedAtMs }: Backup): void {
-    const parts = parseBackupId(id);
-    if (source === null || client === null || !parts.ok) return;
-    const { store } = parts.value;
-    const image = formatImageSpec(source.identity.image);
-    this.#committed.add({ labels: { store, image, client }, atSeconds: committedAtMs / 1000, backupId: id });
+  /** This backup was committed. */
+  committed(backup: Backup): void {
+    const entry = entryOf(backup);
+    if (entry !== null) this.#committed.happened(entry);
+  }
+
+  /** These are there; of two of one image the newer one comes first. */
+  exist(backups: Iterable<Backup>): void {
+    for (const backup of backups) {
+      const entry = entryOf(backup);
+      if (entry !== null) this.#committed.found(entry);
+    }
   }
 
   /** Forgets backups that are gone. Answers the images of which the newest one was among them. */
@@ -72,3 +77,11 @@ export class ReceiverMetrics {
     return images;
   }
 }
+
+/** Null for one of the older tool, which says nothing of its image and client, and is not counted. */
+const entryOf = ({ id, source, client, committedAtMs }: Backup): Committed | null => {
+  const parts = parseBackupId(id);
+  if (source === null || client === null || !parts.ok) return null;
+  const labels = { store: parts.value.store, image: formatImageSpec(source.identity.image), client };
+  return { labels, atSeconds: committedAtMs / 1000, backupId: id };
+};

@@ -15,6 +15,7 @@ import {
 } from '@rbdferry/core/model/backup-id.js';
 import type { Backup, Chain, StreamEnd } from '@rbdferry/core/model/chain.js';
 import { formatImageSpec, type ImageSpec } from '@rbdferry/core/model/image-spec.js';
+import { oddNameTimes } from '@rbdferry/core/model/name-time.js';
 import { commonBackups, planBackup, type BackupMode, type NoBase } from '@rbdferry/core/model/planner.js';
 import { startEarly } from '@rbdferry/core/transfer/start-early.js';
 import type { JobContext, JobOutcome } from '../jobs/job-context.js';
@@ -45,6 +46,12 @@ export const runBackup = async (request: BackupRequest, job: JobContext): Promis
   const where = { receiver: job.receiver, store: request.store };
   const { source, chains } = await lookAtBoth(job.ceph, request.image, where, job);
   const target = planTarget(request, source, chains, job);
+  for (const odd of oddNameTimes(
+    { snap: snapNameOf(target.time), baseId: target.base?.id ?? null },
+    job.receiver.now(),
+  )) {
+    job.warn(`the time in the name of ${target.backupId} ${odd}`);
+  }
   job.facts({ backupId: target.backupId, backupKind: target.base === null ? 'full' : 'incremental' });
   throwIfAborted(job.signal);
 

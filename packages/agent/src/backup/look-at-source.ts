@@ -12,7 +12,7 @@ import {
 import { formatImageSpec, type ImageSpec } from '@rbdferry/core/model/image-spec.js';
 import { newestCommon, type SourceView } from '@rbdferry/core/model/planner.js';
 import { isOwnKey, lineageOf } from '../lineage.js';
-import type { ReceiverClient } from '../receiver-client/receiver-client.js';
+import type { LookOptions, ReceiverClient } from '../receiver-client/receiver-client.js';
 
 /** An image as it is before its snapshot. */
 export interface SourceImage {
@@ -124,7 +124,7 @@ export const ancestorsOf = async (
   source: SourceImage,
   store: string,
   receiver: Pick<ReceiverClient, 'chains'>,
-  options: { signal?: AbortSignal | undefined },
+  options: LookOptions,
 ): Promise<Chain[]> => {
   const { lineage } = source.view;
   if (lineage === null) return [];

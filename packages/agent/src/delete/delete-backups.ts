@@ -2,15 +2,16 @@ import { randomUUID } from 'node:crypto';
 import type { CephPort } from '@rbdferry/core/ceph/port.js';
 import { throwIfAborted, toFerryError, type FerryError } from '@rbdferry/core/errors/ferry-error.js';
 import { orThrow } from '@rbdferry/core/errors/parsed.js';
-import { parseBackupId, type BackupId, type ChainName } from '@rbdferry/core/model/backup-id.js';
-import { chainSource, sameSpec, type Backup, type Chain } from '@rbdferry/core/model/chain.js';
-import { formatImageSpec, type ImageSpec } from '@rbdferry/core/model/image-spec.js';
-import { expiredBackups, type RetentionPolicy } from '@rbdferry/core/model/retention.js';
+import { parseBackupId, type BackupId } from '@rbdferry/core/model/backup-id.js';
+import type { Backup, Chain } from '@rbdferry/core/model/chain.js';
 import type { KeptBackup } from '@rbdferry/core/wire/kept-backup.js';
+import type { UnreadableChain } from '@rbdferry/core/wire/unreadable-chain.js';
+import { requireOnSource } from '../backup/require-on-source.js';
 import type { DeletionEnd } from '../jobs/job.js';
 import type { LooseEnds } from '../jobs/loose-ends.js';
 import type { Gone, ReceiverClient } from '../receiver-client/receiver-client.js';
 import { isRefusal, removeAtReceiver } from './deletion.js';
+import { idsOf, imagesWithoutBackups, placesOf, type Selection } from './selection.js';
 import {
   describeSnapshot,
   lookAtSources,
@@ -19,17 +20,6 @@ import {
   snapshotsOf,
   type SourceLooks,
 } from './source-snapshots.js';
-
-export type Selection =
-  | { readonly kind: 'ids'; readonly ids: readonly BackupId[] }
-  | { readonly kind: 'chain'; readonly store: string; readonly chain: ChainName }
-  /** Null for every image. */
-  | {
-      readonly kind: 'policy';
-      readonly store: string;
-      readonly images: readonly ImageSpec[] | null;
-      readonly policy: RetentionPolicy;
-    };
 
 export type DeleteEvent =
   | {
@@ -49,7 +39,7 @@ export interface DeleteDeps {
   readonly dryRun: boolean;
   /** Aborted when the asker goes away. What is under way then is finished, and nothing more is begun. */
   readonly signal: AbortSignal;
-  /** Milliseconds since 1970. */
+  /** By the receiver's clock, in milliseconds since 1970. */
   readonly now: () => number;
 }
 
@@ -64,7 +54,15 @@ export async function* deleteBackups(
   selection: Selection,
   deps: DeleteDeps,
 ): AsyncGenerator<DeleteEvent, void, undefined> {
-  const before = await chainsTouched(selection, deps);
+  const unreadable: UnreadableChain[] = [];
+  const before = await chainsTouched(selection, unreadable, deps);
+  if (selection.kind === 'policy' && before.length === 0 && unreadable[0] !== undefined) throw unreadable[0].error;
+  for (const { store, name, error } of unreadable) {
+    yield note(`${name === '' ? 'a chain' : name} in store ${store} is left out: ${error.message}`);
+  }
+  for (const { image, store } of imagesWithoutBackups(selection, before)) {
+    await requireOnSource(image, { ...deps, store });
+  }
   const steps = stepsOf(selection, before, deps.now());
   const touched = before.filter((chain) =>
     steps.some(({ backups }) => backups.some((each) => chain.backups.includes(each))),
@@ -169,58 +167,17 @@ function* told({ ids, kept, trashedUntil }: Gone, { dryRun }: DeleteDeps): Gener
 }
 
 /** The chains that may be touched, as they are before. */
-const chainsTouched = async (selection: Selection, { receiver, signal }: DeleteDeps): Promise<Chain[]> => {
+const chainsTouched = async (
+  selection: Selection,
+  unreadable: UnreadableChain[],
+  { receiver, signal }: DeleteDeps,
+): Promise<Chain[]> => {
   const chains: Chain[] = [];
+  const onUnreadable = (chain: UnreadableChain) => {
+    unreadable.push(chain);
+  };
   for (const { store, image } of placesOf(selection)) {
-    for await (const chain of receiver.chains(store, image, { signal })) chains.push(chain);
+    for await (const chain of receiver.chains(store, image, { signal, onUnreadable })) chains.push(chain);
   }
   return chains;
-};
-
-const placesOf = (selection: Selection): { store: string; image: string | null }[] => {
-  switch (selection.kind) {
-    case 'ids': {
-      const places = selection.ids.map((id) => {
-        const { store, chain } = orThrow(parseBackupId(id), 'INVALID_BACKUP_ID');
-        return { store, image: imageOfChain(chain) };
-      });
-      return [...new Map(places.map((place) => [`${place.store}/${place.image}`, place])).values()];
-    }
-    case 'chain':
-      return [{ store: selection.store, image: imageOfChain(selection.chain) }];
-    case 'policy': {
-      const { store, images } = selection;
-      if (images === null) return [{ store, image: null }];
-      return [...new Set(images.map((spec) => spec.image))].map((image) => ({ store, image }));
-    }
-  }
-};
-
-const imageOfChain = (chain: ChainName): string => chain.slice(0, -'.YYYY-MM-DD.hh:mm:ss.uuuuuu.bkp.image'.length);
-
-const idsOf = (
-  selection: Exclude<Selection, { kind: 'chain' }>,
-  chains: readonly Chain[],
-  nowMs: number,
-): BackupId[] => {
-  if (selection.kind === 'ids') return [...new Set(selection.ids)];
-  return [...groupByImage(chains).values()].flatMap((group) => {
-    const identity = group[0] === undefined ? null : chainSource(group[0]);
-    const wanted =
-      selection.images === null ||
-      (identity !== null && selection.images.some((image) => sameSpec(image, identity.image)));
-    return wanted ? expiredBackups(selection.policy, group, nowMs) : [];
-  });
-};
-
-/** Chains by source image (cluster and name). Those of the older tool are left to deletion by id: nobody knows their pool. */
-const groupByImage = (chains: readonly Chain[]): Map<string, Chain[]> => {
-  const groups = new Map<string, Chain[]>();
-  for (const chain of chains) {
-    const identity = chainSource(chain);
-    if (identity === null) continue;
-    const key = `${identity.fsid} ${formatImageSpec(identity.image)}`;
-    groups.set(key, [...(groups.get(key) ?? []), chain]);
-  }
-  return groups;
 };

@@ -12,6 +12,7 @@ import { resultOf, type AgentMetrics } from '../agent-metrics.js';
 import { runBackup } from '../backup/backup.js';
 import type { AgentConfig } from '../config.js';
 import { TransferLimits, type JobLimits } from '../limits.js';
+import { clockWarning } from '../receiver-client/clock-difference.js';
 import type { ConnectOptions, ReceiverClient } from '../receiver-client/receiver-client.js';
 import { runRestore } from '../restore/restore.js';
 import type { JobContext, JobOutcome } from './job-context.js';
@@ -237,6 +238,8 @@ export class JobRunner {
         if (compression.kind === 'impossible') {
           live.warnings.push(`compression is configured, but ${compression.why}; this went uncompressed`);
         }
+        const clocks = clockWarning(receiver);
+        if (clocks !== null) live.warnings.push(clocks);
         const outcome = await this.#recipe(live, { receiver, limits }, held);
         const { stages, warnings } = live;
         const [streamBytes, { wireBytes }] = [Number(outcome.streamBytes), live.progress];

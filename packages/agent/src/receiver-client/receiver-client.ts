@@ -32,8 +32,10 @@ import {
   waitsToWire,
 } from '@rbdferry/core/wire/convert.js';
 import { keptFromWire, type KeptBackup } from '@rbdferry/core/wire/kept-backup.js';
+import { unreadableFromWire, type UnreadableChain } from '@rbdferry/core/wire/unreadable-chain.js';
 import type { ReceiverConfig } from '../config.js';
 import { pullLimits, windowWithin, type JobLimits } from '../limits.js';
+import { clockAheadMs } from './clock-difference.js';
 import { agreeOnCompression, compressionToWire, decompressing, type AgreedCompression } from './compression.js';
 
 /**
@@ -58,6 +60,16 @@ export interface Gone {
   /** When the trash lets go of their chain's image; null when they are gone for good. */
   readonly trashedUntil: Date | null;
 }
+
+export interface LookOptions extends Options {
+  /** Told of each chain that is left out because the receiver cannot read it. Without it such a chain is the call's failure. */
+  readonly onUnreadable?: ((chain: UnreadableChain) => void) | undefined;
+}
+
+const leaveOut = (chain: UnreadableChain, { onUnreadable }: LookOptions): void => {
+  if (onUnreadable === undefined) throw chain.error;
+  onUnreadable(chain);
+};
 
 const dateOf = (ms: bigint): Date | null => (ms === 0n ? null : new Date(Number(ms)));
 
@@ -109,6 +121,8 @@ export class ReceiverClient {
   readonly name: string;
   /** Names of the stores that this client may use. */
   stores: readonly string[] = [];
+  /** How far the receiver's clock was ahead of ours when we shook hands, in milliseconds; null when the receiver is too old to say. */
+  aheadMs: number | null = null;
   /** For pushes and pulls over this connection. */
   compression: AgreedCompression = { kind: 'none' };
   readonly #client: TransferServiceClient;
@@ -175,19 +189,27 @@ export class ReceiverClient {
     return receiver;
   }
 
+  /** The receiver's time, which the order and the age of backups go by, in milliseconds since 1970. */
+  now(): number {
+    return Date.now() + (this.aheadMs ?? 0);
+  }
+
   close(): void {
     this.#client.close();
     this.#onClose();
   }
 
   /** Chains of images of this name, from whatever pool or cluster; null for the whole store. */
-  async *chains(store: string, image: string | null, options: Options): AsyncGenerator<Chain, void, undefined> {
+  async *chains(store: string, image: string | null, options: LookOptions): AsyncGenerator<Chain, void, undefined> {
     const request = { store, image: image ?? '' };
     const stream = callServerStream(
       (metadata, callOptions) => this.#client.listChains(request, metadata, callOptions),
       this.#settings(options, deadlines.list),
     );
-    for await (const { chain } of stream) yield chainFromWire(requireField(chain, 'chain'));
+    for await (const { chain, unreadable } of stream) {
+      if (unreadable === undefined) yield chainFromWire(requireField(chain, 'chain'));
+      else leaveOut(unreadableFromWire(unreadable), options);
+    }
   }
 
   /** @throws BACKUP_NOT_FOUND, STORE_NOT_FOUND, ACCESS_DENIED */
@@ -226,13 +248,20 @@ export class ReceiverClient {
   }
 
   /** What chains of images of this name take up, or all (null). */
-  async *usage(store: string, image: string | null, options: Options): AsyncGenerator<ChainUsage, void, undefined> {
-    const request = { store, image: image ?? '', chain: '' };
+  async *usage(
+    store: string,
+    of: { readonly image: string | null; readonly chain: ChainName | null },
+    options: LookOptions,
+  ): AsyncGenerator<ChainUsage, void, undefined> {
+    const request = { store, image: of.image ?? '', chain: of.chain ?? '' };
     const stream = callServerStream(
       (metadata, callOptions) => this.#client.getStoreUsage(request, metadata, callOptions),
       this.#settings(options, deadlines.list),
     );
-    for await (const { usage } of stream) yield usageFromWire(requireField(usage, 'usage'));
+    for await (const { usage, unreadable } of stream) {
+      if (unreadable === undefined) yield usageFromWire(requireField(usage, 'usage'));
+      else leaveOut(unreadableFromWire(unreadable), options);
+    }
   }
 
   openPush(
@@ -332,7 +361,9 @@ export class ReceiverClient {
   async #handshake(compression: ReceiverConfig['compression'], options: Options): Promise<void> {
     const zstd = await findZstd();
     const capabilities = zstd === null ? [] : [zstdCapability];
+    const askedMs = Date.now();
     const answer = await this.#shakeHands(capabilities, options);
+    this.aheadMs = clockAheadMs(answer.timeMs, { askedMs, answeredMs: Date.now() });
     this.stores = answer.stores;
     agreeOnProtocol({ protocolMin: answer.protocol, protocolMax: answer.protocol, software: answer.software });
     this.compression = agreeOnCompression(compression, zstd, { ...answer, who: this.#peer.peer });

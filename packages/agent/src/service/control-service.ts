@@ -13,24 +13,27 @@ import {
   type ListBackupsRequest,
   type ListBackupsResponse,
 } from '@rbdferry/core/gen/rbdferry/v1/control.js';
-import { parseBackupId, splitChainName, type BackupId } from '@rbdferry/core/model/backup-id.js';
-import { sameSpec, type ChainUsage } from '@rbdferry/core/model/chain.js';
-import { formatImageSpec, parseImageSpec, type ImageSpec } from '@rbdferry/core/model/image-spec.js';
+import { parseBackupId, type BackupId, type ChainName } from '@rbdferry/core/model/backup-id.js';
+import { formatImageSpec, parseImageSpec } from '@rbdferry/core/model/image-spec.js';
 import { lowestLimitBytesPerSecond } from '@rbdferry/core/model/quantity.js';
 import type { BackupMode } from '@rbdferry/core/model/planner.js';
 import { createHandlers, type FailureListener } from '@rbdferry/core/rpc/handlers.js';
 import { software } from '@rbdferry/core/rpc/protocol.js';
 import { chainNameFromWire, chainToWire, usageToWire } from '@rbdferry/core/wire/convert.js';
 import { keptToWire } from '@rbdferry/core/wire/kept-backup.js';
+import { unreadableToWire } from '@rbdferry/core/wire/unreadable-chain.js';
+import { requireOnSource } from '../backup/require-on-source.js';
 import type { AgentConfig, ReceiverConfig } from '../config.js';
-import { deleteBackups, type DeleteEvent, type Selection } from '../delete/delete-backups.js';
+import { deleteBackups, type DeleteEvent } from '../delete/delete-backups.js';
 import { deleteSourceSnapshots } from '../delete/delete-source-snapshots.js';
+import type { Selection } from '../delete/selection.js';
 import type { JobStore } from '../jobs/job-store.js';
 import type { LooseEnds } from '../jobs/loose-ends.js';
 import type { JobRunner } from '../jobs/job-runner.js';
 import type { ReceiverClient } from '../receiver-client/receiver-client.js';
 import { jobToWire } from './job-wire.js';
-import { listBackups } from './list-backups.js';
+import { listBackups, type Listed } from './list-backups.js';
+import { usageIn, type UsageOf } from './usage.js';
 
 export interface ControlServiceOptions {
   readonly config: AgentConfig;
@@ -197,7 +200,7 @@ async function* deleteBackupsCall(
   const receiver = await options.connect(name, { signal });
   try {
     const { ceph, looseEnds } = options;
-    const deps = { ceph, looseEnds, receiver, dryRun: request.dryRun, signal, now: Date.now };
+    const deps = { ceph, looseEnds, receiver, dryRun: request.dryRun, signal, now: () => receiver.now() };
     for await (const event of deleteBackups(selection, deps)) {
       yield deleteEventToWire(event);
     }
@@ -225,23 +228,22 @@ const deleteEventToWire = (event: DeleteEvent): DeleteBackupsResponse => {
 const selectionOf = ({ selection }: DeleteBackupsRequest, store: string): Selection => {
   switch (selection?.$case) {
     case 'ids': {
-      const ids = selection.value.ids.map((id) => {
-        orThrow(parseBackupId(id), 'INVALID_BACKUP_ID');
-        return id as BackupId;
-      });
+      const ids = selection.value.ids.map(backupIdOf);
       if (ids.length === 0) throw new FerryError('INVALID_REQUEST', 'no backup id was given');
       return { kind: 'ids', ids };
     }
-    case 'chain': {
-      const slash = selection.value.indexOf('/');
-      const chain = chainNameFromWire(selection.value.slice(slash + 1));
-      return { kind: 'chain', chain, store: slash < 0 ? store : selection.value.slice(0, slash) };
-    }
+    case 'chain':
+      return { kind: 'chain', ...chainOf(selection.value, store) };
     case 'policy':
       return policyOf(selection.value, store);
     case undefined:
       throw new FerryError('INVALID_REQUEST', 'say what to delete: ids, a chain, or a policy');
   }
+};
+
+const backupIdOf = (id: string): BackupId => {
+  orThrow(parseBackupId(id), 'INVALID_BACKUP_ID');
+  return id as BackupId;
 };
 
 const policyOf = (request: DeletePolicy, store: string): Selection => {
@@ -266,6 +268,7 @@ const policyOf = (request: DeletePolicy, store: string): Selection => {
       olderThanMs: olderThanMs === undefined ? null : Number(olderThanMs),
       keepLast: keepLast ?? null,
       keepFull: keepFull ?? null,
+      keepIds: request.keepIds.map(backupIdOf),
     },
   };
 };
@@ -275,36 +278,42 @@ async function* usageCall(
   options: ControlServiceOptions,
   signal: AbortSignal,
 ): AsyncGenerator<GetUsageResponse, void, undefined> {
-  const id = request.backupId === '' ? null : orThrow(parseBackupId(request.backupId), 'INVALID_BACKUP_ID');
-  const image = request.image === '' ? null : orThrow(parseImageSpec(request.image), 'INVALID_IMAGE_SPEC');
-  const { name, store } = chooseReceiver(options.config, request.receiver, id?.store ?? request.store);
-  const imageName = id === null ? (image?.image ?? null) : (splitChainName(id.chain)?.image ?? null);
+  const { of, store: named } = usageOf(request);
+  const { name, store } = chooseReceiver(options.config, request.receiver, named);
   const receiver = await options.connect(name, { signal });
-  let found = false;
   try {
-    for (const each of request.allStores ? receiver.stores : [store]) {
-      for await (const usage of receiver.usage(each, imageName, { signal })) {
-        const narrowed = narrowUsage(usage, { image, backupId: id === null ? null : request.backupId });
-        if (narrowed === null) continue;
-        found = true;
-        yield { usage: usageToWire(narrowed) };
-      }
+    const stores = request.allStores ? receiver.stores : [store];
+    for await (const told of usageIn(stores, of, { ceph: options.ceph, receiver, signal })) {
+      yield told.kind === 'chain'
+        ? { usage: usageToWire(told.usage), unreadable: undefined }
+        : { usage: undefined, unreadable: unreadableToWire(told.chain) };
     }
   } finally {
     receiver.close();
   }
-  if (id !== null && !found) throw new FerryError('BACKUP_NOT_FOUND', `there is no backup ${request.backupId}`);
 }
 
-/** Only what was asked for; a chain of the older tool counts for every image of its name. */
-const narrowUsage = (
-  usage: ChainUsage,
-  wanted: { readonly image: ImageSpec | null; readonly backupId: string | null },
-): ChainUsage | null => {
-  if (wanted.image !== null && usage.source !== null && !sameSpec(usage.source.image, wanted.image)) return null;
-  if (wanted.backupId === null) return usage;
-  const backups = usage.backups.filter((backup) => backup.id === wanted.backupId);
-  return backups.length === 0 ? null : { ...usage, backups };
+/** Whose usage is asked for, and the store that the request names (empty for the default one). */
+const usageOf = ({ image, chain, backupId, store }: GetUsageRequest): { of: UsageOf; store: string } => {
+  if ([image, chain, backupId].filter((text) => text !== '').length > 1) {
+    throw new FerryError('INVALID_REQUEST', 'ask for an image, a chain or a backup, not for several of them');
+  }
+  if (backupId !== '') {
+    const parts = orThrow(parseBackupId(backupId), 'INVALID_BACKUP_ID');
+    return { of: { kind: 'backup', id: backupId as BackupId }, store: parts.store };
+  }
+  if (chain !== '') {
+    const named = chainOf(chain, store);
+    return { of: { kind: 'chain', chain: named.chain }, store: named.store };
+  }
+  if (image === '') return { of: { kind: 'everything' }, store };
+  return { of: { kind: 'image', image: orThrow(parseImageSpec(image), 'INVALID_IMAGE_SPEC') }, store };
+};
+
+/** [STORE/]IMAGE.TIMESTAMP.bkp.image */
+const chainOf = (text: string, store: string): { chain: ChainName; store: string } => {
+  const slash = text.indexOf('/');
+  return { chain: chainNameFromWire(text.slice(slash + 1)), store: slash < 0 ? store : text.slice(0, slash) };
 };
 
 async function* listBackupsCall(
@@ -316,14 +325,23 @@ async function* listBackupsCall(
   const image = request.image === '' ? null : orThrow(parseImageSpec(request.image), 'INVALID_IMAGE_SPEC');
   const receiver = await options.connect(name, { signal });
   try {
-    for await (const { chain, presentOnSource } of listBackups(store, image, {
-      ceph: options.ceph,
-      receiver,
-      signal,
-    })) {
-      yield { chain: chainToWire(chain), presentOnSource: [...presentOnSource] };
+    let isEmpty = true;
+    for await (const listed of listBackups(store, image, { ceph: options.ceph, receiver, signal })) {
+      isEmpty = false;
+      yield listedToWire(listed);
     }
+    if (image !== null && isEmpty) await requireOnSource(image, { ceph: options.ceph, store, signal });
   } finally {
     receiver.close();
   }
 }
+
+const listedToWire = (listed: Listed): ListBackupsResponse =>
+  listed.kind === 'chain'
+    ? {
+        chain: chainToWire(listed.chain),
+        presentOnSource: [...listed.presentOnSource],
+        sourceUnknown: listed.sourceUnknown?.message ?? '',
+        unreadable: undefined,
+      }
+    : { chain: undefined, presentOnSource: [], sourceUnknown: '', unreadable: unreadableToWire(listed.chain) };

@@ -87,6 +87,7 @@ const clusterOf = (images: ReadonlyMap<string, FakeImage>) => {
     },
     snapshots: async (spec) => [...find(spec).snapshots],
     metadataEntries: async (spec) => joinMetadata({ metadata: find(spec).metadata ?? {}, binaryMetadata: [] }),
+    list: async () => [...images.keys()],
     listWithSnapshots: async () => {
       asked.listings += 1;
       return [...images].map(([name, { id, snapshots }]) => ({ name, id, snapshots }));
@@ -117,6 +118,8 @@ const filler = (count: number) =>
     { id: `id of vm${index}`, snapshots: [snapshotOf(7, snap)] },
   ]);
 
+const imageOf = ({ name }: Chain): string => name.slice(0, name.indexOf('.'));
+
 const list = async (images: readonly (readonly [string, FakeImage | null])[]) => {
   const there = images.flatMap(([name, image]) => (image === null ? [] : [[name, image] as const]));
   const { ceph, asked } = clusterOf(new Map(there));
@@ -127,8 +130,8 @@ const list = async (images: readonly (readonly [string, FakeImage | null])[]) =>
   };
   const present = new Map<string, number>();
   const { signal } = new AbortController();
-  for await (const { chain, presentOnSource } of listBackups('s', null, { ceph, receiver, signal })) {
-    present.set(chain.name.slice(0, chain.name.indexOf('.')), presentOnSource.length);
+  for await (const listed of listBackups('s', null, { ceph, receiver, signal })) {
+    if (listed.kind === 'chain') present.set(imageOf(listed.chain), listed.presentOnSource.length);
   }
   return { present, asked };
 };
@@ -149,5 +152,38 @@ describe('which backups of a store could be built on', () => {
     expect([...present.keys()].slice(0, 3)).toEqual(['unchanged', 'snapless', 'gone']);
     expect(asked.listings).toBe(1);
     expect(asked.looks.toSorted()).toEqual(['recreated-with-snap', 'restored']);
+  });
+});
+
+describe('a source that cannot be looked at', () => {
+  const listWith = async (ceph: ListDeps['ceph'], images: readonly string[]) => {
+    const receiver = {
+      async *chains(): AsyncGenerator<Chain, void, undefined> {
+        for (const name of images) yield chainOf(name);
+      },
+    };
+    const found: string[] = [];
+    for await (const listed of listBackups('s', null, { ceph, receiver, signal: new AbortController().signal })) {
+      if (listed.kind === 'chain') found.push(`${imageOf(listed.chain)} ${listed.sourceUnknown?.code ?? 'known'}`);
+    }
+    return found;
+  };
+  const { ceph } = clusterOf(new Map([['good', { id: 'id of good', snapshots: [snapshotOf(7, snap)] }]]));
+
+  it('is no failure of the listing: the rest is known', async () => {
+    const info: ListDeps['ceph']['info'] = async (spec) => {
+      if ('image' in spec && spec.image === 'bad') throw new FerryError('CEPH_PERMISSION', 'cannot open it');
+      return ceph.info(spec);
+    };
+    expect(await listWith({ ...ceph, info }, ['good', 'bad'])).toEqual(['good known', 'bad CEPH_PERMISSION']);
+  });
+
+  it('nor is a cluster that is away, which nobody waits for again', async () => {
+    const away = async () => {
+      throw new FerryError('CEPH_UNAVAILABLE', 'no answer');
+    };
+    const images = Array.from({ length: 30 }, (_, index) => `vm${index}`);
+    const dead = { ...ceph, info: away, fsid: away, list: away, listWithSnapshots: away };
+    expect(await listWith(dead, images)).toEqual(images.map((name) => `${name} CEPH_UNAVAILABLE`));
   });
 });

@@ -21,13 +21,17 @@ export const addDelete: AddVerb = (program) => {
     .command('delete')
     .summary('delete backups')
     .description(
-      'Deletes backups and prints their ids: those named, a chain, or those of images that a rule lets go. Every other backup stays restorable. A rule never takes the newest backup of an image.',
+      'Deletes backups and prints their ids: those named, a chain, or those of images that a rule lets go. Every other backup stays restorable. Rules go by the image that each backup is of, whatever chain it is in. What a --keep rule keeps stays; of the rest those go that are --older-than AGE, or all of them when no age is given. No rule takes the newest backup of an image.',
     )
     .argument('[WHAT...]', 'ids of backups; with a rule or --source-snapshots: images')
     .option('--chain <CHAIN>', 'a whole chain: [STORE/]IMAGE.TIMESTAMP.bkp.image', chainArgument)
-    .option('--older-than <AGE>', 'rule: backups older than this, as 36h, 30d or 2w', durationArgument)
-    .option('--keep-last <N>', 'rule: all but the newest N backups of each image', countArgument)
-    .option('--keep-full <N>', 'rule: all but the newest N chains of each image', countArgument)
+    .option(
+      '--older-than <AGE>',
+      'rule: only backups older than this, as 36h, 30d or 2w, by the time of the commit',
+      durationArgument,
+    )
+    .option('--keep-last <N>', 'rule: keep the newest N backups of each image', countArgument)
+    .option('--keep-full <N>', 'rule: keep what is in the newest N chains with backups of the image', countArgument)
     .option('--all-images', 'a rule is for every image in the store')
     .option(
       '--source-snapshots',
@@ -43,7 +47,7 @@ export const addDelete: AddVerb = (program) => {
         `delete rbd2/${chain}@2026-11-24.22:40:43.707889.snap`,
         `delete --chain rbd2/${chain}`,
         'delete rbd/vm1 --keep-last 14 --dry-run',
-        'delete --all-images --older-than 30d',
+        'delete --all-images --older-than 30d --keep-last 14',
         'delete rbd/vm1 --keep-full 2',
         'delete --source-snapshots rbd/vm1',
       ),
@@ -137,7 +141,7 @@ const selectionOf = (target: Exclude<Target, { kind: 'source-snapshots' }>) => {
       const olderThanMs = olderThan === undefined ? undefined : BigInt(olderThan);
       return {
         $case: 'policy' as const,
-        value: { images, allImages: images.length === 0, olderThanMs, keepLast, keepFull },
+        value: { images, allImages: images.length === 0, olderThanMs, keepLast, keepFull, keepIds: [] },
       };
     }
   }

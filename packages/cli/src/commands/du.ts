@@ -1,15 +1,8 @@
 import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
 import { withAgent } from '../agent.js';
-import {
-  allStoresOption,
-  examples,
-  imageOrIdArgument,
-  receiverOption,
-  storeOption,
-  type ImageOrId,
-} from '../options.js';
+import { allStoresOption, examples, receiverOption, storeOption, usageArgument } from '../options.js';
 import type { AddVerb } from '../verb.js';
-import { totalsOf, wholeMegabytes, type ChainUsageView } from '../view/usage.js';
+import { totalsOf, wholeMegabytes, type ChainUsageView, type UnreadableView } from '../view/usage.js';
 
 const id = 'rbd2/vm1.2026-11-24.10:40:39.458883.bkp.image@2026-11-24.22:40:43.707889.snap';
 
@@ -18,9 +11,9 @@ export const addDu: AddVerb = (program) => {
     .command('du')
     .summary('show what backups take up')
     .description(
-      'Shows what the backups of an image take up, or what one backup added, or everything in a store: the bytes that each backup added (as `rbd diff` counts them), the size of the image, and the number of backups.',
+      'Shows what the backups of an image or of a chain take up, or what one backup added, or everything in a store: the bytes that each backup added (as `rbd diff` counts them), the size of the image, and the number of backups.',
     )
-    .argument('[WHAT]', 'an image or the id of a backup (default: the whole store)', imageOrIdArgument)
+    .argument('[WHAT]', 'an image, a chain or the id of a backup (default: the whole store)', usageArgument)
     .addOption(receiverOption())
     .addOption(storeOption().conflicts('allStores'))
     .addOption(allStoresOption())
@@ -29,12 +22,19 @@ export const addDu: AddVerb = (program) => {
     .addHelpText('after', examples('du', 'du rbd/vm1', `du ${id} --mb`, "du --all-stores --json | jq '.usedBytes'"))
     .action(async (what, { mb = false, json = false, ...place }) => {
       if (mb && json) throw new FerryError('USAGE', '--mb and --json do not go together');
-      const chains = await withAgent(program, (agent) => collect(agent.usage({ ...place, ...what })));
-      const { printLine } = await import('../output.js');
+      const { noteUnreadable } = await import('../listing-notes.js');
+      const missing: UnreadableView[] = [];
+      const onUnreadable = (chain: UnreadableView) => {
+        missing.push(chain);
+        noteUnreadable(chain);
+      };
+      const chains = await withAgent(program, (agent) => collect(agent.usage({ ...place, ...what, onUnreadable })));
+      const { note, printLine } = await import('../output.js');
+      if (chains.length === 0) note(what?.image === undefined ? 'no backups' : `no backups of ${what.image}`);
       const totals = totalsOf(chains);
       if (mb) await printLine(String(wholeMegabytes(totals.usedBytes)));
-      else if (json) await printLine((await import('../render/json.js')).toJson({ ...totals, chains }));
-      else await printTable(chains, what);
+      else if (json) await printLine((await import('../render/json.js')).toJson({ ...totals, chains, missing }));
+      else if (chains.length > 0) await printLine((await import('../render/tables.js')).usageTable(chains));
     });
 };
 
@@ -42,10 +42,4 @@ const collect = async (usage: AsyncIterable<ChainUsageView>): Promise<ChainUsage
   const chains: ChainUsageView[] = [];
   for await (const chain of usage) chains.push(chain);
   return chains;
-};
-
-const printTable = async (chains: readonly ChainUsageView[], { image }: ImageOrId = {}): Promise<void> => {
-  const { note, printLine } = await import('../output.js');
-  if (chains.length === 0) note(image === undefined ? 'no backups' : `no backups of ${image}`);
-  else await printLine((await import('../render/tables.js')).usageTable(chains));
 };

@@ -16,15 +16,18 @@ export const addDump: AddVerb = (program) => {
     .addHelpText('after', examples('dump rbd/vm1', "dump rbd/vm1 --json | jq '.[].backups[].addedBytes'"))
     .action(async (image, { json = false, ...place }) => {
       const { dumpOf } = await import('../view/dump.js');
-      const chains = await withAgent(program, (agent) => dumpOf(agent, { image, ...place }));
-      const { note, print, printLine } = await import('../output.js');
+      const { ListingNotes, noteUnreadable } = await import('../listing-notes.js');
+      const all = await withAgent(program, (agent) => dumpOf(agent, { image, ...place }, noteUnreadable));
+      const { print, printLine } = await import('../output.js');
+      const notes = new ListingNotes(image);
+      for (const chain of all) notes.saw(chain);
+      notes.close();
       if (json) {
-        await (await import('../render/json.js')).printJsonArray(chains);
+        await (await import('../render/json.js')).printJsonArray(all);
         return;
       }
-      if (chains.length === 0) note(image === undefined ? 'no backups' : `no backups of ${image}`);
       const { dumpTable } = await import('../render/tables.js');
-      for (const [index, chain] of chains.entries()) {
+      for (const [index, chain] of all.filter(({ error }) => error === null).entries()) {
         if (index > 0) await print('\n');
         await printLine(dumpTable(chain));
       }

@@ -15,21 +15,23 @@ export const addList: AddVerb = (program) => {
     .addHelpText('after', examples('list', 'list rbd/vm1', "list rbd/vm1 --json | jq -r '.[].backups[].id'"))
     .action(async (image, { receiver, store, json = false }) => {
       await withAgent(program, async (agent) => {
-        const chains = agent.listBackups({ image, receiver, store });
+        const { ListingNotes } = await import('../listing-notes.js');
+        const notes = new ListingNotes(image);
+        const chains = notes.watch(agent.listBackups({ image, receiver, store }));
         if (json) await (await import('../render/json.js')).printJsonArray(chains);
-        else await printTables(chains, image);
+        else await printTables(chains);
       });
     });
 };
 
 /** A table a chain, as they come: a store may hold thousands. */
-const printTables = async (chains: AsyncIterable<ChainView>, image: string | undefined): Promise<void> => {
-  const { note, print } = await import('../output.js');
+const printTables = async (chains: AsyncIterable<ChainView>): Promise<void> => {
+  const { print } = await import('../output.js');
   const { chainTable } = await import('../render/tables.js');
   let count = 0;
   for await (const chain of chains) {
+    if (chain.error !== null) continue;
     await print(`${count === 0 ? '' : '\n'}${chainTable(chain)}\n`);
     count += 1;
   }
-  if (count === 0) note(image === undefined ? 'no backups' : `no backups of ${image}`);
 };

@@ -1,3 +1,4 @@
+import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
 import { withAgent } from '../agent.js';
 import { allStoresOption, examples, receiverOption, storeOption, timeArgument } from '../options.js';
 import type { AddVerb } from '../verb.js';
@@ -23,10 +24,14 @@ export const addReport: AddVerb = (program) => {
       ),
     )
     .action(async ({ from, until, json = false, ...place }) => {
+      if (from !== undefined && until !== undefined && from >= until) {
+        throw new FerryError('USAGE', `--from ${from.toISOString()} is not before --until ${until.toISOString()}`);
+      }
       const { UsageReport } = await import('../view/report.js');
+      const { noteUnreadable } = await import('../listing-notes.js');
       const report = new UsageReport({ from, until });
       await withAgent(program, async (agent) => {
-        for await (const chain of agent.usage(place)) report.add(chain);
+        for await (const chain of agent.usage({ ...place, onUnreadable: noteUnreadable })) report.add(chain);
       });
       const { print } = await import('../output.js');
       if (json) await (await import('../render/json.js')).printJsonArray(report.lines());

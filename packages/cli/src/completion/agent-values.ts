@@ -73,10 +73,7 @@ const images = async (agent: Asked, question: AgentQuestion): Promise<Candidate[
     chainsInTime(agent, question),
     jobs(agent, { activeOnly: false, limit: recentJobs }),
   ]);
-  const names = [
-    ...stored.found.flatMap(({ source }) => (source === null ? [] : [source.image])),
-    ...recent.map(({ image }) => image ?? ''),
-  ];
+  const names = [...stored.found.flatMap(({ images }) => images), ...recent.map(({ image }) => image ?? '')];
   return unique(names.filter((name) => name !== ''));
 };
 

@@ -1,6 +1,7 @@
 import { FerryError, toFerryError } from '@rbdferry/core/errors/ferry-error.js';
 import { withAgent } from '../agent.js';
 import type { AgentClient, DeleteRequest } from '../client.js';
+import { noteUnreadable } from '../listing-notes.js';
 import { note, printLine, printLineOnStderr } from '../output.js';
 import { runJob } from '../run-job.js';
 import type { ChainView } from '../view/chain.js';
@@ -78,17 +79,22 @@ const backUp = async (operation: Of<'backup'>, doing: Doing): Promise<number> =>
   const { agent } = doing;
   const { image, store, mode, async } = operation;
   const receiver = await doing.receiver();
+  let made: string | null = null;
   const start = () => agent.startBackup({ image, store, mode, receiver });
-  const status = await runJob(agent, start, { json: false, async: async && 'product', reword });
-  if (status === 0 && mode === 'full' && operation.keepFull !== null) await pruneAfter(operation, doing);
+  const onProduct = (id: string) => {
+    made = id;
+  };
+  const status = await runJob(agent, start, { json: false, async: async && 'product', reword, onProduct });
+  if (status === 0 && mode === 'full' && operation.keepFull !== null) await pruneAfter(operation, made, doing);
   return status;
 };
 
 /** The backup is made, and its id told: what goes wrong here is no failure of it, as in the old tool. */
-const pruneAfter = async (operation: Of<'backup'>, doing: Doing): Promise<void> => {
+const pruneAfter = async (operation: Of<'backup'>, made: string | null, doing: Doing): Promise<void> => {
   if (operation.async) note('-n: chains are counted before this backup is done; the next one counts it too');
   try {
-    await prune(operation, doing);
+    // What was just made stays, whatever the receiver's clock says of its age.
+    await prune({ ...operation, keepIds: made === null ? [] : [made] }, doing);
   } catch (thrown) {
     const { code, message } = toFerryError(thrown);
     note(`warning: older chains could not be deleted: ${code}: ${message}`);
@@ -103,14 +109,19 @@ const restore = async ({ image, backupId, async }: Of<'restore'>, doing: Doing):
 };
 
 const prune = async (
-  { image, store, keepFull }: Pick<Of<'prune'>, 'image' | 'store' | 'keepFull'>,
+  {
+    image,
+    store,
+    keepFull,
+    keepIds = [],
+  }: Pick<Of<'prune'>, 'image' | 'store' | 'keepFull'> & { readonly keepIds?: string[] },
   doing: Doing,
 ): Promise<void> => {
   if (keepFull === null) {
     note('-n 0: all chains are kept');
     return;
   }
-  const policy = { images: [image], allImages: false, olderThanMs: undefined, keepLast: undefined, keepFull };
+  const policy = { images: [image], allImages: false, olderThanMs: undefined, keepLast: undefined, keepFull, keepIds };
   await remove({ $case: 'policy', value: policy }, { store }, doing);
 };
 
@@ -141,10 +152,14 @@ const dump = async ({ image, store }: Of<'dump' | 'du'>, { agent, receiver }: Do
   const log = (text: string) => printLineOnStderr(logLine(text, new Date()));
   await log(`dump pool ${pool} image ${name} mode None, begin at ${moment(new Date())}.`);
   const chains: ChainView[] = [];
-  for await (const chain of agent.listBackups({ image, store, receiver: await receiver() })) chains.push(chain);
-  if (chains.length === 0) throw noBackups(image, store);
+  for await (const chain of agent.listBackups({ image, store, receiver: await receiver() })) {
+    if (chain.error !== null) noteUnreadable({ ...chain, error: chain.error });
+    chains.push(chain);
+  }
+  const readable = chains.filter(({ error }) => error === null);
+  if (readable.length === 0) throw noBackups(image, store);
   let number = 1;
-  for (const chain of chains) {
+  for (const chain of readable) {
     for (const line of chainLines(chain, number)) await log(line);
     number += chain.backups.length;
   }
@@ -153,7 +168,8 @@ const dump = async ({ image, store }: Of<'dump' | 'du'>, { agent, receiver }: Do
 
 const printUsage = async (operation: Of<'dump' | 'du' | 'du_snap'>, { agent, receiver }: Doing): Promise<void> => {
   const chains: ChainUsageView[] = [];
-  for await (const chain of agent.usage({ ...operation, receiver: await receiver() })) chains.push(chain);
+  for await (const chain of agent.usage({ ...operation, receiver: await receiver(), onUnreadable: noteUnreadable }))
+    chains.push(chain);
   if (chains.length === 0 && operation.kind !== 'du_snap') throw noBackups(operation.image, operation.store);
   await printLine(String(wholeMegabytes(totalsOf(chains).usedBytes)));
 };

@@ -91,6 +91,7 @@ describe('a chain as JSON', () => {
       store: 'rbd2',
       name: 'vm1.2026-11-24.10:40:39.458883.bkp.image',
       image: 'rbd/vm1',
+      images: ['rbd/vm1'],
       source: { fsid: 'f5', image: 'rbd/vm1', imageId: '10ab' },
       active: true,
       legacy: false,
@@ -107,9 +108,12 @@ describe('a chain as JSON', () => {
           streamGmac: 'ab'.repeat(16),
           baseId: null,
           client: 'agent1',
+          source: { fsid: 'f5', image: 'rbd/vm1', imageId: '10ab' },
           presentOnSource: true,
         },
       ],
+      sourceUnknown: null,
+      error: null,
     });
   });
 
@@ -126,6 +130,8 @@ describe('a chain as JSON', () => {
     const view = chainView({
       chain: message.chain && { ...message.chain, legacy: true },
       presentOnSource: [],
+      sourceUnknown: '',
+      unreadable: undefined,
     });
     expect(view).toMatchObject({ image: 'vm1', source: null, legacy: true });
     expect(view.backups[0]).toMatchObject({

@@ -49,9 +49,14 @@ const backupColumns = {
   kind: { title: 'KIND', width: 13, cell: ({ kind }) => kind ?? '-' },
   size: { title: 'SIZE', width: 12, right: true, cell: ({ sizeBytes }) => bytes(sizeBytes) },
   stream: { title: 'STREAM', width: 12, right: true, cell: ({ streamBytes }) => bytesOrDash(streamBytes) },
-  onSource: { title: 'ON SOURCE', width: 11, cell: ({ presentOnSource }) => (presentOnSource ? 'yes' : '-') },
+  onSource: { title: 'ON SOURCE', width: 11, cell: ({ presentOnSource }) => onSourceText(presentOnSource) },
   id: { title: 'ID', cell: ({ id }) => id },
 } satisfies Record<string, Column<BackupView>>;
+
+const onSourceText = (present: boolean | null): string => {
+  if (present === null) return '?';
+  return present ? 'yes' : '-';
+};
 
 const { snapshot, kind, size, stream, onSource, id } = backupColumns;
 const listColumns: Column<BackupView>[] = [snapshot, kind, size, stream, onSource, id];
@@ -71,9 +76,13 @@ export const dumpTable = (chain: DumpedChain): string =>
   `${chainHeading(chain)}  ${bytes(chain.usedBytes)} used\n${rowsOf(dumpColumns, chain.backups)}`;
 
 const chainHeading = (chain: ChainView): string => {
-  const name = colors.bold(visible(chain.image ?? '(no image)'));
+  const name = colors.bold(visible(imagesText(chain) ?? '(no image)'));
   return `${name}  ${chainState(chain)}  ${colors.dim(visible(`${chain.store}/${chain.name}`))}`;
 };
+
+/** A chain may hold backups of several images. */
+const imagesText = ({ image, images }: Pick<ChainView, 'image' | 'images'>): string | null =>
+  images.length > 1 ? images.join(', ') : image;
 
 const rowsOf = <Row>(columns: readonly Column<Row>[], rows: readonly Row[]): string =>
   (rows.length === 0 ? 'no backups' : table(columns, rows)).replace(/^/gm, '  ');
@@ -104,12 +113,12 @@ const usageColumns: Column<UsageRow>[] = [
 
 /** What chains take up, a chain a line, and a line of totals. */
 export const usageTable = (chains: readonly ChainUsageView[]): string => {
-  const rows = chains.map(({ image, store, name, backups, sizeBytes, usedBytes }) => ({
-    image,
-    chain: `${store}/${name}`,
-    backups: backups.length,
-    sizeBytes,
-    usedBytes,
+  const rows = chains.map((chain) => ({
+    image: imagesText(chain) ?? '-',
+    chain: `${chain.store}/${chain.name}`,
+    backups: chain.backups.length,
+    sizeBytes: chain.sizeBytes,
+    usedBytes: chain.usedBytes,
   }));
   return table(usageColumns, [...rows, { ...totalsOf(chains), image: 'total', chain: '', sizeBytes: null }]);
 };

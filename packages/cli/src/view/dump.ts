@@ -1,5 +1,6 @@
 import type { AgentClient, Place } from '../client.js';
 import type { BackupView, ChainView } from './chain.js';
+import type { UnreadableView } from './usage.js';
 
 /** What is known of a backup, and what it takes up. */
 export interface DumpedBackup extends BackupView {
@@ -14,16 +15,21 @@ export interface DumpedChain extends ChainView {
   readonly backups: readonly DumpedBackup[];
 }
 
-/** The chains of an image, or of a store, with what their backups take up. */
+/**
+ * The chains of an image, or of a store, with what their backups take up.
+ *
+ * @param onUnreadable told of each chain that could be listed, and not measured
+ */
 export const dumpOf = async (
   agent: Pick<AgentClient, 'listBackups' | 'usage'>,
   request: Place & { readonly image?: string | undefined },
+  onUnreadable: (chain: UnreadableView) => void,
 ): Promise<DumpedChain[]> => {
   const chains: ChainView[] = [];
   for await (const chain of agent.listBackups(request)) chains.push(chain);
   const added = new Map<string, bigint>();
-  if (chains.length > 0) {
-    for await (const { backups } of agent.usage(request)) {
+  if (chains.some(({ backups }) => backups.length > 0)) {
+    for await (const { backups } of agent.usage({ ...request, onUnreadable })) {
       for (const { id, addedBytes } of backups) added.set(id, addedBytes);
     }
   }

@@ -30,30 +30,50 @@ interface TimeRange {
   readonly until?: Date | undefined;
 }
 
+/** A line so far, and when the newest of its backups was committed. */
+interface Sum {
+  readonly line: ReportLine;
+  readonly newestAt: Date;
+}
+
 /** Sums usage up per store, client and image. */
 export class UsageReport {
   readonly #range: TimeRange;
-  readonly #lines = new Map<string, ReportLine>();
+  readonly #sums = new Map<string, Sum>();
 
   constructor(range: TimeRange) {
     this.#range = range;
   }
 
   add(chain: ChainUsageView): void {
+    const ofChain = new Map<string, Sum>();
     for (const backup of chain.backups) {
       if (!isWithin(backup, this.#range)) continue;
       const line = lineOf(chain, backup);
-      const key = keyOf(line);
-      const known = this.#lines.get(key);
-      this.#lines.set(key, known === undefined ? line : sumOf(known, line));
+      // Within a chain the last one is the newest, whatever the clock said.
+      const sum = { line, newestAt: line.lastCommittedAt };
+      addTo(ofChain, keyOf(line), sum, () => sum);
     }
+    for (const [key, sum] of ofChain) addTo(this.#sums, key, sum, newerOf);
   }
 
   /** Ordered by store, client, pool, namespace and image. */
   lines(): ReportLine[] {
-    return [...this.#lines].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([, line]) => line);
+    return [...this.#sums].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([, { line }]) => line);
   }
 }
+
+const addTo = (sums: Map<string, Sum>, key: string, sum: Sum, newer: (known: Sum, sum: Sum) => Sum): void => {
+  const known = sums.get(key);
+  if (known === undefined) {
+    sums.set(key, sum);
+    return;
+  }
+  const { newestAt, line } = newer(known, sum);
+  sums.set(key, { newestAt, line: { ...sumOf(known.line, sum.line), sizeBytes: line.sizeBytes } });
+};
+
+const newerOf = (a: Sum, b: Sum): Sum => (b.newestAt >= a.newestAt ? b : a);
 
 const isWithin = ({ committedAt }: BackupUsageView, { from, until }: TimeRange): boolean =>
   committedAt !== null && (from === undefined || committedAt >= from) && (until === undefined || committedAt < until);
@@ -63,7 +83,8 @@ const keyOf = ({ store, client, pool, namespace, image, fsid }: ReportLine): str
   JSON.stringify([store, client ?? '', pool ?? '', namespace ?? '', image, fsid ?? '']);
 
 /** The report of one backup. */
-const lineOf = ({ store, client, source, image }: ChainUsageView, backup: BackupUsageView): ReportLine => {
+const lineOf = ({ store, client, image }: ChainUsageView, backup: BackupUsageView): ReportLine => {
+  const { source } = backup;
   const at = backup.committedAt ?? new Date(0);
   return {
     store,
@@ -93,7 +114,6 @@ const sumOf = (a: ReportLine, b: ReportLine): ReportLine => ({
   incrementalBackups: a.incrementalBackups + b.incrementalBackups,
   addedBytes: a.addedBytes + b.addedBytes,
   streamBytes: a.streamBytes + b.streamBytes,
-  sizeBytes: b.lastCommittedAt >= a.lastCommittedAt ? b.sizeBytes : a.sizeBytes,
   firstCommittedAt: b.firstCommittedAt < a.firstCommittedAt ? b.firstCommittedAt : a.firstCommittedAt,
   lastCommittedAt: b.lastCommittedAt > a.lastCommittedAt ? b.lastCommittedAt : a.lastCommittedAt,
 });

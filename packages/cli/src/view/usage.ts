@@ -1,14 +1,16 @@
 import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
 import type { GetUsageResponse } from '@rbdferry/core/gen/rbdferry/v1/control.js';
-import type { BackupUsage as WireUsage } from '@rbdferry/core/gen/rbdferry/v1/model.js';
+import type { BackupUsage as WireUsage, UnreadableChain } from '@rbdferry/core/gen/rbdferry/v1/model.js';
 import { splitChainName } from '@rbdferry/core/model/backup-id.js';
 import type { BackupKind } from '@rbdferry/core/model/chain.js';
-import { snapshotAt, sourceOf, type SourceView } from './chain.js';
-import { backupKindView, dateOrNull, orNull } from './job.js';
+import { snapshotAt, sourceOf, unreadableError, type SourceView } from './chain.js';
+import { backupKindView, dateOrNull, orNull, type JobError } from './job.js';
 
 /** What one backup takes up. */
 export interface BackupUsageView {
   readonly id: string;
+  /** The image it is of; backups of a chain may be of several. Null in a backup of the older tool. */
+  readonly source: SourceView | null;
   readonly kind: BackupKind | null;
   /** The moment of the snapshot, which is what the backup holds. */
   readonly snapshotAt: Date | null;
@@ -27,8 +29,10 @@ export interface ChainUsageView {
   readonly store: string;
   /** IMAGE.TIMESTAMP.bkp.image */
   readonly name: string;
-  /** POOL[/NAMESPACE]/IMAGE; the bare name in a chain of the older tool. */
+  /** POOL[/NAMESPACE]/IMAGE of the first backup; the bare name in a chain of the older tool. */
   readonly image: string;
+  /** All images that its backups are of. */
+  readonly images: readonly string[];
   /** Null in a chain of the older tool. */
   readonly source: SourceView | null;
   /** Common name of the certificate that sent it; null in a chain of the older tool. */
@@ -50,32 +54,52 @@ export interface UsageTotals {
   readonly backups: number;
 }
 
+/** A chain that is there and cannot be read or measured. This is the JSON shape too. */
+export interface UnreadableView {
+  readonly store: string;
+  /** IMAGE.TIMESTAMP.bkp.image; empty when it may be another client's. */
+  readonly name: string;
+  readonly error: JobError;
+}
+
+export const unreadableUsage = (unreadable: UnreadableChain): UnreadableView => ({
+  store: unreadable.store,
+  name: unreadable.name,
+  error: unreadableError(unreadable),
+});
+
 /** @throws PROTOCOL_MISMATCH */
 export const usageView = ({ usage }: GetUsageResponse): ChainUsageView => {
   if (usage === undefined) throw new FerryError('PROTOCOL_MISMATCH', 'the agent answered without a usage');
   const source = sourceOf(usage.source);
+  const backups = usage.backups.map((backup) => backupUsage(backup, { legacy: usage.legacy, source }));
   return {
     store: usage.store,
     name: usage.chain,
     image: source?.image ?? splitChainName(usage.chain)?.image ?? usage.chain,
+    images: [...new Set(backups.flatMap(({ source }) => source?.image ?? []))],
     source,
     client: orNull(usage.client),
     active: usage.active,
     legacy: usage.legacy,
     usedBytes: usage.backups.reduce((sum, { addedBytes }) => sum + addedBytes, 0n),
     sizeBytes: usage.backups.at(-1)?.sizeBytes ?? 0n,
-    backups: usage.backups.map((backup) => backupUsage(backup, usage.legacy)),
+    backups,
   };
 };
 
-const backupUsage = (backup: WireUsage, legacy: boolean): BackupUsageView => ({
+const backupUsage = (
+  backup: WireUsage,
+  chain: { readonly legacy: boolean; readonly source: SourceView | null },
+): BackupUsageView => ({
   id: backup.backupId,
+  source: sourceOf(backup.source) ?? chain.source,
   kind: backupKindView(backup.kind),
   snapshotAt: snapshotAt(backup.backupId),
   committedAt: dateOrNull(backup.committedAtMs),
   addedBytes: backup.addedBytes,
   sizeBytes: backup.sizeBytes,
-  streamBytes: legacy ? null : backup.streamBytes,
+  streamBytes: chain.legacy ? null : backup.streamBytes,
 });
 
 export const totalsOf = (chains: readonly ChainUsageView[]): UsageTotals => ({

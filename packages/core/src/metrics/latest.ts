@@ -26,11 +26,15 @@ export class Latest<Labels extends ImageLabels, Entry extends LatestEntry<Labels
     this.#max = max;
   }
 
-  /** An older event than the one that is known changes nothing. */
-  add(entry: Entry): void {
+  /** It has just happened, so it is the newest, whatever the clock says. */
+  happened(entry: Entry): void {
+    this.#entries.set(JSON.stringify(entry.labels), entry);
+  }
+
+  /** It was the newest when somebody looked: what has happened since stays. */
+  found(entry: Entry): void {
     const key = JSON.stringify(entry.labels);
-    const known = this.#entries.get(key);
-    if (known === undefined || known.atSeconds <= entry.atSeconds) this.#entries.set(key, entry);
+    if (!this.#entries.has(key)) this.#entries.set(key, entry);
   }
 
   removeIf(matches: (entry: Entry) => boolean): void {

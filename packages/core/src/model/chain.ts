@@ -1,5 +1,7 @@
 import type { BackupId, ChainName, SnapName } from './backup-id.js';
 import type { SplitMetadata } from './image-meta.js';
+import { newestOf } from './backup-order.js';
+import { byImage } from './image-backups.js';
 import type { ImageSpec } from './image-spec.js';
 
 /** One image on one cluster. The name may later be another image's; (fsid, pool, namespace, image id) may not. */
@@ -52,7 +54,7 @@ export interface Backup {
   readonly dataBytes: bigint;
   /** GMAC of that stream (`transfer/stream-digest.ts`); empty when unknown. */
   readonly streamGmac: Uint8Array;
-  /** Milliseconds since 1970. */
+  /** By the receiver's clock, in milliseconds since 1970; in a backup of the older tool the time in its name. */
   readonly committedAtMs: number;
   /** What the increment started from; null for a full. */
   readonly baseId: BackupId | null;
@@ -60,12 +62,13 @@ export interface Backup {
   readonly client: string | null;
 }
 
-/** One full backup and the increments on it. */
+/** One full backup and the increments on it. They may be of several images: a restored copy goes on in the chain it comes from. */
 export interface Chain {
   readonly store: string;
   readonly name: ChainName;
   /** Oldest first; only committed ones. */
   readonly backups: readonly Backup[];
+  /** Whether it holds the newest backup of an image, of any of those that it holds backups of. */
   readonly active: boolean;
   readonly legacy: boolean;
   readonly partial: boolean;
@@ -73,6 +76,8 @@ export interface Chain {
 
 /** What one backup takes up; see {@link ChainUsage}. */
 export interface BackupUsage extends Pick<Backup, 'id' | 'kind' | 'sizeBytes' | 'streamBytes' | 'committedAtMs'> {
+  /** The image it is of; null in a backup of the older tool. */
+  readonly source: SourceIdentity | null;
   /** Bytes of data in the extents that differ from the backup before it, as `rbd diff` on the store counts them. */
   readonly addedBytes: bigint;
 }
@@ -81,6 +86,7 @@ export interface BackupUsage extends Pick<Backup, 'id' | 'kind' | 'sizeBytes' | 
 export interface ChainUsage {
   readonly store: string;
   readonly chain: ChainName;
+  /** Of the first of the backups; others may be of other images. */
   readonly source: SourceIdentity | null;
   readonly client: string | null;
   readonly active: boolean;
@@ -98,34 +104,17 @@ export interface Lineage {
   readonly snapId: number;
 }
 
-/** Whether two specs name the same place. */
-export const sameSpec = (a: ImageSpec, b: ImageSpec): boolean =>
-  a.pool === b.pool && a.namespace === b.namespace && a.image === b.image;
-
-/** The image a chain belongs to: that of its oldest backup; null in a chain of the older tool or without backups. */
+/** The image of a chain's oldest backup; null in a chain of the older tool or without backups. Later ones may be of other images. */
 export const chainSource = (chain: Pick<Chain, 'backups'>): SourceIdentity | null =>
   chain.backups[0]?.source?.identity ?? null;
 
 /**
- * Marks as active, for each source image, the chain with its newest backup. Chains of the older tool form groups by image name.
+ * Marks as active, for each source image, the chain with its newest backup. A chain that several images share is active when it is for any
+ * of them. Chains of the older tool form groups by image name.
  *
  * @param chains in any order; keeps the order
  */
 export const markActive = <C extends Omit<Chain, 'active'>>(chains: readonly C[]): (C & { active: boolean })[] => {
-  const newest = new Map<string, { chain: C; snap: string }>();
-  for (const chain of chains) {
-    const last = chain.backups.at(-1);
-    if (last === undefined) continue;
-    const key = groupKey(chain);
-    const best = newest.get(key);
-    if (best === undefined || last.snap > best.snap) newest.set(key, { chain, snap: last.snap });
-  }
-  return chains.map((chain) => ({ ...chain, active: newest.get(groupKey(chain))?.chain === chain }));
-};
-
-const groupKey = (chain: Omit<Chain, 'active'>): string => {
-  const identity = chainSource(chain);
-  if (identity === null) return `legacy ${chain.name.slice(0, -'.YYYY-MM-DD.hh:mm:ss.uuuuuu.bkp.image'.length)}`;
-  const { pool, namespace, image } = identity.image;
-  return [identity.fsid, pool, namespace, image].join('/');
+  const active = new Set(byImage(chains).map((image) => newestOf(image.chains)?.chain.name));
+  return chains.map((chain) => ({ ...chain, active: active.has(chain.name) }));
 };

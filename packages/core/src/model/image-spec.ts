@@ -65,6 +65,10 @@ export const formatPoolSpec = ({ pool, namespace }: PoolSpec): string =>
 /** The spelling `rbd` itself uses: `pool/image` or `pool/namespace/image`. */
 export const formatImageSpec = (spec: ImageSpec): string => `${formatPoolSpec(spec)}/${spec.image}`;
 
+/** Whether two specs name the same place. */
+export const sameSpec = (a: ImageSpec, b: ImageSpec): boolean =>
+  a.pool === b.pool && a.namespace === b.namespace && a.image === b.image;
+
 /** For messages. */
 export const formatImageRef = (ref: ImageRef): string =>
   'imageId' in ref ? `${formatPoolSpec(ref)}/(id ${ref.imageId})` : formatImageSpec(ref);

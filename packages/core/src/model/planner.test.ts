@@ -1,3 +1,4 @@
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { formatBackupId, chainNameOf, snapNameOf, type BackupId, type Timestamp } from './backup-id.js';
 import { markActive, type Backup, type Chain } from './chain.js';
@@ -40,7 +41,8 @@ const chainOf = (text: string, over: Partial<Chain> = {}): Chain => {
     streamBytes: 1n,
     dataBytes: 1n,
     streamGmac: new Uint8Array(32),
-    committedAtMs: 0,
+    // Letters are in the order of the commits, unless a test says otherwise.
+    committedAtMs: letter.codePointAt(0) ?? 0,
     baseId: null,
     client: 'c',
   }));
@@ -174,6 +176,64 @@ describe('planBackup', () => {
     expect(summary('incr', renamed, [chainOf('X: a')])).toBe(summary('incr', sourceOf('X: a'), [chainOf('X: a')]));
     const elsewhere = sourceOf('X: a', { identity: { fsid: 'g', image: spec, imageId: 'X' } });
     expect(summary('incr', elsewhere, [chainOf('X: a')])).toBe('refused, no-chain');
+  });
+});
+
+describe('the order', () => {
+  const committed = (chain: Chain, times: readonly number[]): Chain => ({
+    ...chain,
+    backups: chain.backups.map((backup, index) => ({ ...backup, committedAtMs: times[index] ?? 0 })),
+  });
+
+  it('of backups is that of the store, whatever the times in their names', () => {
+    // Named c, z and b in the order of the chain: the agent's clock was ahead for a while.
+    const jumped = chainOf('X: czb');
+    expect(summary('incr', sourceOf('X: czb'), [jumped])).toBe(`incremental on ${idOf('c', 'b')}`);
+    const first = committed(chainOf('X: yz'), [1, 2]);
+    const second = committed(chainOf('X: ab'), [3, 4]);
+    for (const chains of [
+      [first, second],
+      [second, first],
+    ]) {
+      expect(summary('incr', sourceOf('X: yzab'), chains)).toBe(`incremental on ${idOf('a', 'b')}`);
+      expect(planBackup('incr', sourceOf('X: '), chains)).toMatchObject({ refusal: { newestBackup: idOf('a', 'b') } });
+    }
+  });
+
+  it('and names shuffled at will change no plan', () => {
+    const letters = [...'abcdefgh'];
+    fc.assert(
+      fc.property(
+        fc.shuffledSubarray(letters, { minLength: 4, maxLength: 8 }),
+        fc.subarray([0, 1, 2, 3, 4, 5, 6, 7]),
+        fc.integer({ min: 1, max: 3 }),
+        (names, kept, cut) => {
+          const build = (order: readonly string[]) => {
+            const chains = [order.slice(0, cut), order.slice(cut)].map((part, index) =>
+              committed(
+                chainOf(`X: ${part.join('')}`),
+                part.map((_, at) => at + (index === 0 ? 0 : cut)),
+              ),
+            );
+            const plan = planBackup('auto', sourceOf(`X: ${kept.flatMap((at) => order[at] ?? []).join('')}`), chains);
+            return plan.kind === 'incremental' ? plan.base.committedAtMs : plan.kind;
+          };
+          expect(build(names)).toBe(build(names.toSorted()));
+        },
+      ),
+    );
+  });
+
+  it('a chain that holds backups of another image too says nothing of that one', () => {
+    const shared = chainOf('X: ab');
+    const copy = { ...spec, image: 'copy' };
+    const ofCopy = chainOf('Y: cd');
+    const [c, d] = ofCopy.backups.map((backup) => ({
+      ...backup,
+      source: backup.source && { ...backup.source, identity: { ...backup.source.identity, image: copy } },
+    }));
+    const chain = { ...shared, backups: [...shared.backups, ...(c === undefined || d === undefined ? [] : [c, d])] };
+    expect(planBackup('incr', sourceOf('X: '), [chain])).toMatchObject({ refusal: { newestBackup: idOf('a', 'b') } });
   });
 });
 

@@ -1,5 +1,7 @@
 import type { BackupId } from './backup-id.js';
-import { chainSource, sameSpec, type Backup, type Chain, type Lineage, type SourceIdentity } from './chain.js';
+import { newestOf } from './backup-order.js';
+import type { Backup, Chain, Lineage, SourceIdentity } from './chain.js';
+import { ofImage } from './image-backups.js';
 
 export type BackupMode = 'full' | 'incr' | 'auto';
 
@@ -37,19 +39,18 @@ export const planBackup = (mode: BackupMode, source: SourceView, chains: readonl
   return mode === 'auto' ? { kind: 'full', because: refusal.reason } : { kind: 'refused', refusal };
 };
 
-/** The newest backup whose snapshot the source still has, or null. */
+/** The newest backup whose snapshot the source still has, or null: the last one of its chain, and of several the last committed. */
 export const newestCommon = (source: SourceView, chains: readonly Chain[]): Backup | null =>
-  commonBackups(source, chains).reduce<Backup | null>(
-    (best, backup) => (best === null || backup.snap > best.snap ? backup : best),
-    null,
-  );
+  newestOf(commonByChain(source, chains))?.backup ?? null;
 
 /** Every backup whose snapshot the source still has. */
 export const commonBackups = (source: SourceView, chains: readonly Chain[]): Backup[] =>
+  commonByChain(source, chains).flatMap(({ backups }) => backups);
+
+const commonByChain = (source: SourceView, chains: readonly Chain[]): Pick<Chain, 'backups'>[] =>
   chains
     .filter((chain) => !chain.legacy)
-    .flatMap((chain) => chain.backups)
-    .filter((backup) => isCommon(backup, source));
+    .map(({ backups }) => ({ backups: backups.filter((backup) => isCommon(backup, source)) }));
 
 const isCommon = (backup: Backup, source: SourceView): boolean => {
   const snap = source.snapshots.find((each) => each.name === backup.snap);
@@ -68,25 +69,15 @@ const isCommon = (backup: Backup, source: SourceView): boolean => {
 };
 
 const whyNoBase = (source: SourceView, chains: readonly Chain[]): NoBase => {
-  const ours = chains.filter((chain) => {
-    const identity = chainSource(chain);
-    return (
-      identity !== null && identity.fsid === source.identity.fsid && sameSpec(identity.image, source.identity.image)
-    );
-  });
-  const newest = ours
-    .flatMap((chain) => chain.backups)
-    .reduce<Backup | null>((best, each) => (best === null || each.snap > best.snap ? each : best), null);
+  const { fsid, image, imageId } = source.identity;
+  const ours = ofImage(chains, image).map(({ backups }) => ({
+    backups: backups.filter((backup) => backup.source?.identity.fsid === fsid),
+  }));
+  const newest = newestOf(ours)?.backup;
   if (newest?.source == null) return { reason: 'no-chain' };
-  const known = ours.some((chain) =>
-    chain.backups.some((backup) => backup.source?.identity.imageId === source.identity.imageId),
-  );
-  if (!known && source.lineage?.imageId !== source.identity.imageId) {
-    return {
-      reason: 'image-recreated',
-      chainImageId: newest.source.identity.imageId,
-      imageId: source.identity.imageId,
-    };
+  const known = ours.some(({ backups }) => backups.some((backup) => backup.source?.identity.imageId === imageId));
+  if (!known && source.lineage?.imageId !== imageId) {
+    return { reason: 'image-recreated', chainImageId: newest.source.identity.imageId, imageId };
   }
   return { reason: 'no-common-snapshot', newestBackup: newest.id };
 };

@@ -1,39 +1,27 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { chainNameOf, formatBackupId, formatTimestamp, snapNameOf } from './backup-id.js';
-import type { Backup, Chain } from './chain.js';
+import { formatTimestamp, snapNameOf, type BackupId } from './backup-id.js';
+import type { Chain } from './chain.js';
+import { byImage } from './image-backups.js';
+import { chainOfBackups } from './made-up-chain.js';
 import { expiredBackups, type RetentionPolicy } from './retention.js';
 
 const day = 86_400_000;
 const now = 100 * day;
+const noRules: RetentionPolicy = { olderThanMs: null, keepLast: null, keepFull: null, keepIds: [] };
 
-/** Chains written as days of their backups: [[1, 2], [5, 6]]. */
+/** Chains written as days of their backups' commits, in the order of the chain: [[1, 2], [5, 6]]. */
 const chainsOf = (days: readonly (readonly number[])[]): Chain[] =>
-  days.map((chain) => {
-    const first = formatTimestamp(BigInt(chain[0] ?? 0) * BigInt(day) * 1000n);
-    const name = chainNameOf('vm', first);
-    const backups = chain.map((each): Backup => {
-      const snap = snapNameOf(formatTimestamp(BigInt(each) * BigInt(day) * 1000n));
-      return {
-        id: formatBackupId({ store: 's', chain: name, snap }),
-        snap,
-        kind: 'full',
-        source: null,
-        sizeBytes: 0n,
-        streamBytes: 0n,
-        dataBytes: 0n,
-        streamGmac: new Uint8Array(),
-        committedAtMs: each * day,
-        baseId: null,
-        client: null,
-      };
-    });
-    return { store: 's', name, backups, active: false, legacy: false, partial: false };
-  });
+  days.map((chain, index) =>
+    chainOfBackups(
+      `vm${index}`,
+      chain.map((each) => ({ image: 'vm', committedAtMs: each * day })),
+    ),
+  );
 
 const daysGone = (policy: Partial<RetentionPolicy>, days: readonly (readonly number[])[]): number[] => {
   const chains = chainsOf(days);
-  const gone = new Set(expiredBackups({ olderThanMs: null, keepLast: null, keepFull: null, ...policy }, chains, now));
+  const gone = new Set(expiredBackups({ ...noRules, ...policy }, chains, now));
   return chains
     .flatMap((chain) => chain.backups)
     .filter((backup) => gone.has(backup.id))
@@ -80,33 +68,141 @@ describe('expiredBackups', () => {
       [1, 89],
     ],
     ['by age, but never the last one', { olderThanMs: 10 * day }, [[1, 2]], [1]],
-    ['any of several rules', { olderThanMs: 10 * day, keepLast: 1 }, [[1, 95], [96]], [1, 95]],
+    [
+      'older ones, but never what a keep rule keeps',
+      { olderThanMs: 10 * day, keepLast: 3 },
+      [[1, 2, 3, 80, 81]],
+      [1, 2],
+    ],
+    ['of what no keep rule keeps only the older ones', { olderThanMs: 10 * day, keepLast: 1 }, [[1, 95], [96]], [1]],
+    [
+      'what either of two keep rules keeps',
+      { keepLast: 3, keepFull: 1 },
+      [
+        [1, 2, 3],
+        [4, 5],
+      ],
+      [1, 2],
+    ],
+    [
+      'the newest is the last of its chain, though the clock was ahead before',
+      { keepLast: 1 },
+      [[500, 501, 98]],
+      [500, 501],
+    ],
+    [
+      'the same in a chain of its own',
+      { keepLast: 2 },
+      [
+        [500, 501, 97],
+        [98, 99],
+      ],
+      [500, 501, 97],
+    ],
+    [
+      'a clock that was behind makes nothing old that follows something young',
+      { olderThanMs: 10 * day },
+      [[1, 95, 3, 96]],
+      [1],
+    ],
+    ['a clock that was ahead does not keep what follows', { olderThanMs: 10 * day }, [[500, 5, 6, 99]], [5, 6]],
+    ['no rule, nothing', {}, [[1, 2]], []],
     ['nothing there', { keepLast: 1 }, [], []],
   ])('%s', (_, policy, days, gone) => {
     expect(daysGone(policy, days)).toEqual(gone);
   });
 
+  it('keeps what is named', () => {
+    const chains = chainsOf([[1, 2, 3]]);
+    const [first] = (chains[0]?.backups ?? []).map(({ id }) => id);
+    const policy = { ...noRules, keepLast: 1, keepIds: first === undefined ? [] : [first] };
+    expect(expiredBackups(policy, chains, now)).toEqual([chains[0]?.backups[1]?.id]);
+  });
+
+  /** Days of commits that are all different, dealt out to chains whose days go up. */
+  const anyChains = fc
+    .tuple(
+      fc.uniqueArray(fc.integer({ min: 1, max: 99 }), { minLength: 1, maxLength: 20 }),
+      fc.integer({ min: 1, max: 5 }),
+    )
+    .map(([days, count]) => {
+      const sorted = days.toSorted((a, b) => a - b);
+      return Array.from({ length: count }, (_, index) => sorted.filter((_, at) => at % count === index)).filter(
+        (chain) => chain.length > 0,
+      );
+    });
+  const anyPolicy = fc.record({
+    olderThanMs: fc.option(fc.integer({ min: 0, max: 100 * day })),
+    keepLast: fc.option(fc.integer({ min: 1, max: 30 })),
+    keepFull: fc.option(fc.integer({ min: 1, max: 6 })),
+  });
+
   it('never takes the newest backup', () => {
     fc.assert(
+      fc.property(anyChains, anyPolicy, (days, policy) => {
+        expect(daysGone(policy, days)).not.toContain(Math.max(...days.flat()));
+      }),
+    );
+  });
+
+  it('never takes what one of its keep rules alone would keep, and takes nothing that is younger than the age', () => {
+    fc.assert(
+      fc.property(anyChains, anyPolicy, (days, policy) => {
+        const gone = daysGone(policy, days);
+        for (const rule of ['keepLast', 'keepFull'] as const) {
+          if (policy[rule] === null) continue;
+          expect(daysGone({ [rule]: policy[rule] }, days)).toEqual(expect.arrayContaining(gone));
+        }
+        const { olderThanMs } = policy;
+        if (olderThanMs !== null) expect(gone.filter((each) => each * day >= now - olderThanMs)).toEqual([]);
+      }),
+    );
+  });
+
+  it('goes by commits: whatever the times in the names are, the same backups go', () => {
+    fc.assert(
       fc.property(
-        fc.uniqueArray(fc.integer({ min: 1, max: 99 }), { minLength: 1, maxLength: 20 }),
-        fc.integer({ min: 1, max: 5 }),
-        fc.record({
-          olderThanMs: fc.option(fc.integer({ min: 0, max: 100 * day })),
-          keepLast: fc.option(fc.integer({ min: 1, max: 30 })),
-          keepFull: fc.option(fc.integer({ min: 1, max: 6 })),
-        }),
-        (days, chains, policy) => {
-          const sorted = days.toSorted((a, b) => a - b);
-          const groups = Array.from({ length: chains }, (_, index) => sorted.filter((_, at) => at % chains === index));
-          expect(
-            daysGone(
-              policy,
-              groups.filter((group) => group.length > 0),
-            ),
-          ).not.toContain(Math.max(...days));
+        anyChains,
+        anyPolicy,
+        fc.infiniteStream(fc.integer({ min: 1, max: 10_000 })),
+        (days, policy, times) => {
+          const chains = chainsOf(days);
+          const otherNames = chains.map((chain) => ({
+            ...chain,
+            backups: chain.backups.map((backup) => {
+              const at = BigInt(times.next().value ?? 1) * BigInt(day) * 1000n;
+              return { ...backup, snap: snapNameOf(formatTimestamp(at)) };
+            }),
+          }));
+          const rules = { ...noRules, ...policy };
+          expect(expiredBackups(rules, otherNames, now)).toEqual(expiredBackups(rules, chains, now));
         },
       ),
+    );
+  });
+
+  it('of images that share chains each is treated as if it were alone', () => {
+    const anyBackup = fc.record({ image: fc.constantFrom('prod', 'copy'), chain: fc.integer({ min: 0, max: 2 }) });
+    fc.assert(
+      fc.property(fc.array(anyBackup, { minLength: 1, maxLength: 20 }), anyPolicy, (made, policy) => {
+        const shared = [0, 1, 2].map((chain) =>
+          chainOfBackups(
+            `chain${chain}`,
+            made.flatMap((each, index) =>
+              each.chain === chain ? [{ image: each.image, committedAtMs: index * day }] : [],
+            ),
+          ),
+        );
+        const gone = new Set<BackupId>();
+        for (const { chains } of byImage(shared)) {
+          for (const id of expiredBackups({ ...noRules, ...policy }, chains, now)) gone.add(id);
+        }
+        const left = shared.flatMap(({ backups }) => backups).filter(({ id }) => !gone.has(id));
+        for (const image of new Set(made.map((each) => each.image))) {
+          const newest = made.map((each) => each.image).lastIndexOf(image);
+          expect(left.map(({ committedAtMs }) => committedAtMs)).toContain(newest * day);
+        }
+      }),
     );
   });
 });

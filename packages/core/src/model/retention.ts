@@ -1,41 +1,50 @@
 import type { BackupId } from './backup-id.js';
+import { commitTimes, newestFirst } from './backup-order.js';
 import type { Chain } from './chain.js';
 
-/** Which backups of one image may go. A backup goes when any of the rules says so; at least one must be set. */
+/**
+ * Which backups of one image may go. What any keep rule keeps stays. Of the rest those go that are older than the age, or all of them
+ * when no age is given. At least one rule must be set.
+ */
 export interface RetentionPolicy {
   /** Backups committed longer ago than this, in milliseconds. */
   readonly olderThanMs: number | null;
-  /** All but the newest N backups. */
+  /** Keep the newest N backups. */
   readonly keepLast: number | null;
-  /** All but the newest N chains (by their newest backup). */
+  /** Keep what is in the newest N chains that hold backups of the image (by its newest backup in each). */
   readonly keepFull: number | null;
+  /** These stay, whatever the rules say. */
+  readonly keepIds: readonly BackupId[];
 }
 
 /**
  * The backups of one image that a policy lets go, oldest first. The newest backup of the image always stays: no policy, and no
  * clock that is wrong, takes the last one.
  *
- * @param chains of one image
- * @param nowMs milliseconds since 1970
+ * @param chains with the backups of that image and no others, see `byImage`
+ * @param nowMs by the receiver's clock, in milliseconds since 1970
  */
 export const expiredBackups = (policy: RetentionPolicy, chains: readonly Chain[], nowMs: number): BackupId[] => {
-  const backups = chains
-    .flatMap((chain) => chain.backups.map((backup) => ({ backup, chain })))
-    .toSorted((a, b) => (a.backup.snap < b.backup.snap ? -1 : 1));
-  const keptChains = new Set(
-    chains.toSorted((a, b) => newestSnap(b).localeCompare(newestSnap(a))).slice(0, policy.keepFull ?? chains.length),
-  );
-  return backups
-    .filter(({ backup, chain }, index) => {
-      const younger = backups.length - 1 - index;
-      if (younger === 0) return false;
-      return (
-        (policy.olderThanMs !== null && backup.committedAtMs < nowMs - policy.olderThanMs) ||
-        (policy.keepLast !== null && younger >= policy.keepLast) ||
-        !keptChains.has(chain)
-      );
+  const { olderThanMs, keepLast, keepFull } = policy;
+  if (olderThanMs === null && keepLast === null && keepFull === null) return [];
+  const ordered = newestFirst(chains);
+  const keptChains = new Set([...new Set(ordered.map(({ chain }) => chain))].slice(0, keepFull ?? 0));
+  const keptIds = new Set(policy.keepIds);
+  const isOld = olderThanMs === null ? () => true : olderThan(olderThanMs, chains, nowMs);
+  return ordered
+    .filter(({ backup, chain }, younger) => {
+      const isKept = younger < Math.max(1, keepLast ?? 0) || keptChains.has(chain) || keptIds.has(backup.id);
+      return !isKept && isOld(backup.id);
     })
-    .map(({ backup }) => backup.id);
+    .map(({ backup }) => backup.id)
+    .toReversed();
 };
 
-const newestSnap = (chain: Chain): string => chain.backups.at(-1)?.snap ?? '';
+const olderThan = (ageMs: number, chains: readonly Chain[], nowMs: number): ((id: BackupId) => boolean) => {
+  const times = new Map<BackupId, number>();
+  for (const chain of chains) {
+    const committed = commitTimes(chain, nowMs);
+    for (const [index, { id }] of chain.backups.entries()) times.set(id, committed[index] ?? nowMs);
+  }
+  return (id) => (times.get(id) ?? nowMs) < nowMs - ageMs;
+};

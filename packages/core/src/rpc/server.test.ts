@@ -40,7 +40,7 @@ const server = (): RpcServer => {
     handshake: unary(({ software }) =>
       software === 'hang'
         ? never
-        : Promise.resolve({ protocol: 1, software: 'here', capabilities: [], stores: [], client: '' }),
+        : Promise.resolve({ protocol: 1, software: 'here', capabilities: [], stores: [], client: '', timeMs: 0n }),
     ),
   }));
   servers.push(made);

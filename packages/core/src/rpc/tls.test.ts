@@ -69,7 +69,14 @@ afterEach(async () => {
 const listen = async (files: TlsFiles): Promise<number> => {
   server = createTestServer(({ unary }) => ({
     handshake: unary((_, { client }) =>
-      Promise.resolve({ protocol: 1, software: '', capabilities: [], stores: [], client: client ?? 'nobody' }),
+      Promise.resolve({
+        protocol: 1,
+        software: '',
+        capabilities: [],
+        stores: [],
+        client: client ?? 'nobody',
+        timeMs: 0n,
+      }),
     ),
   }));
   return server.listenTls('localhost:0', await serverCredentials(files));

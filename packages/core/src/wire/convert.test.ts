@@ -97,25 +97,32 @@ const chain: fc.Arbitrary<Chain> = fc.record({
   partial: fc.boolean(),
 });
 
-const usage: fc.Arbitrary<ChainUsage> = fc.record({
-  store: name,
-  chain: chainName,
-  source: fc.option(identity),
-  client: fc.option(name),
-  active: fc.boolean(),
-  legacy: fc.boolean(),
-  backups: fc.array(
-    fc.record({
-      id: id.map((each): BackupId => each.id),
-      kind,
-      sizeBytes: bytes,
-      streamBytes: bytes,
-      addedBytes: bytes,
-      committedAtMs: ms,
-    }),
-    { maxLength: 4 },
-  ),
-});
+const usage: fc.Arbitrary<ChainUsage> = fc
+  .record({
+    store: name,
+    chain: chainName,
+    source: fc.option(identity),
+    client: fc.option(name),
+    active: fc.boolean(),
+    legacy: fc.boolean(),
+    backups: fc.array(
+      fc.record({
+        id: id.map((each): BackupId => each.id),
+        kind,
+        sizeBytes: bytes,
+        streamBytes: bytes,
+        addedBytes: bytes,
+        committedAtMs: ms,
+        source: fc.option(identity),
+      }),
+      { maxLength: 4 },
+    ),
+  })
+  .map((usage) => ({
+    ...usage,
+    // One that says nothing of its own is of the chain's image: so it is read from an older release.
+    backups: usage.backups.map((backup) => ({ ...backup, source: backup.source ?? usage.source })),
+  }));
 
 /** Byte arrays of whatever class, as plain numbers. */
 const plain = (value: unknown): unknown =>

@@ -211,25 +211,30 @@ export const usageToWire = (usage: ChainUsage): wire.ChainUsage => ({
     committedAtMs: BigInt(backup.committedAtMs),
     kind: kindToWire(backup.kind),
     streamBytes: backup.streamBytes,
+    source: backup.source ?? undefined,
   })),
 });
 
-export const usageFromWire = (usage: wire.ChainUsage): ChainUsage => ({
-  store: requireName('store', usage.store),
-  chain: chainNameFromWire(usage.chain),
-  source: usage.source === undefined ? null : identityFromWire(usage.source),
-  client: usage.client === '' ? null : usage.client,
-  active: usage.active,
-  legacy: usage.legacy,
-  backups: usage.backups.map((backup) => ({
-    id: requireId(backup.backupId),
-    addedBytes: sizeFromWire(backup.addedBytes, 'added data'),
-    sizeBytes: sizeFromWire(backup.sizeBytes, 'an image size'),
-    committedAtMs: numberFromWire(backup.committedAtMs, 'a time'),
-    kind: kindFromWire(backup.kind),
-    streamBytes: sizeFromWire(backup.streamBytes, 'a stream'),
-  })),
-});
+export const usageFromWire = (usage: wire.ChainUsage): ChainUsage => {
+  const source = usage.source === undefined ? null : identityFromWire(usage.source);
+  return {
+    store: requireName('store', usage.store),
+    chain: chainNameFromWire(usage.chain),
+    source,
+    client: usage.client === '' ? null : usage.client,
+    active: usage.active,
+    legacy: usage.legacy,
+    backups: usage.backups.map((backup) => ({
+      id: requireId(backup.backupId),
+      addedBytes: sizeFromWire(backup.addedBytes, 'added data'),
+      sizeBytes: sizeFromWire(backup.sizeBytes, 'an image size'),
+      committedAtMs: numberFromWire(backup.committedAtMs, 'a time'),
+      kind: kindFromWire(backup.kind),
+      streamBytes: sizeFromWire(backup.streamBytes, 'a stream'),
+      source: backup.source === undefined ? source : identityFromWire(backup.source),
+    })),
+  };
+};
 
 const requireId = (text: string): BackupId => {
   const id = idFromWire(text);

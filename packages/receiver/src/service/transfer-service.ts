@@ -19,7 +19,8 @@ import {
   waitsToWire,
 } from '@rbdferry/core/wire/convert.js';
 import { keptToWire } from '@rbdferry/core/wire/kept-backup.js';
-import { isVisible, visibleChain, type Access } from '../access.js';
+import { unreadableToWire } from '@rbdferry/core/wire/unreadable-chain.js';
+import { isVisible, UnreadableChains, visibleChain, type Access } from '../access.js';
 import type { PushIntent, Removed } from '../store/port.js';
 import type { LiveTransfers } from '../transfer/live-transfers.js';
 import type { OpenTransfers } from '../transfer/open-transfers.js';
@@ -33,6 +34,8 @@ export interface TransferServiceOptions {
   readonly stallMs: number;
   /** Null when this receiver can neither make nor read compressed parts. */
   readonly zstd: Zstd | null;
+  /** The clock that backups are committed by, in milliseconds since 1970. */
+  readonly now: () => number;
   readonly onFailure: FailureListener;
   /** Told of each committed backup. */
   readonly onCommitted: (backup: Backup) => void;
@@ -58,18 +61,23 @@ export const createTransferService = (options: TransferServiceOptions): Transfer
         capabilities: options.zstd === null ? [] : [zstdCapability],
         stores: access.storesOf(client),
         client,
+        timeMs: BigInt(options.now()),
       };
     }),
 
     listChains: serverStream(async function* (request, { client: name, signal }) {
       const client = access.client(name);
-      const chains = access
-        .store(client, request.store)
-        .chains(request.image === '' ? null : request.image, { signal });
+      const store = access.store(client, request.store);
+      const unreadable = new UnreadableChains(access, client, store.name);
+      const chains = store.chains(request.image === '' ? null : request.image, {
+        signal,
+        onUnreadable: unreadable.add,
+      });
       for await (const chain of chains) {
         const visible = visibleChain(client, chain);
-        if (visible !== null) yield { chain: chainToWire(visible) };
+        if (visible !== null) yield { chain: chainToWire(visible), unreadable: undefined };
       }
+      for (const chain of unreadable.told()) yield { chain: undefined, unreadable: unreadableToWire(chain) };
     }),
 
     openPush: unary(async (request, { client: name, signal }) => {
@@ -168,9 +176,16 @@ export const createTransferService = (options: TransferServiceOptions): Transfer
     getStoreUsage: serverStream(async function* (request, { client: name, signal }) {
       const client = access.client(name);
       const store = access.store(client, request.store);
-      for await (const usage of store.usage(request.image === '' ? null : request.image, { signal })) {
-        const wanted = request.chain === '' || request.chain === usage.chain;
-        if (wanted && isVisible(client, usage.client)) yield { usage: usageToWire(usage) };
+      const unreadable = new UnreadableChains(access, client, store.name);
+      const isWanted = (chain: string) => request.chain === '' || request.chain === chain;
+      const image = request.image === '' ? null : request.image;
+      for await (const usage of store.usage(image, { signal, onUnreadable: unreadable.add })) {
+        // One without backups went while it was measured.
+        if (!isWanted(usage.chain) || !isVisible(client, usage.client) || usage.backups.length === 0) continue;
+        yield { usage: usageToWire(usage), unreadable: undefined };
+      }
+      for (const chain of unreadable.told()) {
+        if (isWanted(chain.name)) yield { usage: undefined, unreadable: unreadableToWire(chain) };
       }
     }),
   };

@@ -1,10 +1,22 @@
 import type { KeptBackup } from '@rbdferry/core/wire/kept-backup.js';
 import type { ByteSource } from '@rbdferry/core/ceph/port.js';
+import type { FerryError } from '@rbdferry/core/errors/ferry-error.js';
 import type { BackupId, BackupIdParts, ChainName, SnapName } from '@rbdferry/core/model/backup-id.js';
 import type { Backup, Chain, ChainUsage, SourceFacts, StreamEnd } from '@rbdferry/core/model/chain.js';
 
 interface Options {
   readonly signal?: AbortSignal | undefined;
+}
+
+/** A chain that is there and cannot be read (or measured), and why. */
+export interface UnreadableChain {
+  readonly name: ChainName;
+  readonly error: FerryError;
+}
+
+export interface LookOptions extends Options {
+  /** Told of each chain that is left out because it cannot be read. Without it the first such chain fails the whole look. */
+  readonly onUnreadable?: ((chain: UnreadableChain) => void) | undefined;
 }
 
 /**
@@ -19,7 +31,7 @@ export interface Store {
   readonly name: string;
 
   /** Chains in order of name, optionally only those of images of one name (whatever their pool). */
-  chains(image: string | null, options: Options): AsyncIterable<Chain>;
+  chains(image: string | null, options: LookOptions): AsyncIterable<Chain>;
 
   /** While that very backup is being received, waits for the outcome. @throws BACKUP_NOT_FOUND */
   backup(id: BackupIdParts, options: Options): Promise<Backup>;
@@ -46,7 +58,7 @@ export interface Store {
   removeChain(chain: ChainName, options: RemoveOptions): Promise<Removed>;
 
   /** What the chains of one image, or of all, take up. Measures what was not measured yet. */
-  usage(image: string | null, options: Options): AsyncIterable<ChainUsage>;
+  usage(image: string | null, options: LookOptions): AsyncIterable<ChainUsage>;
 
   /** Cleans up what an earlier life of the daemon left half done. Answers the names of the chains it changed. */
   recover(options: Options): Promise<string[]>;

@@ -12,6 +12,7 @@ import {
 } from '@rbdferry/core/model/backup-id.js';
 import type { Backup, Chain } from '@rbdferry/core/model/chain.js';
 import type { ImageSpec, PoolSpec } from '@rbdferry/core/model/image-spec.js';
+import type { LookOptions } from '../port.js';
 import { backupKey, decodeFacts, decodeState, orphanKeys, snapOfBackupKey, stateKey, type HeadState } from './backup-meta.js';
 
 /** A chain as its image shows it, with what a transfer needs besides. */
@@ -82,16 +83,17 @@ export class ChainReader {
   }
 
   /**
-   * Chains that are named for images of this name or hold backups of one, or all; those that vanish meanwhile are left out. In order
-   * of name. An image that was renamed, or restored under another name, goes on in its old chain.
+   * Chains that are named for images of this name or hold backups of one, or all; those that vanish meanwhile are left out, and those
+   * that cannot be read when there is somebody to be told of them. In order of name. An image that was renamed, or restored under
+   * another name, goes on in its old chain.
    */
-  async many(image: string | null, options: Options): Promise<ChainView[]> {
+  async many(image: string | null, options: LookOptions): Promise<ChainView[]> {
     const wanted = image === null ? await this.#everything(options) : await this.#namesOnly(image, options);
     const views = new Map<ChainName, ChainView>();
     const queue = [...wanted];
     const worker = async () => {
       for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
-        const view = await this.#unlessGone(next.name, next.snapshots, options);
+        const view = await this.#unlessUnreadable(next.name, next.snapshots, options);
         if (view !== null) views.set(next.name, view);
       }
     };
@@ -137,19 +139,36 @@ export class ChainReader {
     return sources.has(image);
   }
 
-  /** One process for all the snapshots of a pool instead of one for each image. */
+  /**
+   * One process for all the snapshots of a pool instead of one for each image. By which image cannot be opened it depends whether
+   * `rbd ls -l` leaves that one out or fails as a whole, so what it does not tell of is looked at by itself.
+   */
   async #everything(options: Options) {
-    const listings = await this.#ceph.listWithSnapshots(this.#pool, options);
-    const byName = new Map(listings.map((each) => [each.name, each.snapshots]));
-    return chainNames([...byName.keys()]).map((name) => ({ name, snapshots: byName.get(name) }));
+    const [names, listings] = await Promise.all([
+      this.#ceph.list(this.#pool, options),
+      this.#ceph.listWithSnapshots(this.#pool, options).catch((thrown: unknown) => {
+        if (options.signal?.aborted === true || isAway(toFerryError(thrown))) throw thrown;
+        return [];
+      }),
+    ]);
+    const byName = new Map<string, readonly Snapshot[]>(listings.map((each) => [each.name, each.snapshots]));
+    const all = new Set([...names, ...byName.keys()]);
+    return chainNames([...all]).map((name) => ({ name, snapshots: byName.get(name) }));
   }
 
-  async #unlessGone(name: ChainName, snapshots: readonly Snapshot[] | undefined, options: Options) {
+  async #unlessUnreadable(
+    name: ChainName,
+    snapshots: readonly Snapshot[] | undefined,
+    options: LookOptions,
+  ): Promise<ChainView | null> {
     try {
       return await this.#read(name, snapshots, options);
     } catch (thrown) {
-      if (toFerryError(thrown).code === 'BACKUP_NOT_FOUND') return null;
-      throw thrown;
+      const error = toFerryError(thrown);
+      if (error.code === 'BACKUP_NOT_FOUND') return null;
+      if (options.onUnreadable === undefined || options.signal?.aborted === true || isAway(error)) throw error;
+      options.onUnreadable({ name, error });
+      return null;
     }
   }
 
@@ -170,6 +189,9 @@ export class ChainReader {
     }
   }
 }
+
+/** Then no image of the cluster can be read, not only this one. */
+export const isAway = ({ code }: FerryError): boolean => code === 'CEPH_UNAVAILABLE' || code === 'CEPH_NOT_INSTALLED';
 
 const chainNames = (names: readonly string[]): ChainName[] =>
   names.flatMap((name) => splitChainName(name)?.chain ?? []).toSorted();

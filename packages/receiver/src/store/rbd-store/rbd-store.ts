@@ -191,7 +191,12 @@ export class RbdStore implements Store {
     const { ceph, pool, reader } = this.#context;
     await this.#prepareRemovals(options);
     const names = await ceph.list(pool, options);
-    const views = await reader.many(null, options);
+    const views = await reader.many(null, {
+      ...options,
+      onUnreadable: ({ name, error: { code, message } }) => {
+        this.#options.log.warn({ chain: name, code, error: message }, 'could not read a chain');
+      },
+    });
     const listed = new Set<string>(views.map((view) => view.chain.name));
     const changed: string[] = [];
     for (const name of names) {

@@ -1,63 +1,137 @@
-import { toFerryError } from '@rbdferry/core/errors/ferry-error.js';
+import { FerryError, toFerryError } from '@rbdferry/core/errors/ferry-error.js';
 import type { ChainName, SnapName } from '@rbdferry/core/model/backup-id.js';
 import type { Backup, BackupUsage, ChainUsage } from '@rbdferry/core/model/chain.js';
 import { chainSource } from '@rbdferry/core/model/chain.js';
+import type { LookOptions } from '../port.js';
 import { decodeUsage, encodeUsage, usageKey } from './backup-meta.js';
-import type { ChainView } from './chain-reader.js';
+import { isAway, type ChainView } from './chain-reader.js';
 import type { Options, StoreContext } from './context.js';
+
+type ActiveView = ChainView & { chain: { active: boolean } };
+
+/** How often a chain is looked at anew because a backup went while it was measured. */
+const maxLooks = 5;
 
 /**
  * What each backup of a chain added, in the bytes that `rbd diff` counts between its snapshot and the one before it. Measured
- * once and written down; measured again only when the backup before it was removed.
+ * once and written down; measured again only when the backup before it was removed. Without backups when the chain has gone
+ * meanwhile, or cannot be measured and `onUnreadable` was told of it.
  */
 export const chainUsage = async (
   context: StoreContext,
-  view: ChainView & { chain: { active: boolean } },
-  options: Options,
+  view: ActiveView,
+  options: LookOptions,
 ): Promise<ChainUsage> => {
+  try {
+    return await measuredChain(context, view, options);
+  } catch (thrown) {
+    const error = toFerryError(thrown);
+    if (error.code === 'BACKUP_NOT_FOUND') return usageOf(context, view, []);
+    if (options.onUnreadable === undefined || options.signal?.aborted === true || isAway(error)) throw error;
+    options.onUnreadable({ name: view.chain.name, error });
+    return usageOf(context, view, []);
+  }
+};
+
+const measuredChain = async (context: StoreContext, first: ActiveView, options: Options): Promise<ChainUsage> => {
+  let view = first;
+  for (let looks = 1; ; looks += 1) {
+    try {
+      return usageOf(context, view, await usageOfEach(context, view, options));
+    } catch (thrown) {
+      if (looks === maxLooks || !wentMeanwhile.has(toFerryError(thrown).code)) throw thrown;
+    }
+    const { active } = first.chain;
+    const fresh = await context.reader.fresh(view.chain.name, options);
+    view = { ...fresh, chain: { ...fresh.chain, active } };
+  }
+};
+
+/** What a measurement says when a backup, or the whole chain, was removed under it. */
+const wentMeanwhile = new Set(['SNAPSHOT_NOT_FOUND', 'IMAGE_NOT_FOUND']);
+
+const usageOfEach = async (context: StoreContext, view: ActiveView, options: Options): Promise<BackupUsage[]> => {
   const backups: BackupUsage[] = [];
   let previous: SnapName | null = null;
   for (const backup of view.chain.backups) {
-    backups.push({ ...backup, addedBytes: await addedBytes(context, view, { backup, previous }, options) });
+    const added = await addedBytes(context, view, { backup, previous }, options);
+    backups.push({ ...backup, source: backup.source?.identity ?? null, addedBytes: added });
     previous = backup.snap;
   }
-  return {
-    store: context.name,
-    chain: view.chain.name,
-    source: chainSource(view.chain),
-    client: view.chain.backups[0]?.client ?? null,
-    active: view.chain.active,
-    legacy: view.chain.legacy,
-    backups,
-  };
+  return backups;
 };
 
-const addedBytes = async (
-  context: StoreContext,
-  view: ChainView,
-  of: { backup: Backup; previous: SnapName | null },
-  options: Options,
-): Promise<bigint> => {
+const usageOf = (context: StoreContext, { chain }: ActiveView, backups: BackupUsage[]): ChainUsage => ({
+  store: context.name,
+  chain: chain.name,
+  source: chainSource(chain),
+  client: chain.backups[0]?.client ?? null,
+  active: chain.active,
+  legacy: chain.legacy,
+  backups,
+});
+
+interface Measured {
+  readonly backup: Backup;
+  readonly previous: SnapName | null;
+}
+
+const addedBytes = async (context: StoreContext, view: ChainView, of: Measured, options: Options): Promise<bigint> => {
   const text = view.metadata.get(usageKey(of.backup.snap));
   const known = text === undefined ? undefined : decodeUsage(text);
   if (known !== undefined && known.previous === of.previous) return known.addedBytes;
   return measure(context, view, of, options);
 };
 
-/** Asks Ceph, and writes the answer down (on clean chains of ours only: the older tool's images are left as they are). */
-const measure = async (
-  context: StoreContext,
-  view: ChainView,
-  { backup, previous }: { backup: Backup; previous: SnapName | null },
-  options: Options,
-): Promise<bigint> => {
-  const { ceph, reader } = context;
-  const { name } = view.chain;
-  const extents = await ceph.diffExtents(reader.image(name), { snap: backup.snap, fromSnap: previous }, options);
-  const usage = encodeUsage({ previous, addedBytes: extents.dataBytes });
-  if (view.state?.kind === 'clean')
-    await unlessChanging(context, name, () => reader.setMetadata(name, usageKey(backup.snap), usage, options));
+/** Asks Ceph, and writes the answer down. @throws SNAPSHOT_NOT_FOUND when what was measured is not there any more */
+const measure = async (context: StoreContext, view: ChainView, of: Measured, options: Options): Promise<bigint> => {
+  const image = context.reader.image(view.chain.name);
+  const extents = await context.ceph.diffExtents(image, { snap: of.backup.snap, fromSnap: of.previous }, options);
+  await lookAgain(context, view, of, options);
+  await writeDown(context, view, { ...of, addedBytes: extents.dataBytes }, options);
   return extents.dataBytes;
+};
+
+/** `rbd diff` exits 0 when what it reads is removed meanwhile, and reads nothing there. */
+const lookAgain = async (
+  { ceph, reader }: StoreContext,
+  view: ChainView,
+  { backup, previous }: Measured,
+  options: Options,
+): Promise<void> => {
+  const now = await ceph.snapshots(reader.image(view.chain.name), options);
+  for (const name of previous === null ? [backup.snap] : [backup.snap, previous]) {
+    const before = view.snapshots.find((snapshot) => snapshot.name === name);
+    if (before !== undefined && now.some((snapshot) => snapshot.name === name && snapshot.id === before.id)) continue;
+    throw new FerryError('SNAPSHOT_NOT_FOUND', `${view.chain.name}@${name} was removed while it was measured`);
+  }
+};
+
+/** For so long nothing is written down once that has failed: on a full pool each try costs seconds. */
+const writePauseMs = 60_000;
+const writesAgainAt = new WeakMap<StoreContext['reader'], number>();
+
+/**
+ * On clean chains of ours only: the older tool's images are left as they are. The figure is told though it cannot be written down, on
+ * a full store above all, where one wants to know it.
+ */
+const writeDown = async (
+  context: StoreContext,
+  { chain: { name }, state }: ChainView,
+  { backup, previous, addedBytes }: Measured & { readonly addedBytes: bigint },
+  options: Options,
+): Promise<void> => {
+  const { reader, log, now } = context;
+  if (state?.kind !== 'clean' || (writesAgainAt.get(reader) ?? 0) > now()) return;
+  const usage = encodeUsage({ previous, addedBytes });
+  try {
+    await unlessChanging(context, name, () => reader.setMetadata(name, usageKey(backup.snap), usage, options));
+  } catch (thrown) {
+    if (options.signal?.aborted === true) throw thrown;
+    const { code, message } = toFerryError(thrown);
+    writesAgainAt.set(reader, now() + writePauseMs);
+    log.info({ chain: name, code, error: message }, 'could not write down what a backup takes up');
+  }
 };
 
 /**

@@ -28,6 +28,7 @@ import {
   ChainUsage,
   ErrorDetail,
   KeptBackup,
+  UnreadableChain,
 } from "./model.js";
 
 export enum BackupMode {
@@ -248,6 +249,10 @@ export interface ListBackupsResponse {
     | undefined;
   /** Ids of the chain's backups whose snapshot still exists on the source cluster. */
   presentOnSource: string[];
+  /** Why that is not known of all of them, like a cluster that does not answer; empty when it is known. */
+  sourceUnknown: string;
+  /** Instead of all that: a chain that is there and cannot be read. */
+  unreadable: UnreadableChain | undefined;
 }
 
 export interface DeleteBackupsRequest {
@@ -269,13 +274,19 @@ export interface BackupIds {
   ids: string[];
 }
 
-/** What of each image to remove. The newest backup of an image always stays. */
+/**
+ * What of each image to remove. What any keep rule keeps stays; of the rest those go that are older than the age, or all of them when
+ * no age is given. The newest backup of an image always stays.
+ */
 export interface DeletePolicy {
   /** POOL/IMAGE or POOL/NAMESPACE/IMAGE. */
   images: string[];
   /** Every image this agent's client has backups of, instead of `images`. */
   allImages: boolean;
-  /** Set at least one. A backup goes when any of them says so. */
+  /**
+   * Set at least one of these three.
+   * By the receiver's clock and the time of the commit.
+   */
   olderThanMs?:
     | bigint
     | undefined;
@@ -283,8 +294,12 @@ export interface DeletePolicy {
   keepLast?:
     | number
     | undefined;
-  /** Keep the newest N chains of each image. */
-  keepFull?: number | undefined;
+  /** Keep the newest N of the chains that hold backups of the image: what is in them of this image. */
+  keepFull?:
+    | number
+    | undefined;
+  /** Ids of backups that stay, whatever the rules say, like the one just made. */
+  keepIds: string[];
 }
 
 export interface DeleteBackupsResponse {
@@ -327,10 +342,17 @@ export interface GetUsageRequest {
   image: string;
   /** Only this backup. */
   backupId: string;
+  /** Only this chain: IMAGE.TIMESTAMP.bkp.image, or STORE/IMAGE.TIMESTAMP.bkp.image. */
+  chain: string;
 }
 
 export interface GetUsageResponse {
-  usage: ChainUsage | undefined;
+  /** With `image`, only the backups of that image; `source` is then that image. */
+  usage:
+    | ChainUsage
+    | undefined;
+  /** Instead of `usage`: a chain that is there and cannot be read or measured. */
+  unreadable: UnreadableChain | undefined;
 }
 
 export interface GetAgentInfoRequest {
@@ -1595,7 +1617,7 @@ export const ListBackupsRequest: MessageFns<ListBackupsRequest> = {
 };
 
 function createBaseListBackupsResponse(): ListBackupsResponse {
-  return { chain: undefined, presentOnSource: [] };
+  return { chain: undefined, presentOnSource: [], sourceUnknown: "", unreadable: undefined };
 }
 
 export const ListBackupsResponse: MessageFns<ListBackupsResponse> = {
@@ -1605,6 +1627,12 @@ export const ListBackupsResponse: MessageFns<ListBackupsResponse> = {
     }
     for (const v of message.presentOnSource) {
       writer.uint32(18).string(v!);
+    }
+    if (message.sourceUnknown !== "") {
+      writer.uint32(26).string(message.sourceUnknown);
+    }
+    if (message.unreadable !== undefined) {
+      UnreadableChain.encode(message.unreadable, writer.uint32(34).fork()).join();
     }
     return writer;
   },
@@ -1638,6 +1666,22 @@ export const ListBackupsResponse: MessageFns<ListBackupsResponse> = {
             message.presentOnSource.push(reader.string());
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.sourceUnknown = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.unreadable = UnreadableChain.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1658,6 +1702,12 @@ export const ListBackupsResponse: MessageFns<ListBackupsResponse> = {
         : globalThis.Array.isArray(object?.present_on_source)
         ? object.present_on_source.map((e: any) => globalThis.String(e))
         : [],
+      sourceUnknown: isSet(object.sourceUnknown)
+        ? globalThis.String(object.sourceUnknown)
+        : isSet(object.source_unknown)
+        ? globalThis.String(object.source_unknown)
+        : "",
+      unreadable: isSet(object.unreadable) ? UnreadableChain.fromJSON(object.unreadable) : undefined,
     };
   },
 
@@ -1669,6 +1719,12 @@ export const ListBackupsResponse: MessageFns<ListBackupsResponse> = {
     if (message.presentOnSource?.length) {
       obj.presentOnSource = message.presentOnSource;
     }
+    if (message.sourceUnknown !== "") {
+      obj.sourceUnknown = message.sourceUnknown;
+    }
+    if (message.unreadable !== undefined) {
+      obj.unreadable = UnreadableChain.toJSON(message.unreadable);
+    }
     return obj;
   },
 
@@ -1679,6 +1735,10 @@ export const ListBackupsResponse: MessageFns<ListBackupsResponse> = {
     const message = createBaseListBackupsResponse();
     message.chain = (object.chain !== undefined && object.chain !== null) ? Chain.fromPartial(object.chain) : undefined;
     message.presentOnSource = object.presentOnSource?.map((e) => e) || [];
+    message.sourceUnknown = object.sourceUnknown ?? "";
+    message.unreadable = (object.unreadable !== undefined && object.unreadable !== null)
+      ? UnreadableChain.fromPartial(object.unreadable)
+      : undefined;
     return message;
   },
 };
@@ -1925,7 +1985,14 @@ export const BackupIds: MessageFns<BackupIds> = {
 };
 
 function createBaseDeletePolicy(): DeletePolicy {
-  return { images: [], allImages: false, olderThanMs: undefined, keepLast: undefined, keepFull: undefined };
+  return {
+    images: [],
+    allImages: false,
+    olderThanMs: undefined,
+    keepLast: undefined,
+    keepFull: undefined,
+    keepIds: [],
+  };
 }
 
 export const DeletePolicy: MessageFns<DeletePolicy> = {
@@ -1947,6 +2014,9 @@ export const DeletePolicy: MessageFns<DeletePolicy> = {
     }
     if (message.keepFull !== undefined) {
       writer.uint32(40).uint32(message.keepFull);
+    }
+    for (const v of message.keepIds) {
+      writer.uint32(50).string(v!);
     }
     return writer;
   },
@@ -2004,6 +2074,14 @@ export const DeletePolicy: MessageFns<DeletePolicy> = {
             message.keepFull = reader.uint32();
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.keepIds.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2039,6 +2117,11 @@ export const DeletePolicy: MessageFns<DeletePolicy> = {
         : isSet(object.keep_full)
         ? globalThis.Number(object.keep_full)
         : undefined,
+      keepIds: globalThis.Array.isArray(object?.keepIds)
+        ? object.keepIds.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.keep_ids)
+        ? object.keep_ids.map((e: any) => globalThis.String(e))
+        : [],
     };
   },
 
@@ -2059,6 +2142,9 @@ export const DeletePolicy: MessageFns<DeletePolicy> = {
     if (message.keepFull !== undefined) {
       obj.keepFull = Math.round(message.keepFull);
     }
+    if (message.keepIds?.length) {
+      obj.keepIds = message.keepIds;
+    }
     return obj;
   },
 
@@ -2074,6 +2160,7 @@ export const DeletePolicy: MessageFns<DeletePolicy> = {
       : undefined;
     message.keepLast = object.keepLast ?? undefined;
     message.keepFull = object.keepFull ?? undefined;
+    message.keepIds = object.keepIds?.map((e) => e) || [];
     return message;
   },
 };
@@ -2420,7 +2507,7 @@ export const DeleteSourceSnapshotsResponse: MessageFns<DeleteSourceSnapshotsResp
 };
 
 function createBaseGetUsageRequest(): GetUsageRequest {
-  return { receiver: "", store: "", allStores: false, image: "", backupId: "" };
+  return { receiver: "", store: "", allStores: false, image: "", backupId: "", chain: "" };
 }
 
 export const GetUsageRequest: MessageFns<GetUsageRequest> = {
@@ -2439,6 +2526,9 @@ export const GetUsageRequest: MessageFns<GetUsageRequest> = {
     }
     if (message.backupId !== "") {
       writer.uint32(42).string(message.backupId);
+    }
+    if (message.chain !== "") {
+      writer.uint32(50).string(message.chain);
     }
     return writer;
   },
@@ -2496,6 +2586,14 @@ export const GetUsageRequest: MessageFns<GetUsageRequest> = {
             message.backupId = reader.string();
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.chain = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2523,6 +2621,7 @@ export const GetUsageRequest: MessageFns<GetUsageRequest> = {
         : isSet(object.backup_id)
         ? globalThis.String(object.backup_id)
         : "",
+      chain: isSet(object.chain) ? globalThis.String(object.chain) : "",
     };
   },
 
@@ -2543,6 +2642,9 @@ export const GetUsageRequest: MessageFns<GetUsageRequest> = {
     if (message.backupId !== "") {
       obj.backupId = message.backupId;
     }
+    if (message.chain !== "") {
+      obj.chain = message.chain;
+    }
     return obj;
   },
 
@@ -2556,18 +2658,22 @@ export const GetUsageRequest: MessageFns<GetUsageRequest> = {
     message.allStores = object.allStores ?? false;
     message.image = object.image ?? "";
     message.backupId = object.backupId ?? "";
+    message.chain = object.chain ?? "";
     return message;
   },
 };
 
 function createBaseGetUsageResponse(): GetUsageResponse {
-  return { usage: undefined };
+  return { usage: undefined, unreadable: undefined };
 }
 
 export const GetUsageResponse: MessageFns<GetUsageResponse> = {
   encode(message: GetUsageResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.usage !== undefined) {
       ChainUsage.encode(message.usage, writer.uint32(10).fork()).join();
+    }
+    if (message.unreadable !== undefined) {
+      UnreadableChain.encode(message.unreadable, writer.uint32(18).fork()).join();
     }
     return writer;
   },
@@ -2593,6 +2699,14 @@ export const GetUsageResponse: MessageFns<GetUsageResponse> = {
             message.usage = ChainUsage.decode(reader, reader.uint32());
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.unreadable = UnreadableChain.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2606,13 +2720,19 @@ export const GetUsageResponse: MessageFns<GetUsageResponse> = {
   },
 
   fromJSON(object: any): GetUsageResponse {
-    return { usage: isSet(object.usage) ? ChainUsage.fromJSON(object.usage) : undefined };
+    return {
+      usage: isSet(object.usage) ? ChainUsage.fromJSON(object.usage) : undefined,
+      unreadable: isSet(object.unreadable) ? UnreadableChain.fromJSON(object.unreadable) : undefined,
+    };
   },
 
   toJSON(message: GetUsageResponse): unknown {
     const obj: any = {};
     if (message.usage !== undefined) {
       obj.usage = ChainUsage.toJSON(message.usage);
+    }
+    if (message.unreadable !== undefined) {
+      obj.unreadable = UnreadableChain.toJSON(message.unreadable);
     }
     return obj;
   },
@@ -2624,6 +2744,9 @@ export const GetUsageResponse: MessageFns<GetUsageResponse> = {
     const message = createBaseGetUsageResponse();
     message.usage = (object.usage !== undefined && object.usage !== null)
       ? ChainUsage.fromPartial(object.usage)
+      : undefined;
+    message.unreadable = (object.unreadable !== undefined && object.unreadable !== null)
+      ? UnreadableChain.fromPartial(object.unreadable)
       : undefined;
     return message;
   },

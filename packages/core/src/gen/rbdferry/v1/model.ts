@@ -134,14 +134,17 @@ export interface Backup {
   client: string;
 }
 
-/** One full backup and the increments on it: one RBD image in an rbd store. */
+/**
+ * One full backup and the increments on it: one RBD image in an rbd store. The backups may be of several source images: a restored
+ * copy goes on in the chain it comes from, a renamed image in its own.
+ */
 export interface Chain {
   store: string;
   /** IMAGE.TIMESTAMP.bkp.image */
   name: string;
   /** Oldest first. */
   backups: Backup[];
-  /** Whether it holds the newest backup of its image; the others are passive. */
+  /** Whether it holds the newest backup of an image, of any of those that it holds backups of; the others are passive. */
   active: boolean;
   /** Made by the older tool: nothing is known of its source, and no increment is built on it. */
   legacy: boolean;
@@ -160,13 +163,18 @@ export interface BackupUsage {
   kind: BackupKind;
   /** Bytes of the diff stream that made it; 0 when unknown (legacy). */
   streamBytes: bigint;
+  /**
+   * The image it is of: backups of a chain may be of several images. Unset in a backup of the older tool, and from an older
+   * release: then it is the chain's.
+   */
+  source: SourceIdentity | undefined;
 }
 
 /** What one chain takes up. */
 export interface ChainUsage {
   store: string;
   chain: string;
-  /** Unset in a chain of the older tool. */
+  /** Of its first backup; unset in a chain of the older tool. */
   source:
     | SourceIdentity
     | undefined;
@@ -176,6 +184,14 @@ export interface ChainUsage {
   legacy: boolean;
   /** Oldest first. */
   backups: BackupUsage[];
+}
+
+/** A chain that is there and cannot be read, like a clone whose parent the daemon may not open. */
+export interface UnreadableChain {
+  store: string;
+  /** IMAGE.TIMESTAMP.bkp.image */
+  name: string;
+  error: ErrorDetail | undefined;
 }
 
 /** Written on an image that a restore made: it descends from a backup, so its chain can go on. */
@@ -1394,7 +1410,15 @@ export const Chain: MessageFns<Chain> = {
 };
 
 function createBaseBackupUsage(): BackupUsage {
-  return { backupId: "", addedBytes: 0n, sizeBytes: 0n, committedAtMs: 0n, kind: 0, streamBytes: 0n };
+  return {
+    backupId: "",
+    addedBytes: 0n,
+    sizeBytes: 0n,
+    committedAtMs: 0n,
+    kind: 0,
+    streamBytes: 0n,
+    source: undefined,
+  };
 }
 
 export const BackupUsage: MessageFns<BackupUsage> = {
@@ -1428,6 +1452,9 @@ export const BackupUsage: MessageFns<BackupUsage> = {
         throw new globalThis.Error("value provided for field message.streamBytes of type uint64 too large");
       }
       writer.uint32(48).uint64(message.streamBytes);
+    }
+    if (message.source !== undefined) {
+      SourceIdentity.encode(message.source, writer.uint32(58).fork()).join();
     }
     return writer;
   },
@@ -1493,6 +1520,14 @@ export const BackupUsage: MessageFns<BackupUsage> = {
             message.streamBytes = reader.uint64() as bigint;
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.source = SourceIdentity.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1533,6 +1568,7 @@ export const BackupUsage: MessageFns<BackupUsage> = {
         : isSet(object.stream_bytes)
         ? BigInt(object.stream_bytes)
         : 0n,
+      source: isSet(object.source) ? SourceIdentity.fromJSON(object.source) : undefined,
     };
   },
 
@@ -1556,6 +1592,9 @@ export const BackupUsage: MessageFns<BackupUsage> = {
     if (message.streamBytes !== 0n) {
       obj.streamBytes = message.streamBytes.toString();
     }
+    if (message.source !== undefined) {
+      obj.source = SourceIdentity.toJSON(message.source);
+    }
     return obj;
   },
 
@@ -1576,6 +1615,9 @@ export const BackupUsage: MessageFns<BackupUsage> = {
     message.streamBytes = (object.streamBytes !== undefined && object.streamBytes !== null)
       ? BigInt(object.streamBytes)
       : 0n;
+    message.source = (object.source !== undefined && object.source !== null)
+      ? SourceIdentity.fromPartial(object.source)
+      : undefined;
     return message;
   },
 };
@@ -1743,6 +1785,109 @@ export const ChainUsage: MessageFns<ChainUsage> = {
     message.active = object.active ?? false;
     message.legacy = object.legacy ?? false;
     message.backups = object.backups?.map((e) => BackupUsage.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseUnreadableChain(): UnreadableChain {
+  return { store: "", name: "", error: undefined };
+}
+
+export const UnreadableChain: MessageFns<UnreadableChain> = {
+  encode(message: UnreadableChain, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.store !== "") {
+      writer.uint32(10).string(message.store);
+    }
+    if (message.name !== "") {
+      writer.uint32(18).string(message.name);
+    }
+    if (message.error !== undefined) {
+      ErrorDetail.encode(message.error, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UnreadableChain {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUnreadableChain();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.store = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.error = ErrorDetail.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): UnreadableChain {
+    return {
+      store: isSet(object.store) ? globalThis.String(object.store) : "",
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      error: isSet(object.error) ? ErrorDetail.fromJSON(object.error) : undefined,
+    };
+  },
+
+  toJSON(message: UnreadableChain): unknown {
+    const obj: any = {};
+    if (message.store !== "") {
+      obj.store = message.store;
+    }
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.error !== undefined) {
+      obj.error = ErrorDetail.toJSON(message.error);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<UnreadableChain>, I>>(base?: I): UnreadableChain {
+    return UnreadableChain.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<UnreadableChain>, I>>(object: I): UnreadableChain {
+    const message = createBaseUnreadableChain();
+    message.store = object.store ?? "";
+    message.name = object.name ?? "";
+    message.error = (object.error !== undefined && object.error !== null)
+      ? ErrorDetail.fromPartial(object.error)
+      : undefined;
     return message;
   },
 };

@@ -22,7 +22,7 @@ import {
   type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
-import { Backup, Chain, ChainUsage, KeptBackup, SourceFacts } from "./model.js";
+import { Backup, Chain, ChainUsage, KeptBackup, SourceFacts, UnreadableChain } from "./model.js";
 
 export enum Compression {
   /** UNSPECIFIED - None. */
@@ -85,6 +85,8 @@ export interface HandshakeResponse {
   stores: string[];
   /** Common name of the client's certificate, as the receiver understood it. */
   client: string;
+  /** The receiver's clock, in milliseconds since 1970: the order of backups and their age go by it. 0 from an older receiver. */
+  timeMs: bigint;
 }
 
 export interface ListChainsRequest {
@@ -94,7 +96,11 @@ export interface ListChainsRequest {
 }
 
 export interface ListChainsResponse {
-  chain: Chain | undefined;
+  chain:
+    | Chain
+    | undefined;
+  /** Instead of `chain`: one that is there and cannot be read. */
+  unreadable: UnreadableChain | undefined;
 }
 
 export interface OpenPushRequest {
@@ -265,7 +271,11 @@ export interface GetStoreUsageRequest {
 }
 
 export interface GetStoreUsageResponse {
-  usage: ChainUsage | undefined;
+  usage:
+    | ChainUsage
+    | undefined;
+  /** Instead of `usage`: a chain that is there and cannot be read or measured. */
+  unreadable: UnreadableChain | undefined;
 }
 
 function createBaseHandshakeRequest(): HandshakeRequest {
@@ -396,7 +406,7 @@ export const HandshakeRequest: MessageFns<HandshakeRequest> = {
 };
 
 function createBaseHandshakeResponse(): HandshakeResponse {
-  return { protocol: 0, software: "", capabilities: [], stores: [], client: "" };
+  return { protocol: 0, software: "", capabilities: [], stores: [], client: "", timeMs: 0n };
 }
 
 export const HandshakeResponse: MessageFns<HandshakeResponse> = {
@@ -415,6 +425,12 @@ export const HandshakeResponse: MessageFns<HandshakeResponse> = {
     }
     if (message.client !== "") {
       writer.uint32(42).string(message.client);
+    }
+    if (message.timeMs !== 0n) {
+      if (BigInt.asIntN(64, message.timeMs) !== message.timeMs) {
+        throw new globalThis.Error("value provided for field message.timeMs of type int64 too large");
+      }
+      writer.uint32(48).int64(message.timeMs);
     }
     return writer;
   },
@@ -472,6 +488,14 @@ export const HandshakeResponse: MessageFns<HandshakeResponse> = {
             message.client = reader.string();
             continue;
           }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.timeMs = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -493,6 +517,7 @@ export const HandshakeResponse: MessageFns<HandshakeResponse> = {
         : [],
       stores: globalThis.Array.isArray(object?.stores) ? object.stores.map((e: any) => globalThis.String(e)) : [],
       client: isSet(object.client) ? globalThis.String(object.client) : "",
+      timeMs: isSet(object.timeMs) ? BigInt(object.timeMs) : isSet(object.time_ms) ? BigInt(object.time_ms) : 0n,
     };
   },
 
@@ -513,6 +538,9 @@ export const HandshakeResponse: MessageFns<HandshakeResponse> = {
     if (message.client !== "") {
       obj.client = message.client;
     }
+    if (message.timeMs !== 0n) {
+      obj.timeMs = message.timeMs.toString();
+    }
     return obj;
   },
 
@@ -526,6 +554,7 @@ export const HandshakeResponse: MessageFns<HandshakeResponse> = {
     message.capabilities = object.capabilities?.map((e) => e) || [];
     message.stores = object.stores?.map((e) => e) || [];
     message.client = object.client ?? "";
+    message.timeMs = (object.timeMs !== undefined && object.timeMs !== null) ? BigInt(object.timeMs) : 0n;
     return message;
   },
 };
@@ -616,13 +645,16 @@ export const ListChainsRequest: MessageFns<ListChainsRequest> = {
 };
 
 function createBaseListChainsResponse(): ListChainsResponse {
-  return { chain: undefined };
+  return { chain: undefined, unreadable: undefined };
 }
 
 export const ListChainsResponse: MessageFns<ListChainsResponse> = {
   encode(message: ListChainsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.chain !== undefined) {
       Chain.encode(message.chain, writer.uint32(10).fork()).join();
+    }
+    if (message.unreadable !== undefined) {
+      UnreadableChain.encode(message.unreadable, writer.uint32(18).fork()).join();
     }
     return writer;
   },
@@ -648,6 +680,14 @@ export const ListChainsResponse: MessageFns<ListChainsResponse> = {
             message.chain = Chain.decode(reader, reader.uint32());
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.unreadable = UnreadableChain.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -661,13 +701,19 @@ export const ListChainsResponse: MessageFns<ListChainsResponse> = {
   },
 
   fromJSON(object: any): ListChainsResponse {
-    return { chain: isSet(object.chain) ? Chain.fromJSON(object.chain) : undefined };
+    return {
+      chain: isSet(object.chain) ? Chain.fromJSON(object.chain) : undefined,
+      unreadable: isSet(object.unreadable) ? UnreadableChain.fromJSON(object.unreadable) : undefined,
+    };
   },
 
   toJSON(message: ListChainsResponse): unknown {
     const obj: any = {};
     if (message.chain !== undefined) {
       obj.chain = Chain.toJSON(message.chain);
+    }
+    if (message.unreadable !== undefined) {
+      obj.unreadable = UnreadableChain.toJSON(message.unreadable);
     }
     return obj;
   },
@@ -678,6 +724,9 @@ export const ListChainsResponse: MessageFns<ListChainsResponse> = {
   fromPartial<I extends Exact<DeepPartial<ListChainsResponse>, I>>(object: I): ListChainsResponse {
     const message = createBaseListChainsResponse();
     message.chain = (object.chain !== undefined && object.chain !== null) ? Chain.fromPartial(object.chain) : undefined;
+    message.unreadable = (object.unreadable !== undefined && object.unreadable !== null)
+      ? UnreadableChain.fromPartial(object.unreadable)
+      : undefined;
     return message;
   },
 };
@@ -2673,13 +2722,16 @@ export const GetStoreUsageRequest: MessageFns<GetStoreUsageRequest> = {
 };
 
 function createBaseGetStoreUsageResponse(): GetStoreUsageResponse {
-  return { usage: undefined };
+  return { usage: undefined, unreadable: undefined };
 }
 
 export const GetStoreUsageResponse: MessageFns<GetStoreUsageResponse> = {
   encode(message: GetStoreUsageResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.usage !== undefined) {
       ChainUsage.encode(message.usage, writer.uint32(10).fork()).join();
+    }
+    if (message.unreadable !== undefined) {
+      UnreadableChain.encode(message.unreadable, writer.uint32(18).fork()).join();
     }
     return writer;
   },
@@ -2705,6 +2757,14 @@ export const GetStoreUsageResponse: MessageFns<GetStoreUsageResponse> = {
             message.usage = ChainUsage.decode(reader, reader.uint32());
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.unreadable = UnreadableChain.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2718,13 +2778,19 @@ export const GetStoreUsageResponse: MessageFns<GetStoreUsageResponse> = {
   },
 
   fromJSON(object: any): GetStoreUsageResponse {
-    return { usage: isSet(object.usage) ? ChainUsage.fromJSON(object.usage) : undefined };
+    return {
+      usage: isSet(object.usage) ? ChainUsage.fromJSON(object.usage) : undefined,
+      unreadable: isSet(object.unreadable) ? UnreadableChain.fromJSON(object.unreadable) : undefined,
+    };
   },
 
   toJSON(message: GetStoreUsageResponse): unknown {
     const obj: any = {};
     if (message.usage !== undefined) {
       obj.usage = ChainUsage.toJSON(message.usage);
+    }
+    if (message.unreadable !== undefined) {
+      obj.unreadable = UnreadableChain.toJSON(message.unreadable);
     }
     return obj;
   },
@@ -2736,6 +2802,9 @@ export const GetStoreUsageResponse: MessageFns<GetStoreUsageResponse> = {
     const message = createBaseGetStoreUsageResponse();
     message.usage = (object.usage !== undefined && object.usage !== null)
       ? ChainUsage.fromPartial(object.usage)
+      : undefined;
+    message.unreadable = (object.unreadable !== undefined && object.unreadable !== null)
+      ? UnreadableChain.fromPartial(object.unreadable)
       : undefined;
     return message;
   },
