@@ -54,6 +54,7 @@ export const stages: TransferStages = {
   wire: { waitedMs: 1_500n, bytesPerSecond: 200n * 1_048_576n },
   target: { waitedMs: 9_000n, bytesPerSecond: 33n * 1_048_576n },
   bottleneck: TransferStage.TARGET,
+  limit: undefined,
 };
 
 export const running = (

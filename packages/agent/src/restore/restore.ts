@@ -130,7 +130,7 @@ const receive = async (
     meter.leaving(unlessAborted(withinStallTime(step, stallMs, what), signal));
   const stream = watchStall(pulled, stallMs, 'the receiver sent no data');
   // What comes is paced as well: the receiver was told the job's limit, but not what other jobs take, nor the time of day.
-  for await (const piece of paced(meter.arriving(stream), limits.buckets, { signal })) {
+  for await (const piece of paced(meter.arriving(stream), limits.buckets, { signal, meter })) {
     const data = piece.content;
     parser.push(data);
     digest.update(data);

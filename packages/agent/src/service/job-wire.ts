@@ -72,12 +72,14 @@ const wireStages: Record<Stage, TransferStage> = {
   source: TransferStage.SOURCE,
   wire: TransferStage.WIRE,
   target: TransferStage.TARGET,
+  limit: TransferStage.LIMIT,
 };
 
-const stagesToWire = ({ source, wire, target, bottleneck }: Stages): TransferStages => ({
+const stagesToWire = ({ source, wire, target, limit, bottleneck }: Stages): TransferStages => ({
   source: stageToWire(source),
   wire: stageToWire(wire),
   target: stageToWire(target),
+  limit: stageToWire(limit),
   bottleneck: bottleneck === null ? TransferStage.UNSPECIFIED : wireStages[bottleneck],
 });
 

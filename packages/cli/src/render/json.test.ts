@@ -57,6 +57,7 @@ describe('a job as JSON', () => {
         source: { waitedMs: 0, bytesPerSecond: null },
         wire: null,
         target: { waitedMs: 9_000, bytesPerSecond: 34_603_008 },
+        limit: null,
         bottleneck: 'target',
       },
     });

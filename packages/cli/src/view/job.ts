@@ -175,6 +175,7 @@ const stagesView = (stages: TransferStages | undefined): StagesView | null =>
         source: stageView(stages.source),
         wire: stageView(stages.wire),
         target: stageView(stages.target),
+        limit: stageView(stages.limit),
         bottleneck: stageNamesOfWire.get(stages.bottleneck) ?? null,
       };
 
@@ -182,6 +183,7 @@ const stageNamesOfWire: ReadonlyMap<TransferStage, Stage> = new Map([
   [TransferStage.SOURCE, 'source'],
   [TransferStage.WIRE, 'wire'],
   [TransferStage.TARGET, 'target'],
+  [TransferStage.LIMIT, 'limit'],
 ]);
 
 const stageView = (stage: StageProgress | undefined): StageView | null =>

@@ -24,7 +24,7 @@ describe('the metrics of transfers', () => {
     stages.meter.passed(100);
     await wait(stages, 2_000);
     expect(await lines()).toEqual(['x_transfer_bytes_total{direction="sent"} 100', 'x_transfers_open{kind="full"} 1']);
-    stages.heard({ bytes: 100, upstreamMs: 0, downstreamMs: 1_500 });
+    stages.heard({ bytes: 100, upstreamMs: 0, downstreamMs: 1_500, limitMs: 0 });
     stages.meter.passed(10);
     const target = 'x_stage_wait_seconds_total{kind="full",stage="target"} 1.5';
     expect(await lines()).toContain(target);
@@ -55,10 +55,10 @@ describe('the metrics of transfers', () => {
     const stages = newStages();
     const end = metrics.begin({ kind: 'full', direction: 'sent' }, stages);
     await wait(stages, 10_000);
-    stages.heard({ bytes: 1, upstreamMs: 4_000, downstreamMs: 1_000 });
+    stages.heard({ bytes: 1, upstreamMs: 4_000, downstreamMs: 1_000, limitMs: 0 });
     const before = await lines();
     expect(before).toContain('x_stage_wait_seconds_total{kind="full",stage="wire"} 4');
-    stages.heard({ bytes: 1, upstreamMs: 4_000, downstreamMs: 9_000 });
+    stages.heard({ bytes: 1, upstreamMs: 4_000, downstreamMs: 9_000, limitMs: 0 });
     end('ok');
     expect(await lines()).toContain('x_stage_wait_seconds_total{kind="full",stage="wire"} 4');
   });

@@ -75,7 +75,7 @@ export class TransferMetrics {
   }
 
   begin(transfer: MeasuredTransfer, stages: TransferStages): EndMeasuring {
-    const live: Live = { ...transfer, stages, bytes: 0, waitedMs: { source: 0, wire: 0, target: 0 } };
+    const live: Live = { ...transfer, stages, bytes: 0, waitedMs: { source: 0, wire: 0, target: 0, limit: 0 } };
     this.#live.add(live);
     return (result) => {
       if (!this.#live.delete(live)) return;

@@ -1,7 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import { stagesOf, unexplainedMs, type Waits } from './stages.js';
 
-const waits = (upstreamMs: number, downstreamMs: number): Waits => ({ bytes: 1_000_000, upstreamMs, downstreamMs });
+const waits = (upstreamMs: number, downstreamMs: number, limitMs = 0): Waits => ({
+  bytes: 1_000_000,
+  upstreamMs,
+  downstreamMs,
+  limitMs,
+});
 
 describe('the stages of a transfer of ten seconds', () => {
   it.each([
@@ -42,8 +47,19 @@ describe('the stages of a transfer of ten seconds', () => {
     expect(unexplainedMs(null, waits(9_000, 1_000))).toBe(9_000);
   });
 
+  it.each([
+    ['a backup, which the sender paces', waits(100, 300, 9_500), waits(9_600, 200)],
+    ['a restore, which both pace', waits(100, 9_000, 9_200), waits(100, 200, 9_500)],
+  ])('limit: %s', (_, sender, taker) => {
+    const { limit, wire, bottleneck } = stagesOf(sender, taker);
+    expect(bottleneck).toBe('limit');
+    expect(limit?.waitedMs).toBeGreaterThan(9_000);
+    expect(wire?.waitedMs).toBeLessThan(200);
+    expect(stagesOf(sender, null).bottleneck).toBe('limit');
+  });
+
   it('have no bottleneck while nothing was waited for', () => {
     expect(stagesOf(waits(0, 0), waits(0, 0)).bottleneck).toBeNull();
-    expect(stagesOf(null, null)).toEqual({ source: null, wire: null, target: null, bottleneck: null });
+    expect(stagesOf(null, null)).toEqual({ source: null, wire: null, target: null, limit: null, bottleneck: null });
   });
 });

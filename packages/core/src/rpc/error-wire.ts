@@ -3,7 +3,7 @@ import { FerryError, toFerryError } from '../errors/ferry-error.js';
 import { isErrorCode, type ErrorCode } from '../errors/registry.js';
 import { ErrorDetail } from '../gen/rbdferry/v1/model.js';
 import { StatusDetails } from '../gen/rbdferry/v1/status.js';
-import { connectionFailure, type PeerCodes } from './connection-failure.js';
+import { brokenCall, connectionFailure, type PeerCodes } from './connection-failure.js';
 
 const detailsKey = 'grpc-status-details-bin';
 const detailType = 'type.googleapis.com/rbdferry.v1.ErrorDetail';
@@ -57,6 +57,8 @@ const detailOf = (error: ServiceError): ErrorDetail | undefined => {
 /** What a gRPC status means that came without an error of ours. */
 const meaningOf = (error: ServiceError, peer: PeerCodes): { readonly code: ErrorCode; readonly what: string } => {
   const what = error.details;
+  const broken = brokenCall(what, peer);
+  if (broken !== undefined) return broken;
   switch (error.code) {
     case status.UNAVAILABLE:
       return connectionFailure(what, peer);

@@ -3,6 +3,7 @@ import type { Zstd } from '../compress/zstd.js';
 import { cutZeros } from './cut-zeros.js';
 import { paced } from './paced.js';
 import { asPieces, type Piece } from './piece.js';
+import type { StageMeter } from './stage-meter.js';
 import type { TokenBucket } from './token-bucket.js';
 
 export interface OutgoingOptions {
@@ -14,12 +15,13 @@ export interface OutgoingOptions {
   readonly maxDataBytes?: number | undefined;
   readonly maxContentBytes?: number | undefined;
   readonly signal: AbortSignal;
+  readonly meter: Pick<StageMeter, 'limiting'>;
 }
 
 /** A diff stream as it goes out: without the zeros in its data, compressed piece by piece, and no faster than it may. */
 export const outgoing = (chunks: AsyncIterable<Uint8Array>, options: OutgoingOptions): AsyncIterable<Piece> => {
-  const { compression, buckets, signal, maxDataBytes, maxContentBytes = Infinity } = options;
+  const { compression, buckets, signal, meter, maxDataBytes, maxContentBytes = Infinity } = options;
   const sparse = cutZeros(chunks);
   const pieces = compression === null ? asPieces(sparse) : compressed(sparse, { ...compression, maxContentBytes });
-  return paced(pieces, buckets, { signal, maxSliceBytes: maxDataBytes });
+  return paced(pieces, buckets, { signal, meter, maxSliceBytes: maxDataBytes });
 };

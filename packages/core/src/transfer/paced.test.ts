@@ -6,7 +6,9 @@ import { constantRate, type RateLimit } from '../model/rate-limit.js';
 import { paced, sliceBytesAt } from './paced.js';
 import { asPieces, type Piece } from './piece.js';
 import { allocateRoomy } from './roomy-buffer.js';
+import { StageMeter } from './stage-meter.js';
 import { TokenBucket, type Clock } from './token-bucket.js';
+import { TransferStages } from './transfer-stages.js';
 
 const KiB = 1024;
 const MiB = KiB * KiB;
@@ -60,7 +62,10 @@ interface Sent {
 /** What goes out, and when. */
 const send = async (time: FakeTime, pieces: AsyncIterable<Piece>, buckets: TokenBucket[]): Promise<Sent[]> => {
   const sent: Sent[] = [];
-  for await (const { content, frame } of paced(pieces, buckets, { sleep: time.sleep }))
+  for await (const { content, frame } of paced(pieces, buckets, {
+    sleep: time.sleep,
+    meter: new StageMeter(time.nowMs),
+  }))
     sent.push({ atMs: time.nowMs(), bytes: (frame ?? content).length });
   return sent;
 };
@@ -213,7 +218,10 @@ describe('the content of a limited stream', () => {
         const kept: Buffer[] = [];
         const slices: Uint8Array[] = [];
         const reading = (async () => {
-          for await (const { content } of paced(asPieces(source()), [bucketOf(rate, time)], { sleep: time.sleep })) {
+          for await (const { content } of paced(asPieces(source()), [bucketOf(rate, time)], {
+            sleep: time.sleep,
+            meter: new StageMeter(time.nowMs),
+          })) {
             expect(content.length).toBeLessThanOrEqual(sliceBytesAt(rate));
             kept.push(Buffer.from(content));
             slices.push(content);
@@ -236,7 +244,11 @@ describe('the content of a limited stream', () => {
     }
     const seen: Piece[] = [];
     const work = (async () => {
-      for await (const piece of paced(one(), [bucketOf(100 * MiB, time)], { sleep: time.sleep })) seen.push(piece);
+      for await (const piece of paced(one(), [bucketOf(100 * MiB, time)], {
+        sleep: time.sleep,
+        meter: new StageMeter(time.nowMs),
+      }))
+        seen.push(piece);
     })();
     await time.run(work);
     expect(seen[0]?.content).toBe(chunk);
@@ -257,11 +269,36 @@ describe('waiting for a limit', () => {
     const reading = (async () => {
       for await (const _ of paced(asPieces(source()), [new TokenBucket(constantRate(1024))], {
         signal: controller.signal,
+        meter: new StageMeter(),
       }))
         controller.abort(new FerryError('CANCELLED', 'job x was cancelled'));
     })();
     await expect(reading).rejects.toMatchObject({ code: 'CANCELLED', message: 'job x was cancelled' });
     expect(steps).toEqual(['ended']);
+  });
+});
+
+describe('a limit that is the limit', () => {
+  it('is what was waited for, and neither source nor target', async () => {
+    const time = new FakeTime();
+    const stages = new TransferStages('sender', time.nowMs);
+    const { meter } = stages;
+    const work = (async () => {
+      const chunks = asPieces(meter.arriving(chunksOf(10 * MiB)));
+      for await (const piece of paced(chunks, [bucketOf(MiB, time)], { sleep: time.sleep, meter })) {
+        await meter.leaving(time.sleep(10));
+        meter.passed(piece.content.length);
+      }
+    })();
+    await time.run(work);
+    const { source, limit, bottleneck } = stages.view;
+    expect(bottleneck).toBe('limit');
+    expect(source?.waitedMs).toBe(0);
+    expect(limit?.waitedMs).toBeGreaterThan(5_000);
+    // The far end only saw that nothing came.
+    stages.heard({ bytes: 10 * MiB, upstreamMs: 9_500, downstreamMs: 500, limitMs: 0 });
+    expect(stages.view.bottleneck).toBe('limit');
+    expect(stages.view.wire?.waitedMs).toBeLessThan(2_000);
   });
 });
 

@@ -3,6 +3,7 @@ import { abortReason } from '../errors/ferry-error.js';
 import { stricter, type Rate } from '../model/rate-limit.js';
 import { wireBytesOf, type Piece } from './piece.js';
 import { releaseRoomy } from './roomy-buffer.js';
+import type { StageMeter } from './stage-meter.js';
 import type { TokenBucket } from './token-bucket.js';
 
 /** The largest slice is a whole chunk of a source. */
@@ -23,6 +24,8 @@ export interface PaceOptions {
   /** Nothing that can be cut is larger than this, whatever the rate. */
   readonly maxSliceBytes?: number | undefined;
   readonly signal?: AbortSignal | undefined;
+  /** Told of the waits: else they would look like a slow source or target. */
+  readonly meter: Pick<StageMeter, 'limiting'>;
   /** Resolves after so many milliseconds, or throws when the signal is aborted. */
   readonly sleep?: (ms: number, signal: AbortSignal | undefined) => Promise<void>;
 }
@@ -37,19 +40,19 @@ export interface PaceOptions {
 export const paced = (
   pieces: AsyncIterable<Piece>,
   buckets: readonly TokenBucket[],
-  options: PaceOptions = {},
+  options: PaceOptions,
 ): AsyncIterable<Piece> =>
   buckets.length === 0 && options.maxSliceBytes === undefined ? pieces : pacedThrough(pieces, buckets, options);
 
 async function* pacedThrough(
   pieces: AsyncIterable<Piece>,
   buckets: readonly TokenBucket[],
-  { signal, sleep = sleepFor, maxSliceBytes: most = maxSliceBytes }: PaceOptions,
+  { signal, meter, sleep = sleepFor, maxSliceBytes: most = maxSliceBytes }: PaceOptions,
 ): AsyncGenerator<Piece, void, undefined> {
   const sliceBytes = () => Math.min(most, sliceBytesAt(rateOf(buckets)));
   const allowed = async (bytes: number) => {
     const waitMs = Math.max(...buckets.map((bucket) => bucket.take(bytes)));
-    if (waitMs >= leastWaitMs) await sleep(waitMs, signal);
+    if (waitMs >= leastWaitMs) await meter.limiting(sleep(waitMs, signal));
   };
   for await (const piece of pieces) {
     if (piece.frame !== null || piece.content.length <= sliceBytes()) {

@@ -29,7 +29,7 @@ describe('a stage meter', () => {
       meter.passed(7);
     }
     expect(seen).toEqual(['a', 'b', 'c']);
-    expect(meter.waits).toEqual({ bytes: 21, upstreamMs: 35, downstreamMs: 9 });
+    expect(meter.waits).toMatchObject({ bytes: 21, upstreamMs: 35, downstreamMs: 9 });
   });
 
   it('counts how long a consumer keeps an item', async () => {
@@ -106,7 +106,7 @@ describe('what a transfer knows of its stages', () => {
     const { now, pass } = clockWork();
     const stages = new TransferStages('sender', now);
     pass(100);
-    stages.heard({ bytes: 1, upstreamMs: 1e15, downstreamMs: 1e15 });
+    stages.heard({ bytes: 1, upstreamMs: 1e15, downstreamMs: 1e15, limitMs: 1e15 });
     expect(stages.view.target?.waitedMs).toBe(100);
   });
 });

@@ -7,12 +7,14 @@ import type { Waits } from '../model/stages.js';
 export class StageMeter {
   readonly #upstream: Stopwatch;
   readonly #downstream: Stopwatch;
+  readonly #limit: Stopwatch;
   #bytes = 0;
 
   /** @param now a monotonic clock in milliseconds */
   constructor(now: () => number = () => performance.now()) {
     this.#upstream = new Stopwatch(now);
     this.#downstream = new Stopwatch(now);
+    this.#limit = new Stopwatch(now);
   }
 
   /** The same items; waiting for the next one is waiting for the side that they come from. */
@@ -51,13 +53,28 @@ export class StageMeter {
     }
   }
 
+  /** The same outcome; waiting for it is waiting because of a limit. */
+  async limiting<T>(step: Promise<T>): Promise<T> {
+    this.#limit.start();
+    try {
+      return await step;
+    } finally {
+      this.#limit.stop();
+    }
+  }
+
   /** So many bytes of the diff stream have come past. */
   passed(bytes: number): void {
     this.#bytes += bytes;
   }
 
   get waits(): Waits {
-    return { bytes: this.#bytes, upstreamMs: this.#upstream.elapsedMs, downstreamMs: this.#downstream.elapsedMs };
+    return {
+      bytes: this.#bytes,
+      upstreamMs: this.#upstream.elapsedMs,
+      downstreamMs: this.#downstream.elapsedMs,
+      limitMs: this.#limit.elapsedMs,
+    };
   }
 }
 

@@ -25,6 +25,7 @@ export class TransferStages {
       bytes: peer.bytes,
       upstreamMs: Math.min(peer.upstreamMs, longestMs),
       downstreamMs: Math.min(peer.downstreamMs, longestMs),
+      limitMs: Math.min(peer.limitMs, longestMs),
     };
   }
 

@@ -262,10 +262,11 @@ export const chainNameFromWire = (name: string): ChainName => {
   return parts.chain;
 };
 
-export const waitsToWire = ({ bytes, upstreamMs, downstreamMs }: Waits): TransferWaits => ({
+export const waitsToWire = ({ bytes, upstreamMs, downstreamMs, limitMs }: Waits): TransferWaits => ({
   streamBytes: BigInt(bytes),
   upstreamMs: BigInt(Math.round(upstreamMs)),
   downstreamMs: BigInt(Math.round(downstreamMs)),
+  limitMs: BigInt(Math.round(limitMs)),
 });
 
 /** Null when the peer says nothing. What it says is for people to look at: nothing depends on it. */
@@ -276,4 +277,5 @@ export const waitsFromWire = (waits: TransferWaits | undefined): Waits | null =>
         bytes: Number(waits.streamBytes),
         upstreamMs: Number(waits.upstreamMs),
         downstreamMs: Number(waits.downstreamMs),
+        limitMs: Number(waits.limitMs),
       };

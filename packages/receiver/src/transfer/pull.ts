@@ -36,7 +36,7 @@ export async function* sendPull(
     const digest = new StreamDigest();
     let bytes = 0n;
     const chunks = watchStall(pull.stream, stallMs, 'rbd export-diff sent no data');
-    for await (const piece of outgoing(meter.arriving(chunks), { ...asWished(wishes, zstd), signal })) {
+    for await (const piece of outgoing(meter.arriving(chunks), { ...asWished(wishes, zstd), signal, meter })) {
       digest.update(piece.content);
       bytes += BigInt(piece.content.length);
       meter.passed(piece.content.length);
@@ -65,7 +65,7 @@ const smallestSliceBytes = 256;
 const asWished = (
   { limitBytesPerSecond, maxDataBytes, compression }: PullWishes,
   zstd: Zstd | null,
-): Omit<OutgoingOptions, 'signal'> => {
+): Omit<OutgoingOptions, 'signal' | 'meter'> => {
   const mode = modeOf(compression);
   const slice = maxDataBytes === 0 ? undefined : Math.max(smallestSliceBytes, maxDataBytes);
   return {

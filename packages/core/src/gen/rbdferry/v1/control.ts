@@ -125,6 +125,8 @@ export enum TransferStage {
   WIRE = 2,
   /** TARGET - Writing into the other cluster. */
   TARGET = 3,
+  /** LIMIT - No stage: a limit of bandwidth that was set. */
+  LIMIT = 4,
   UNRECOGNIZED = -1,
 }
 
@@ -142,6 +144,9 @@ export function transferStageFromJSON(object: any): TransferStage {
     case 3:
     case "TRANSFER_STAGE_TARGET":
       return TransferStage.TARGET;
+    case 4:
+    case "TRANSFER_STAGE_LIMIT":
+      return TransferStage.LIMIT;
     case -1:
     case "UNRECOGNIZED":
     default:
@@ -159,6 +164,8 @@ export function transferStageToJSON(object: TransferStage): string {
       return "TRANSFER_STAGE_WIRE";
     case TransferStage.TARGET:
       return "TRANSFER_STAGE_TARGET";
+    case TransferStage.LIMIT:
+      return "TRANSFER_STAGE_LIMIT";
     case TransferStage.UNRECOGNIZED:
     default:
       return "UNRECOGNIZED";
@@ -433,6 +440,8 @@ export interface TransferStages {
     | undefined;
   /** The stage that was waited for most; unspecified while that is not known. */
   bottleneck: TransferStage;
+  /** Waiting because of a limit; unset when there was none. */
+  limit: StageProgress | undefined;
 }
 
 export interface StageProgress {
@@ -3710,7 +3719,7 @@ export const JobRunning: MessageFns<JobRunning> = {
 };
 
 function createBaseTransferStages(): TransferStages {
-  return { source: undefined, wire: undefined, target: undefined, bottleneck: 0 };
+  return { source: undefined, wire: undefined, target: undefined, bottleneck: 0, limit: undefined };
 }
 
 export const TransferStages: MessageFns<TransferStages> = {
@@ -3726,6 +3735,9 @@ export const TransferStages: MessageFns<TransferStages> = {
     }
     if (message.bottleneck !== 0) {
       writer.uint32(32).int32(message.bottleneck);
+    }
+    if (message.limit !== undefined) {
+      StageProgress.encode(message.limit, writer.uint32(42).fork()).join();
     }
     return writer;
   },
@@ -3775,6 +3787,14 @@ export const TransferStages: MessageFns<TransferStages> = {
             message.bottleneck = reader.int32() as any;
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.limit = StageProgress.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3793,6 +3813,7 @@ export const TransferStages: MessageFns<TransferStages> = {
       wire: isSet(object.wire) ? StageProgress.fromJSON(object.wire) : undefined,
       target: isSet(object.target) ? StageProgress.fromJSON(object.target) : undefined,
       bottleneck: isSet(object.bottleneck) ? transferStageFromJSON(object.bottleneck) : 0,
+      limit: isSet(object.limit) ? StageProgress.fromJSON(object.limit) : undefined,
     };
   },
 
@@ -3809,6 +3830,9 @@ export const TransferStages: MessageFns<TransferStages> = {
     }
     if (message.bottleneck !== 0) {
       obj.bottleneck = transferStageToJSON(message.bottleneck);
+    }
+    if (message.limit !== undefined) {
+      obj.limit = StageProgress.toJSON(message.limit);
     }
     return obj;
   },
@@ -3828,6 +3852,9 @@ export const TransferStages: MessageFns<TransferStages> = {
       ? StageProgress.fromPartial(object.target)
       : undefined;
     message.bottleneck = object.bottleneck ?? 0;
+    message.limit = (object.limit !== undefined && object.limit !== null)
+      ? StageProgress.fromPartial(object.limit)
+      : undefined;
     return message;
   },
 };

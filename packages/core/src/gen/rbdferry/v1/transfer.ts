@@ -172,6 +172,8 @@ export interface TransferWaits {
   upstreamMs: bigint;
   /** Milliseconds of waiting for the side where the bytes go. */
   downstreamMs: bigint;
+  /** Milliseconds of waiting because of a limit of bandwidth, in neither of the two; an older peer says nothing of it. */
+  limitMs: bigint;
 }
 
 export interface GetTransferProgressRequest {
@@ -1369,7 +1371,7 @@ export const Commit: MessageFns<Commit> = {
 };
 
 function createBaseTransferWaits(): TransferWaits {
-  return { streamBytes: 0n, upstreamMs: 0n, downstreamMs: 0n };
+  return { streamBytes: 0n, upstreamMs: 0n, downstreamMs: 0n, limitMs: 0n };
 }
 
 export const TransferWaits: MessageFns<TransferWaits> = {
@@ -1391,6 +1393,12 @@ export const TransferWaits: MessageFns<TransferWaits> = {
         throw new globalThis.Error("value provided for field message.downstreamMs of type uint64 too large");
       }
       writer.uint32(24).uint64(message.downstreamMs);
+    }
+    if (message.limitMs !== 0n) {
+      if (BigInt.asUintN(64, message.limitMs) !== message.limitMs) {
+        throw new globalThis.Error("value provided for field message.limitMs of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.limitMs);
     }
     return writer;
   },
@@ -1432,6 +1440,14 @@ export const TransferWaits: MessageFns<TransferWaits> = {
             message.downstreamMs = reader.uint64() as bigint;
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.limitMs = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1461,6 +1477,7 @@ export const TransferWaits: MessageFns<TransferWaits> = {
         : isSet(object.downstream_ms)
         ? BigInt(object.downstream_ms)
         : 0n,
+      limitMs: isSet(object.limitMs) ? BigInt(object.limitMs) : isSet(object.limit_ms) ? BigInt(object.limit_ms) : 0n,
     };
   },
 
@@ -1474,6 +1491,9 @@ export const TransferWaits: MessageFns<TransferWaits> = {
     }
     if (message.downstreamMs !== 0n) {
       obj.downstreamMs = message.downstreamMs.toString();
+    }
+    if (message.limitMs !== 0n) {
+      obj.limitMs = message.limitMs.toString();
     }
     return obj;
   },
@@ -1492,6 +1512,7 @@ export const TransferWaits: MessageFns<TransferWaits> = {
     message.downstreamMs = (object.downstreamMs !== undefined && object.downstreamMs !== null)
       ? BigInt(object.downstreamMs)
       : 0n;
+    message.limitMs = (object.limitMs !== undefined && object.limitMs !== null) ? BigInt(object.limitMs) : 0n;
     return message;
   },
 };
