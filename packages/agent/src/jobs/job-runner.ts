@@ -25,7 +25,8 @@ export interface JobRunnerOptions {
   readonly store: JobStore;
   readonly looseEnds: LooseEnds;
   readonly ceph: CephPort;
-  readonly config: AgentConfig;
+  /** The one that holds now. */
+  readonly config: () => AgentConfig;
   readonly log: Logger;
   readonly metrics: AgentMetrics;
   readonly connect: (receiver: string, options: ConnectOptions) => Promise<ReceiverClient>;
@@ -43,7 +44,7 @@ interface WayToReceiver {
 /** Queues jobs and runs them: so many at a time, one per image, restores first. */
 export class JobRunner {
   readonly #options: JobRunnerOptions;
-  readonly #limits: TransferLimits;
+  #limits: TransferLimits;
   readonly #images = new KeyedLock();
   readonly #live = new Map<string, LiveJob>();
   readonly #queue: LiveJob[] = [];
@@ -52,7 +53,8 @@ export class JobRunner {
 
   constructor(options: JobRunnerOptions) {
     this.#options = options;
-    this.#limits = new TransferLimits(options.config.receivers, options.config.max_transfers);
+    const { receivers, max_transfers } = options.config();
+    this.#limits = new TransferLimits(receivers, max_transfers);
   }
 
   /** Queues a job. The same idempotency key with the same request gives the same job again. @throws INVALID_REQUEST with another one */
@@ -118,6 +120,14 @@ export class JobRunner {
     }
   }
 
+  /** Jobs that begin from now on have these limits; those that run keep theirs. */
+  reconfigured({ receivers, max_transfers }: AgentConfig): void {
+    this.#limits = new TransferLimits(receivers, max_transfers, this.#limits);
+    setImmediate(() => {
+      this.#pump();
+    });
+  }
+
   /** How many jobs wait, and how many run. */
   get counts(): { readonly queued: number; readonly running: number } {
     return { queued: this.#queue.length, running: this.#running.size };
@@ -181,10 +191,11 @@ export class JobRunner {
   /** Starts what may start: restores before backups, else in order of arrival. */
   #pump(): void {
     if (this.#stopping) return;
+    const { max_transfers } = this.#options.config();
     const order = [...this.#queue].sort((a, b) => priority(a) - priority(b));
     for (const live of order) {
-      if (this.#running.size >= this.#options.config.max_transfers) {
-        live.waitsFor = `one of ${this.#options.config.max_transfers} transfers to end`;
+      if (this.#running.size >= max_transfers) {
+        live.waitsFor = `one of ${max_transfers} transfers to end`;
         continue;
       }
       const release = live.job.image === '' ? () => {} : this.#images.tryAcquire(live.job.image);
@@ -262,7 +273,8 @@ export class JobRunner {
   }
 
   #context(live: LiveJob, { receiver, limits }: WayToReceiver, held: Release[]): JobContext {
-    const { ceph, config, log, looseEnds } = this.#options;
+    const { ceph, log, looseEnds } = this.#options;
+    const config = this.#options.config();
     const { signal } = live.controller;
     const holds = new Set([live.job.image]);
     return {

@@ -29,7 +29,8 @@ import { jobToWire } from './job-wire.js';
 import { listBackups } from './list-backups.js';
 
 export interface ControlServiceOptions {
-  readonly config: AgentConfig;
+  /** The one that holds now. */
+  readonly config: () => AgentConfig;
   readonly runner: JobRunner;
   readonly ceph: CephPort;
   readonly connect: (receiver: string, options: { signal: AbortSignal }) => Promise<ReceiverClient>;
@@ -48,7 +49,7 @@ export const createControlService = (options: ControlServiceOptions): ControlSer
   return {
     startBackup: unary((request) => {
       const image = imageOf(request.image);
-      const { name, store } = chooseReceiver(config, request.receiver, request.store);
+      const { name, store } = chooseReceiver(config(), request.receiver, request.store);
       const job = runner.submit(
         { kind: 'backup', image, mode: modeOf(request.mode), receiver: name, store, ...limitOf(request) },
         keyOf(request.idempotencyKey),
@@ -58,7 +59,7 @@ export const createControlService = (options: ControlServiceOptions): ControlSer
 
     startRestore: unary((request) => {
       const id = orThrow(parseBackupId(request.backupId), 'INVALID_BACKUP_ID');
-      const { name } = chooseReceiver(config, request.receiver, id.store);
+      const { name } = chooseReceiver(config(), request.receiver, id.store);
       const job = runner.submit(
         {
           kind: 'restore',
@@ -95,7 +96,7 @@ export const createControlService = (options: ControlServiceOptions): ControlSer
 
     deleteSourceSnapshots: unary(async (request, { signal }) => {
       const image = orThrow(parseImageSpec(request.image), 'INVALID_IMAGE_SPEC');
-      const { name, store } = chooseReceiver(config, request.receiver, request.store);
+      const { name, store } = chooseReceiver(config(), request.receiver, request.store);
       const receiver = await options.connect(name, { signal });
       try {
         const deps = { ceph: options.ceph, receiver, dryRun: request.dryRun, signal, now: Date.now };
@@ -111,8 +112,8 @@ export const createControlService = (options: ControlServiceOptions): ControlSer
     getAgentInfo: unary(() =>
       Promise.resolve({
         software,
-        defaultReceiver: defaultReceiver(config),
-        receivers: Object.entries(config.receivers).map(([name, { address, store }]) => ({
+        defaultReceiver: defaultReceiver(config()),
+        receivers: Object.entries(config().receivers).map(([name, { address, store }]) => ({
           name,
           address,
           defaultStore: store,
@@ -184,7 +185,7 @@ async function* deleteBackupsCall(
   options: ControlServiceOptions,
   signal: AbortSignal,
 ): AsyncGenerator<DeleteBackupsResponse, void, undefined> {
-  const { name, store } = chooseReceiver(options.config, request.receiver, request.store);
+  const { name, store } = chooseReceiver(options.config(), request.receiver, request.store);
   const selection = selectionOf(request, store);
   const receiver = await options.connect(name, { signal });
   try {
@@ -260,7 +261,7 @@ async function* usageCall(
 ): AsyncGenerator<GetUsageResponse, void, undefined> {
   const id = request.backupId === '' ? null : orThrow(parseBackupId(request.backupId), 'INVALID_BACKUP_ID');
   const image = request.image === '' ? null : orThrow(parseImageSpec(request.image), 'INVALID_IMAGE_SPEC');
-  const { name, store } = chooseReceiver(options.config, request.receiver, id?.store ?? request.store);
+  const { name, store } = chooseReceiver(options.config(), request.receiver, id?.store ?? request.store);
   const imageName = id === null ? (image?.image ?? null) : (splitChainName(id.chain)?.image ?? null);
   const receiver = await options.connect(name, { signal });
   let found = false;
@@ -295,7 +296,7 @@ async function* listBackupsCall(
   options: ControlServiceOptions,
   signal: AbortSignal,
 ): AsyncGenerator<ListBackupsResponse, void, undefined> {
-  const { name, store } = chooseReceiver(options.config, request.receiver, request.store);
+  const { name, store } = chooseReceiver(options.config(), request.receiver, request.store);
   const image = request.image === '' ? null : orThrow(parseImageSpec(request.image), 'INVALID_IMAGE_SPEC');
   const receiver = await options.connect(name, { signal });
   try {
