@@ -239,6 +239,51 @@ describe('connections', () => {
   });
 });
 
+describe('what is wrong at the start', () => {
+  const withReady = async (
+    program: 'rbdferry-agent' | 'rbdferry-receiver',
+    text: string,
+    step: (daemon: Daemon) => Promise<void>,
+  ) => {
+    const config = join(pair.dir, 'unwell.yaml');
+    await writeFile(config, text);
+    const daemon = await startDaemon(program, config);
+    try {
+      await step(daemon);
+    } finally {
+      await daemon.stop();
+    }
+  };
+
+  it('a store whose pool is missing: said with code and hint, until somebody makes it', async () => {
+    const yaml = (await readFile(pair.receiverConfig, 'utf8')).replace(/^listen:.*$/m, 'listen: 127.0.0.1:0');
+    await withReady('rbdferry-receiver', yaml.replace('{ pool: other }', '{ pool: later }'), async (daemon) => {
+      expect(await daemon.waitFor('not well')).toMatchObject({
+        level: 'error',
+        what: 'store other',
+        code: 'POOL_NOT_FOUND',
+        hint: expect.stringMatching(/./),
+      });
+      await pair.backup.createPool('later');
+      expect(await daemon.waitFor('well again')).toMatchObject({ what: 'store other' });
+    });
+  });
+
+  it('a keyring that is not there', async () => {
+    const yaml = (await readFile(pair.agentConfig, 'utf8')).replace(/keyring: [^ ,}]+/, 'keyring: /none');
+    const own = yaml
+      .replace(/^socket:.*$/m, `socket: ${join(pair.dir, 'unwell.sock')}`)
+      .replace(/^state:.*$/m, `state: ${join(pair.dir, 'unwell')}`);
+    await withReady('rbdferry-agent', own, async (daemon) => {
+      expect(await daemon.waitFor('not well')).toMatchObject({
+        level: 'error',
+        what: 'cluster',
+        code: expect.stringMatching(/^CEPH_/),
+      });
+    });
+  });
+});
+
 describe('SIGHUP', () => {
   /** Waits until the daemon has said one more time how reading its configuration anew went. */
   const reload = async (daemon: Daemon): Promise<Record<string, unknown>[]> => {

@@ -3,10 +3,11 @@ import { findZstd } from '@rbdferry/core/compress/zstd.js';
 import { LiveConfig } from '@rbdferry/core/config/live-config.js';
 import { toFerryError } from '@rbdferry/core/errors/ferry-error.js';
 import type { Running } from '@rbdferry/core/lifecycle/daemon.js';
+import { untilWell } from '@rbdferry/core/lifecycle/until-well.js';
 import { createLogger, type Logger } from '@rbdferry/core/log/logger.js';
 import { serveMetricsIf } from '@rbdferry/core/metrics/endpoint.js';
 import { createServer } from '@rbdferry/core/rpc/server.js';
-import { clientCredentials } from '@rbdferry/core/rpc/tls.js';
+import { clientCredentials, requireNotEnded } from '@rbdferry/core/rpc/tls.js';
 import { AgentMetrics } from './agent-metrics.js';
 import { agentConfigSchema } from './config.js';
 import { JobRunner } from './jobs/job-runner.js';
@@ -94,6 +95,24 @@ export const startAgent = async (configPath: string): Promise<{ running: Running
       .toReversed(),
   );
   caretaker.start();
+  const ending = new AbortController();
+  const certificates = Object.entries(config.receivers).map(([name, { tls }]) => ({
+    name: `certificate for receiver ${name}`,
+    check: async () => requireNotEnded(live.current.receivers[name]?.tls ?? tls),
+  }));
+  const cluster = {
+    name: 'cluster',
+    check: async (signal: AbortSignal) => {
+      await ceph.fsid({ signal });
+    },
+  };
+  const well = untilWell([cluster, ...certificates], {
+    log,
+    signal: ending.signal,
+    onRound: (unwell) => {
+      server.setServing(unwell.length === 0);
+    },
+  });
   return {
     log,
     running: {
@@ -104,6 +123,8 @@ export const startAgent = async (configPath: string): Promise<{ running: Running
           runner.reconfigured(next);
         }),
       async stop() {
+        ending.abort();
+        await well;
         await runner.stop();
         await Promise.all([server.stop(stopGraceMs), caretaker.stop(), endpoint.stop()]);
         store.close();

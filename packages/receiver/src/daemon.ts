@@ -2,14 +2,14 @@ import { createRbdCli } from '@rbdferry/core/ceph/rbd-cli.js';
 import { findZstd } from '@rbdferry/core/compress/zstd.js';
 import type { CephPort } from '@rbdferry/core/ceph/port.js';
 import { LiveConfig } from '@rbdferry/core/config/live-config.js';
-import { toFerryError } from '@rbdferry/core/errors/ferry-error.js';
 import type { Running } from '@rbdferry/core/lifecycle/daemon.js';
+import { untilWell, type Concern } from '@rbdferry/core/lifecycle/until-well.js';
 import { describeStages } from '@rbdferry/core/log/describe-stages.js';
 import { createLogger, type Logger } from '@rbdferry/core/log/logger.js';
 import { serveMetricsIf } from '@rbdferry/core/metrics/endpoint.js';
 import { transferDefinition } from '@rbdferry/core/rpc/hot-data.js';
 import { createServer } from '@rbdferry/core/rpc/server.js';
-import { reloadServerCredentials, serverCredentials } from '@rbdferry/core/rpc/tls.js';
+import { reloadServerCredentials, requireNotEnded, serverCredentials } from '@rbdferry/core/rpc/tls.js';
 import { Access } from './access.js';
 import { receiverConfigSchema, type ReceiverConfig } from './config.js';
 import { KnownBackups } from './known-backups.js';
@@ -81,7 +81,14 @@ export const startReceiver = async (configPath: string): Promise<{ running: Runn
   const port = await server.listenTls(config.listen, credentials);
   const endpoint = await serveMetricsIf(metrics.registry, config.metrics, log);
   log.info({ listen: config.listen, port, stores: [...stores.keys()], zstd: zstd?.from ?? null }, 'ready');
-  const recovered = recoverStores(stores, log, ending.signal).then(() => {
+  const certificate = { name: 'certificate', check: () => requireNotEnded(live.current.tls) };
+  const recovered = untilWell([certificate, ...storeConcerns(stores, log)], {
+    log,
+    signal: ending.signal,
+    onRound: (unwell) => {
+      server.setServing(unwell.length === 0);
+    },
+  }).then(() => {
     if (config.metrics !== undefined) known.fill();
   });
   return {
@@ -142,16 +149,12 @@ const createStores = (live: LiveConfig<ReceiverConfig>, log: Logger): Map<string
   return new Map(entries);
 };
 
-/** Runs beside the service: the locks of the chains keep the two apart. */
-const recoverStores = async (stores: ReadonlyMap<string, Store>, log: Logger, signal: AbortSignal): Promise<void> => {
-  for (const [name, store] of stores) {
-    try {
+/** A store is well when it could be cleaned up. Runs beside the service: the locks of the chains keep the two apart. */
+const storeConcerns = (stores: ReadonlyMap<string, Store>, log: Logger): Concern[] =>
+  [...stores].map(([name, store]) => ({
+    name: `store ${name}`,
+    check: async (signal) => {
       const changed = await store.recover({ signal });
       log.info({ store: name, cleaned: changed }, 'store checked');
-    } catch (thrown) {
-      if (signal.aborted) return;
-      const error = toFerryError(thrown);
-      log.error({ store: name, code: error.code, error: error.message, hint: error.hint }, 'could not check the store');
-    }
-  }
-};
+    },
+  }));

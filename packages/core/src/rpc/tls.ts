@@ -62,6 +62,25 @@ export const serverCredentials = async (files: TlsFiles): Promise<ServerCredenti
   return ServerCredentials.createSsl(material.ca, [{ private_key: material.key, cert_chain: material.cert }], true);
 };
 
+/** @throws CONFIG_INVALID when the CA's certificate or the daemon's own has ended; CONFIG_MISSING */
+export const requireNotEnded = async (files: TlsFiles, now: number = Date.now()): Promise<void> => {
+  const { ca, cert } = await readMaterial(files);
+  for (const [pem, path] of [
+    [ca, files.ca],
+    [cert, files.cert],
+  ] as const) {
+    const { validTo } = new X509Certificate(pem);
+    if (Date.parse(validTo) > now) continue;
+    throw new FerryError(
+      'CONFIG_INVALID',
+      `the certificate ${JSON.stringify(path)} ended on ${new Date(validTo).toISOString()}`,
+      {
+        hint: 'renew it with `rbdferry pki issue NAME --replace`, and reload the daemon',
+      },
+    );
+  }
+};
+
 interface ServerCredentialsInternals {
   /** Where the server that listens with them hears of new ones. */
   updateSecureContextOptions(options: Record<string, unknown>): void;
