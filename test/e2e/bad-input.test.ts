@@ -86,6 +86,27 @@ describe('two images of one name in two pools', () => {
     const chains = JSON.parse(await pair.ok('list', 'compute/vm1', '--json')) as { backups: { id: string }[] }[];
     expect(chains.flatMap((chain) => chain.backups.map((backup) => backup.id))).toEqual([second]);
     expect(first).not.toBe(second);
+    const about = {
+      kind: 'backup',
+      image: 'compute/vm1',
+      receiver: 'dr',
+      store: 'rbd2',
+      durationMs: expect.any(Number),
+    };
+    expect(
+      pair.agent.records.filter(
+        ({ image, msg }) => image === 'compute/vm1' && /^job (failed|committed)/.test(String(msg)),
+      ),
+    ).toEqual([
+      expect.objectContaining({
+        ...about,
+        msg: 'job failed',
+        code: 'NO_CHAIN',
+        doneBytes: 0,
+        hint: expect.any(String),
+      }),
+      expect.objectContaining({ ...about, msg: 'job committed', backup: second, streamBytes: expect.any(Number) }),
+    ]);
   });
 });
 

@@ -226,7 +226,8 @@ export class JobRunner {
   /** Never throws: whatever happens becomes the job's end. */
   async #run(live: LiveJob, held: Release[]): Promise<void> {
     const { log } = this.#options;
-    const { id, request } = live.job;
+    const { request } = live.job;
+    const startedAt = performance.now();
     try {
       const limits = this.#limits.of(request.receiver, request.limitBytesPerSecond ?? null);
       const receiver = await this.#options.connect(request.receiver, {
@@ -245,7 +246,7 @@ export class JobRunner {
         const { stages, warnings } = live;
         const [streamBytes, { wireBytes }] = [Number(outcome.streamBytes), live.progress];
         live.apply({ kind: 'committed', streamBytes, warnings, ...(stages === null ? {} : { stages }) });
-        log.info({ job: id, backup: live.job.backupId, streamBytes, wireBytes }, 'job committed');
+        log.info({ ...aboutJob(live.job, startedAt), streamBytes, wireBytes }, 'job committed');
       } finally {
         receiver.close();
       }
@@ -253,11 +254,16 @@ export class JobRunner {
       const error = toFerryError(thrown);
       if (error.code === 'CANCELLED' && live.controller.signal.aborted) {
         live.apply({ kind: 'cancelled' });
-        log.info({ job: id }, 'job cancelled');
+        log.info(aboutJob(live.job, startedAt), 'job cancelled');
         return;
       }
       live.apply({ kind: 'failed', error: { code: error.code, message: error.message, hint: error.hint } });
-      log.error({ job: id, code: error.code, error: error.message, ...stackOf(error) }, 'job failed');
+      const { code, message, hint } = error;
+      const { doneBytes } = live.progress.view();
+      log.error(
+        { ...aboutJob(live.job, startedAt), doneBytes, code, error: message, hint, ...stackOf(error) },
+        'job failed',
+      );
     }
   }
 
@@ -348,6 +354,17 @@ const newJobId = (): string => {
   const alphabet = 'abcdefghjkmnpqrstuvwxyz23456789';
   return [...randomBytes(10)].map((byte) => alphabet[byte % alphabet.length]).join('');
 };
+
+/** What says in each record of a job's end which job it was, and how long it took. */
+const aboutJob = ({ id, request, image, backupId }: Job, startedAt: number) => ({
+  job: id,
+  kind: request.kind,
+  image,
+  receiver: request.receiver,
+  store: request.store,
+  backup: backupId,
+  durationMs: Math.round(performance.now() - startedAt),
+});
 
 /** Only a defect of ours needs its stack in the log. */
 const stackOf = (error: FerryError): { stack?: string } => {
