@@ -1,9 +1,9 @@
-import { chmod, open, readFile, writeFile } from 'node:fs/promises';
+import { chmod, copyFile, open, readFile, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { applyWrites, randomBytes } from '../ceph/cluster.js';
-import { runCli, runDaemonToEnd, startDaemon } from '../harness/daemon.js';
+import { runCli, runDaemonToEnd, startDaemon, type Daemon } from '../harness/daemon.js';
 import { expectError } from '../harness/expect-error.js';
 import { startPair, type Pair } from '../harness/pair.js';
 import { imageNames, snapNames } from '../harness/look.js';
@@ -93,6 +93,27 @@ describe('two images of one name in two pools', () => {
     const chains = JSON.parse(await pair.ok('list', 'compute/vm1', '--json')) as { backups: { id: string }[] }[];
     expect(chains.flatMap((chain) => chain.backups.map((backup) => backup.id))).toEqual([second]);
     expect(first).not.toBe(second);
+    const about = {
+      kind: 'backup',
+      image: 'compute/vm1',
+      receiver: 'dr',
+      store: 'rbd2',
+      durationMs: expect.any(Number),
+    };
+    expect(
+      pair.agent.records.filter(
+        ({ image, msg }) => image === 'compute/vm1' && /^job (failed|committed)/.test(String(msg)),
+      ),
+    ).toEqual([
+      expect.objectContaining({
+        ...about,
+        msg: 'job failed',
+        code: 'NO_CHAIN',
+        doneBytes: 0,
+        hint: expect.any(String),
+      }),
+      expect.objectContaining({ ...about, msg: 'job committed', backup: second, streamBytes: expect.any(Number) }),
+    ]);
   });
 });
 
@@ -243,6 +264,110 @@ describe('connections', () => {
   it('the agent does not run', async () => {
     const socket = join(pair.dir, 'nobody.sock');
     expectError(await runCli(['--socket', socket, 'backup', 'rbd/vm1']), 'AGENT_UNREACHABLE', 40, socket);
+  });
+});
+
+describe('what is wrong at the start', () => {
+  const withReady = async (
+    program: 'rbdferry-agent' | 'rbdferry-receiver',
+    text: string,
+    step: (daemon: Daemon) => Promise<void>,
+  ) => {
+    const config = join(pair.dir, 'unwell.yaml');
+    await writeFile(config, text);
+    const daemon = await startDaemon(program, config);
+    try {
+      await step(daemon);
+    } finally {
+      await daemon.stop();
+    }
+  };
+
+  it('a store whose pool is missing: said with code and hint, until somebody makes it', async () => {
+    const yaml = (await readFile(pair.receiverConfig, 'utf8')).replace(/^listen:.*$/m, 'listen: 127.0.0.1:0');
+    await withReady('rbdferry-receiver', yaml.replace('{ pool: other }', '{ pool: later }'), async (daemon) => {
+      expect(await daemon.waitFor('not well')).toMatchObject({
+        level: 'error',
+        what: 'store other',
+        code: 'POOL_NOT_FOUND',
+        hint: expect.stringMatching(/./),
+      });
+      await pair.backup.createPool('later');
+      expect(await daemon.waitFor('well again')).toMatchObject({ what: 'store other' });
+    });
+  });
+
+  it('a keyring that is not there', async () => {
+    const yaml = (await readFile(pair.agentConfig, 'utf8')).replace(/keyring: [^ ,}]+/, 'keyring: /none');
+    const own = yaml
+      .replace(/^socket:.*$/m, `socket: ${join(pair.dir, 'unwell.sock')}`)
+      .replace(/^state:.*$/m, `state: ${join(pair.dir, 'unwell')}`);
+    await withReady('rbdferry-agent', own, async (daemon) => {
+      expect(await daemon.waitFor('not well')).toMatchObject({
+        level: 'error',
+        what: 'cluster',
+        code: expect.stringMatching(/^CEPH_/),
+      });
+    });
+  });
+});
+
+describe('SIGHUP', () => {
+  /** Waits until the daemon has said one more time how reading its configuration anew went. */
+  const reload = async (daemon: Daemon): Promise<Record<string, unknown>[]> => {
+    const told = () =>
+      daemon.records.filter(({ msg }) => /^configuration read anew|^the configuration cannot/.test(String(msg)));
+    const before = told().length;
+    const from = daemon.records.length;
+    process.kill(daemon.pid, 'SIGHUP');
+    await vi.waitUntil(() => told().length > before, { timeout: 20_000 });
+    // The record of what needs a restart comes right after.
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    return daemon.records.slice(from);
+  };
+  const fingerprint = async (file: string): Promise<string> =>
+    (JSON.parse((await runCli(['pki', 'show', file, '--json'])).stdout) as { fingerprint: string }).fingerprint;
+
+  it('shuts a key out of the receiver while its client keeps its backups under a new one', async () => {
+    const yaml = await readFile(pair.receiverConfig, 'utf8');
+    const pin = async (file: string) =>
+      writeFile(
+        pair.receiverConfig,
+        yaml.replace(/agent1: \{ /, `agent1: { certificates: ["${await fingerprint(file)}"], `),
+      );
+    const before = await pair.ok('list', '--json');
+    try {
+      await runCli(['pki', 'issue', 'agent1', '--dir', pair.pki, '--out', join(pair.dir, 'new-key')]);
+      await pin(join(pair.dir, 'new-key/agent1.crt'));
+      await reload(pair.receiver);
+      expectError(await pair.cli('list'), 'ACCESS_DENIED', 43, await fingerprint(join(pair.pki, 'agent1.crt')));
+      for (const end of ['crt', 'key']) {
+        await copyFile(join(pair.dir, `new-key/agent1.${end}`), join(pair.pki, `agent1.${end}`));
+      }
+      expect(await pair.ok('list', '--json')).toBe(before);
+    } finally {
+      await writeFile(pair.receiverConfig, yaml);
+      await reload(pair.receiver);
+    }
+  });
+
+  it('leaves a daemon as it was when its new file is bad, and says what a restart would change', async () => {
+    const yaml = await readFile(pair.agentConfig, 'utf8');
+    try {
+      await writeFile(pair.agentConfig, `${yaml}\nnonsense: 1\n`);
+      expect(await reload(pair.agent)).toContainEqual(
+        expect.objectContaining({ level: 'error', code: 'CONFIG_INVALID', error: expect.stringContaining('nonsense') }),
+      );
+      await writeFile(pair.agentConfig, yaml.replace('dr:', 'elsewhere:').replace(/^state:.*$/m, 'state: /nowhere'));
+      expect(await reload(pair.agent)).toContainEqual(
+        expect.objectContaining({ level: 'warn', msg: 'needs a restart: state' }),
+      );
+      expectError(await pair.cli('list', '--receiver', 'dr'), 'RECEIVER_NOT_FOUND', 23, 'dr');
+    } finally {
+      await writeFile(pair.agentConfig, yaml);
+      await reload(pair.agent);
+    }
+    expect(await pair.ok('list', '--json')).toContain('[');
   });
 });
 

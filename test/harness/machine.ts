@@ -63,10 +63,9 @@ export class Machine {
     const mounts = ['etc', 'run', 'var/lib', 'var/log', 'opt', 'usr/local/bin', 'home']
       .map((path) => `mount --bind ${dir}/${path} /${path}`)
       .concat(`mount --bind ${root} /opt/rbdferry`, 'useradd --no-create-home alice', 'chown alice /home/alice');
-    const holder = execa('setpriv', [
-      ...['--pdeathsig', 'KILL', 'unshare', '--mount', '--pid', '--fork', '--kill-child', '--mount-proc'],
-      ...['--propagation', 'private', 'bash', '-euc', `${mounts.join('\n')}\necho up\nexec sleep infinity`],
-    ]);
+    const script = `${mounts.join('\n')}\necho up\nexec sleep infinity`;
+    const own = ['--mount', '--pid', '--fork', '--kill-child', '--mount-proc', '--propagation', 'private'];
+    const holder = execa('setpriv', ['--pdeathsig', 'KILL', 'unshare', ...own, 'bash', '-euc', script]);
     const ended = holder.catch(() => {});
     await new Promise<void>((resolve, reject) => {
       holder.stdout.once('data', () => {
@@ -84,23 +83,10 @@ export class Machine {
 
   /** Runs a script with bash, which stops at its first failure; in /home/alice. Answers its stdout. */
   async run(script: string, user: 'root' | 'alice'): Promise<string> {
-    const { stdout } = await execa('nsenter', [
-      ...['-t', String(this.#pid), '-m', '-p'],
-      ...[
-        'setpriv',
-        '--reuid',
-        user,
-        '--regid',
-        user,
-        '--init-groups',
-        '--reset-env',
-        'bash',
-        '-euo',
-        'pipefail',
-        '-c',
-      ],
-      `cd /home/alice; export PATH=/usr/local/bin:/usr/sbin:$PATH\n${script}`,
-    ]);
+    const as = ['setpriv', '--reuid', user, '--regid', user, '--init-groups', '--reset-env'];
+    const whole = `cd /home/alice; export PATH=/usr/local/bin:/usr/sbin:$PATH\n${script}`;
+    const inside = ['-t', String(this.#pid), '-m', '-p', ...as];
+    const { stdout } = await execa('nsenter', [...inside, 'bash', '-euo', 'pipefail', '-c', whole]);
     return stdout;
   }
 

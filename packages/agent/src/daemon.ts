@@ -1,11 +1,13 @@
 import { createRbdCli } from '@rbdferry/core/ceph/rbd-cli.js';
 import { findZstd } from '@rbdferry/core/compress/zstd.js';
-import { loadConfig } from '@rbdferry/core/config/load.js';
+import { LiveConfig } from '@rbdferry/core/config/live-config.js';
 import { toFerryError } from '@rbdferry/core/errors/ferry-error.js';
 import type { Running } from '@rbdferry/core/lifecycle/daemon.js';
+import { untilWell } from '@rbdferry/core/lifecycle/until-well.js';
 import { createLogger, type Logger } from '@rbdferry/core/log/logger.js';
 import { serveMetricsIf } from '@rbdferry/core/metrics/endpoint.js';
 import { createServer } from '@rbdferry/core/rpc/server.js';
+import { clientCredentials, requireNotEnded } from '@rbdferry/core/rpc/tls.js';
 import { AgentMetrics } from './agent-metrics.js';
 import { agentConfigSchema } from './config.js';
 import { finishDeletion } from './delete/deletion.js';
@@ -20,18 +22,21 @@ import { controlDefinition, createControlService, receiverConfig } from './servi
 
 /** How long calls may go on after SIGTERM once the jobs have ended. */
 const stopGraceMs = 3_000;
+/** What is opened once. */
+const needRestart = ['socket', 'state', 'ceph', 'metrics'] as const;
 /** How soon and how seldom unsettled leftovers are looked at again. */
 const settleSoonestMs = 1_000;
 const settleSeldomMs = 30_000;
 
 /** Starts the agent from its configuration file. @throws CONFIG_MISSING, CONFIG_INVALID, STATE_LOCKED */
 export const startAgent = async (configPath: string): Promise<{ running: Running; log: Logger }> => {
-  const config = await loadConfig(configPath, agentConfigSchema);
+  const live = await LiveConfig.load({ path: configPath, schema: agentConfigSchema, fixed: needRestart });
+  const config = live.current;
   const log = createLogger('rbdferry-agent', config.log_level);
   const { conf, user, keyring, command_timeout } = config.ceph;
   const ceph = createRbdCli({ conf, user, keyring, deadlines: { commandMs: command_timeout } });
   const connect = async (name: string, options: ConnectOptions) => {
-    const receiver = await ReceiverClient.connect(name, receiverConfig(config, name), options);
+    const receiver = await ReceiverClient.connect(name, receiverConfig(live.current, name), options);
     const warning = clockWarning(receiver);
     if (warning === null) log.debug({ receiver: name, aheadMs: receiver.aheadMs }, 'connected');
     else log.warn({ receiver: name, aheadMs: receiver.aheadMs }, warning);
@@ -66,7 +71,7 @@ export const startAgent = async (configPath: string): Promise<{ running: Running
     store,
     looseEnds,
     ceph,
-    config,
+    config: () => live.current,
     log,
     metrics,
     connect,
@@ -77,7 +82,7 @@ export const startAgent = async (configPath: string): Promise<{ running: Running
   metrics.watchQueue(() => runner.counts);
   const onEnded = metrics.jobEnded.bind(metrics);
   const caretaker = new Caretaker({ store, looseEnds, runner, ceph, connect, log, onEnded }, () => {
-    const before = Date.now() - config.keep_jobs;
+    const before = Date.now() - live.current.keep_jobs;
     store.forget(before);
     metrics.forget(before);
   });
@@ -85,7 +90,7 @@ export const startAgent = async (configPath: string): Promise<{ running: Running
   server.grpc.addService(
     controlDefinition,
     createControlService({
-      config,
+      config: () => live.current,
       runner,
       jobs: store,
       looseEnds,
@@ -111,10 +116,36 @@ export const startAgent = async (configPath: string): Promise<{ running: Running
       .toReversed(),
   );
   caretaker.start();
+  const ending = new AbortController();
+  const certificates = Object.entries(config.receivers).map(([name, { tls }]) => ({
+    name: `certificate for receiver ${name}`,
+    check: async () => requireNotEnded(live.current.receivers[name]?.tls ?? tls),
+  }));
+  const cluster = {
+    name: 'cluster',
+    check: async (signal: AbortSignal) => {
+      await ceph.fsid({ signal });
+    },
+  };
+  const well = untilWell([cluster, ...certificates], {
+    log,
+    signal: ending.signal,
+    onRound: (unwell) => {
+      server.setServing(unwell.length === 0);
+    },
+  });
   return {
     log,
     running: {
+      reload: () =>
+        live.reload(log, async (next) => {
+          for (const { tls } of Object.values(next.receivers)) await clientCredentials(tls);
+          log.level = next.log_level;
+          runner.reconfigured(next);
+        }),
       async stop() {
+        ending.abort();
+        await well;
         await runner.stop();
         await Promise.all([server.stop(stopGraceMs), caretaker.stop(), endpoint.stop()]);
         store.close();

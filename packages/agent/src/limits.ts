@@ -28,14 +28,36 @@ export class TransferLimits {
   readonly #receivers: ReadonlyMap<string, { readonly limit: RateLimit; readonly bucket: TokenBucket }>;
   readonly #sharers: number;
 
-  /** @param maxTransfers how many jobs may run at once */
-  constructor(limits: Readonly<Record<string, { readonly limit?: RateLimit | undefined }>>, maxTransfers: number) {
+  /**
+   * @param maxTransfers how many jobs may run at once
+   * @param before what held until now: jobs that run go on sharing a limit that has not changed with those to come
+   */
+  constructor(
+    limits: Readonly<Record<string, { readonly limit?: RateLimit | undefined }>>,
+    maxTransfers: number,
+    before?: TransferLimits,
+  ) {
     this.#sharers = Math.min(maxTransfers, mostSharers);
     this.#receivers = new Map(
       Object.entries(limits).flatMap(([name, { limit }]) =>
-        limit === undefined ? [] : [[name, { limit, bucket: new TokenBucket(limit) }]],
+        limit === undefined
+          ? []
+          : [
+              [
+                name,
+                (before === undefined ? undefined : before.#same(name, limit)) ?? {
+                  limit,
+                  bucket: new TokenBucket(limit),
+                },
+              ],
+            ],
       ),
     );
+  }
+
+  #same(name: string, limit: RateLimit): { readonly limit: RateLimit; readonly bucket: TokenBucket } | undefined {
+    const known = this.#receivers.get(name);
+    return known !== undefined && JSON.stringify(known.limit) === JSON.stringify(limit) ? known : undefined;
   }
 
   /** @param own the job's own limit; null for none */

@@ -1,21 +1,33 @@
 import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
 import type { Chain } from '@rbdferry/core/model/chain.js';
+import type { Peer } from '@rbdferry/core/rpc/handlers.js';
 import type { ReceiverConfig } from './config.js';
 import type { Store, UnreadableChain } from './store/port.js';
 
-/** Who may do what, by the common name of the client's certificate. */
+/** Who may do what, by the common name of the client's certificate. Asked at each call, so a change holds for open connections. */
 export class Access {
-  readonly #clients: ReceiverConfig['clients'];
+  readonly #clients: () => ReceiverConfig['clients'];
   readonly #stores: ReadonlyMap<string, Store>;
 
-  constructor(clients: ReceiverConfig['clients'], stores: ReadonlyMap<string, Store>) {
+  /** @param clients those of the configuration that holds now */
+  constructor(clients: () => ReceiverConfig['clients'], stores: ReadonlyMap<string, Store>) {
     this.#clients = clients;
     this.#stores = stores;
   }
 
-  /** The client's name. @throws ACCESS_DENIED for a certificate that the configuration does not know */
-  client(commonName: string | null): string {
-    if (commonName !== null && Object.hasOwn(this.#clients, commonName)) return commonName;
+  /** The client's name. @throws ACCESS_DENIED for a certificate that the configuration does not know, or does not take for this client's */
+  client({ commonName, fingerprint }: Peer): string {
+    const client = commonName === null ? undefined : this.#find(commonName);
+    if (commonName !== null && client !== undefined) {
+      if (isAccepted(client, fingerprint)) return commonName;
+      throw new FerryError(
+        'ACCESS_DENIED',
+        `the receiver does not take certificate ${JSON.stringify(fingerprint ?? '')} for client ${JSON.stringify(commonName)}`,
+        {
+          hint: `add its fingerprint to clients.${commonName}.certificates in the receiver's configuration if the key is to be trusted`,
+        },
+      );
+    }
     throw new FerryError('ACCESS_DENIED', `the receiver has no client ${JSON.stringify(commonName ?? '')}`, {
       hint: "add the common name of the certificate under clients in the receiver's configuration",
     });
@@ -23,7 +35,7 @@ export class Access {
 
   /** Names of the stores the client may use. */
   storesOf(client: string): string[] {
-    return this.#clients[client]?.stores ?? [];
+    return this.#find(client)?.stores ?? [];
   }
 
   /** Whether no other client may use the store. */
@@ -44,7 +56,17 @@ export class Access {
     }
     return store;
   }
+
+  #find(name: string): Client | undefined {
+    const clients = this.#clients();
+    return Object.hasOwn(clients, name) ? clients[name] : undefined;
+  }
 }
+
+type Client = ReceiverConfig['clients'][string];
+
+const isAccepted = ({ certificates }: Client, fingerprint: string | null): boolean =>
+  certificates === undefined || (fingerprint !== null && certificates.includes(fingerprint));
 
 /** A client sees its own backups, and those of the older tool, which say nothing of their client. */
 export const isVisible = (client: string, owner: string | null): boolean => owner === null || owner === client;

@@ -23,8 +23,16 @@ const rbdStoreSchema = z.strictObject({
   trash_expiry: durationSchema.optional(),
 });
 
+/** As openssl and `rbdferry pki show` print it: 32 bytes in hex, with colons or without. */
+const fingerprintSchema = z
+  .string('expected a fingerprint in quotes')
+  .regex(/^([0-9a-f]{2}:?){31}[0-9a-f]{2}$/i, 'expected a SHA-256 fingerprint; `rbdferry pki show` prints it')
+  .transform((text) => text.replaceAll(':', '').toUpperCase().match(/../g)?.join(':') ?? '');
+
 const clientSchema = z.strictObject({
   stores: z.array(nameSchema('store')).min(1),
+  /** SHA-256 fingerprints of the only certificates that are this client's; left out, every one of the CA with its name is. */
+  certificates: z.array(fingerprintSchema).min(1).optional(),
 });
 
 /** The receiver's configuration file; docs/configuration.md explains each key. */

@@ -1,16 +1,16 @@
 import { createRbdCli } from '@rbdferry/core/ceph/rbd-cli.js';
 import { findZstd } from '@rbdferry/core/compress/zstd.js';
 import type { CephPort } from '@rbdferry/core/ceph/port.js';
-import { loadConfig } from '@rbdferry/core/config/load.js';
-import { toFerryError } from '@rbdferry/core/errors/ferry-error.js';
+import { LiveConfig } from '@rbdferry/core/config/live-config.js';
 import type { Running } from '@rbdferry/core/lifecycle/daemon.js';
+import { untilWell, type Concern } from '@rbdferry/core/lifecycle/until-well.js';
 import { describeStages } from '@rbdferry/core/log/describe-stages.js';
 import { createLogger, type Logger } from '@rbdferry/core/log/logger.js';
 import { serveMetricsIf } from '@rbdferry/core/metrics/endpoint.js';
 import { oddNameTimes } from '@rbdferry/core/model/name-time.js';
 import { transferDefinition } from '@rbdferry/core/rpc/hot-data.js';
 import { createServer } from '@rbdferry/core/rpc/server.js';
-import { serverCredentials } from '@rbdferry/core/rpc/tls.js';
+import { reloadServerCredentials, requireNotEnded, serverCredentials } from '@rbdferry/core/rpc/tls.js';
 import { Access } from './access.js';
 import { receiverConfigSchema, type ReceiverConfig } from './config.js';
 import { KnownBackups } from './known-backups.js';
@@ -23,13 +23,16 @@ import { OpenTransfers } from './transfer/open-transfers.js';
 
 /** How long transfers may go on after SIGTERM before they are broken off (and leave nothing, as any broken one). */
 const stopGraceMs = 10_000;
+/** What is opened once. */
+const needRestart = ['listen', 'ceph', 'stores', 'window', 'metrics'] as const;
 const defaultFeatures = ['layering', 'exclusive-lock', 'object-map', 'fast-diff'];
 
 /** Starts the receiver from its configuration file. @throws CONFIG_MISSING, CONFIG_INVALID */
 export const startReceiver = async (configPath: string): Promise<{ running: Running; log: Logger }> => {
-  const config = await loadConfig(configPath, receiverConfigSchema);
+  const live = await LiveConfig.load({ path: configPath, schema: receiverConfigSchema, fixed: needRestart });
+  const config = live.current;
   const log = createLogger('rbdferry-receiver', config.log_level);
-  const stores = createStores(config, log);
+  const stores = createStores(live, log);
   const open = new OpenTransfers();
   const metrics = new ReceiverMetrics();
   const ending = new AbortController();
@@ -43,7 +46,7 @@ export const startReceiver = async (configPath: string): Promise<{ running: Runn
       bulkPath: transferDefinition.push.path,
       onConnection: ({ client, windowBytes, roundTripMs }) => {
         // Only names of the configuration may become labels.
-        if (client === null || !Object.hasOwn(config.clients, client)) return;
+        if (client === null || !Object.hasOwn(live.current.clients, client)) return;
         metrics.connections.saw(client, { windowBytes, roundTripSeconds: roundTripMs / 1000 });
       },
     },
@@ -51,10 +54,12 @@ export const startReceiver = async (configPath: string): Promise<{ running: Runn
   server.grpc.addService(
     transferDefinition,
     createTransferService({
-      access: new Access(config.clients, stores),
+      access: new Access(() => live.current.clients, stores),
       open,
       live: new LiveTransfers(listenToTransfers(metrics, log)),
-      stallMs: config.stall_timeout,
+      get stallMs() {
+        return live.current.stall_timeout;
+      },
       zstd,
       now: Date.now,
       onFailure: (error, { client, method }) => {
@@ -77,15 +82,28 @@ export const startReceiver = async (configPath: string): Promise<{ running: Runn
       },
     }),
   );
-  const port = await server.listenTls(config.listen, await serverCredentials(config.tls));
+  const credentials = await serverCredentials(config.tls);
+  const port = await server.listenTls(config.listen, credentials);
   const endpoint = await serveMetricsIf(metrics.registry, config.metrics, log);
   log.info({ listen: config.listen, port, stores: [...stores.keys()], zstd: zstd?.from ?? null }, 'ready');
-  const recovered = recoverStores(stores, log, ending.signal).then(() => {
+  const certificate = { name: 'certificate', check: () => requireNotEnded(live.current.tls) };
+  const recovered = untilWell([certificate, ...storeConcerns(stores, log)], {
+    log,
+    signal: ending.signal,
+    onRound: (unwell) => {
+      server.setServing(unwell.length === 0);
+    },
+  }).then(() => {
     if (config.metrics !== undefined) known.fill();
   });
   return {
     log,
     running: {
+      reload: () =>
+        live.reload(log, async ({ tls, log_level }) => {
+          await reloadServerCredentials(credentials, tls);
+          log.level = log_level;
+        }),
       async stop() {
         ending.abort();
         await Promise.all([server.stop(stopGraceMs), recovered]);
@@ -113,7 +131,8 @@ const listenToTransfers = (metrics: ReceiverMetrics, log: Logger): TransferListe
 
 const nameOf = ({ kind, client, backupId }: LiveTransfer) => ({ transfer: kind, client, backup: backupId });
 
-const createStores = (config: ReceiverConfig, log: Logger): Map<string, Store> => {
+const createStores = (live: LiveConfig<ReceiverConfig>, log: Logger): Map<string, Store> => {
+  const config = live.current;
   const { conf, user, keyring, command_timeout } = config.ceph;
   const ceph: CephPort = createRbdCli({ conf, user, keyring, deadlines: { commandMs: command_timeout } });
   const entries = Object.entries(config.stores).map(([name, store]): [string, Store] => [
@@ -124,7 +143,9 @@ const createStores = (config: ReceiverConfig, log: Logger): Map<string, Store> =
       ceph,
       features: store.features ?? defaultFeatures,
       dataPool: store.data_pool ?? null,
-      stallMs: config.stall_timeout,
+      get stallMs() {
+        return live.current.stall_timeout;
+      },
       trashExpiryMs: store.trash_expiry ?? null,
       log: log.child({ store: name }),
       now: Date.now,
@@ -133,16 +154,12 @@ const createStores = (config: ReceiverConfig, log: Logger): Map<string, Store> =
   return new Map(entries);
 };
 
-/** Runs beside the service: the locks of the chains keep the two apart. */
-const recoverStores = async (stores: ReadonlyMap<string, Store>, log: Logger, signal: AbortSignal): Promise<void> => {
-  for (const [name, store] of stores) {
-    try {
+/** A store is well when it could be cleaned up. Runs beside the service: the locks of the chains keep the two apart. */
+const storeConcerns = (stores: ReadonlyMap<string, Store>, log: Logger): Concern[] =>
+  [...stores].map(([name, store]) => ({
+    name: `store ${name}`,
+    check: async (signal) => {
       const changed = await store.recover({ signal });
       log.info({ store: name, cleaned: changed }, 'store checked');
-    } catch (thrown) {
-      if (signal.aborted) return;
-      const error = toFerryError(thrown);
-      log.error({ store: name, code: error.code, error: error.message, hint: error.hint }, 'could not check the store');
-    }
-  }
-};
+    },
+  }));

@@ -26,7 +26,8 @@ export interface JobRunnerOptions {
   readonly store: JobStore;
   readonly looseEnds: LooseEnds;
   readonly ceph: CephPort;
-  readonly config: AgentConfig;
+  /** The one that holds now. */
+  readonly config: () => AgentConfig;
   readonly log: Logger;
   readonly metrics: AgentMetrics;
   readonly connect: (receiver: string, options: ConnectOptions) => Promise<ReceiverClient>;
@@ -44,7 +45,7 @@ interface WayToReceiver {
 /** Queues jobs and runs them: so many at a time, one per image, restores first. */
 export class JobRunner {
   readonly #options: JobRunnerOptions;
-  readonly #limits: TransferLimits;
+  #limits: TransferLimits;
   readonly #images = new KeyedLock();
   readonly #live = new Map<string, LiveJob>();
   readonly #queue: LiveJob[] = [];
@@ -53,7 +54,8 @@ export class JobRunner {
 
   constructor(options: JobRunnerOptions) {
     this.#options = options;
-    this.#limits = new TransferLimits(options.config.receivers, options.config.max_transfers);
+    const { receivers, max_transfers } = options.config();
+    this.#limits = new TransferLimits(receivers, max_transfers);
   }
 
   /** Queues a job. The same idempotency key with the same request gives the same job again. @throws INVALID_REQUEST with another one */
@@ -126,6 +128,14 @@ export class JobRunner {
     return release === undefined;
   }
 
+  /** Jobs that begin from now on have these limits; those that run keep theirs. */
+  reconfigured({ receivers, max_transfers }: AgentConfig): void {
+    this.#limits = new TransferLimits(receivers, max_transfers, this.#limits);
+    setImmediate(() => {
+      this.#pump();
+    });
+  }
+
   /** How many jobs wait, and how many run. */
   get counts(): { readonly queued: number; readonly running: number } {
     return { queued: this.#queue.length, running: this.#running.size };
@@ -189,10 +199,11 @@ export class JobRunner {
   /** Starts what may start: restores before backups, else in order of arrival. */
   #pump(): void {
     if (this.#stopping) return;
+    const { max_transfers } = this.#options.config();
     const order = [...this.#queue].sort((a, b) => priority(a) - priority(b));
     for (const live of order) {
-      if (this.#running.size >= this.#options.config.max_transfers) {
-        live.waitsFor = `one of ${this.#options.config.max_transfers} transfers to end`;
+      if (this.#running.size >= max_transfers) {
+        live.waitsFor = `one of ${max_transfers} transfers to end`;
         continue;
       }
       const release = live.job.image === '' ? () => {} : this.#images.tryAcquire(live.job.image);
@@ -223,7 +234,8 @@ export class JobRunner {
   /** Never throws: whatever happens becomes the job's end. */
   async #run(live: LiveJob, held: Release[]): Promise<void> {
     const { log } = this.#options;
-    const { id, request } = live.job;
+    const { request } = live.job;
+    const startedAt = performance.now();
     try {
       const limits = this.#limits.of(request.receiver, request.limitBytesPerSecond ?? null);
       const receiver = await this.#options.connect(request.receiver, {
@@ -244,7 +256,7 @@ export class JobRunner {
         const { stages, warnings } = live;
         const [streamBytes, { wireBytes }] = [Number(outcome.streamBytes), live.progress];
         live.apply({ kind: 'committed', streamBytes, warnings, ...(stages === null ? {} : { stages }) });
-        log.info({ job: id, backup: live.job.backupId, streamBytes, wireBytes }, 'job committed');
+        log.info({ ...aboutJob(live.job, startedAt), streamBytes, wireBytes }, 'job committed');
       } finally {
         receiver.close();
       }
@@ -252,11 +264,16 @@ export class JobRunner {
       const error = toFerryError(thrown);
       if (error.code === 'CANCELLED' && live.controller.signal.aborted) {
         live.apply({ kind: 'cancelled' });
-        log.info({ job: id }, 'job cancelled');
+        log.info(aboutJob(live.job, startedAt), 'job cancelled');
         return;
       }
       live.apply({ kind: 'failed', error: { code: error.code, message: error.message, hint: error.hint } });
-      log.error({ job: id, code: error.code, error: error.message, ...stackOf(error) }, 'job failed');
+      const { code, message, hint } = error;
+      const { doneBytes } = live.progress.view();
+      log.error(
+        { ...aboutJob(live.job, startedAt), doneBytes, code, error: message, hint, ...stackOf(error) },
+        'job failed',
+      );
     }
   }
 
@@ -272,7 +289,8 @@ export class JobRunner {
   }
 
   #context(live: LiveJob, { receiver, limits }: WayToReceiver, held: Release[]): JobContext {
-    const { ceph, config, log, looseEnds } = this.#options;
+    const { ceph, log, looseEnds } = this.#options;
+    const config = this.#options.config();
     const { signal } = live.controller;
     const holds = new Set([live.job.image]);
     return {
@@ -347,6 +365,17 @@ const newJobId = (): string => {
   const alphabet = 'abcdefghjkmnpqrstuvwxyz23456789';
   return [...randomBytes(10)].map((byte) => alphabet[byte % alphabet.length]).join('');
 };
+
+/** What says in each record of a job's end which job it was, and how long it took. */
+const aboutJob = ({ id, request, image, backupId }: Job, startedAt: number) => ({
+  job: id,
+  kind: request.kind,
+  image,
+  receiver: request.receiver,
+  store: request.store,
+  backup: backupId,
+  durationMs: Math.round(performance.now() - startedAt),
+});
 
 /** Only a defect of ours needs its stack in the log. */
 const stackOf = (error: FerryError): { stack?: string } => {

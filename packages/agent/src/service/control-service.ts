@@ -36,7 +36,8 @@ import { listBackups, type Listed } from './list-backups.js';
 import { usageIn, type UsageOf } from './usage.js';
 
 export interface ControlServiceOptions {
-  readonly config: AgentConfig;
+  /** The one that holds now. */
+  readonly config: () => AgentConfig;
   readonly runner: JobRunner;
   readonly jobs: Pick<JobStore, 'madeSnapshots'>;
   readonly looseEnds: Pick<LooseEnds, 'begin'>;
@@ -59,7 +60,7 @@ export const createControlService = (options: ControlServiceOptions): ControlSer
   return {
     startBackup: unary((request) => {
       const image = imageOf(request.image);
-      const { name, store } = chooseReceiver(config, request.receiver, request.store);
+      const { name, store } = chooseReceiver(config(), request.receiver, request.store);
       const job = runner.submit(
         { kind: 'backup', image, mode: modeOf(request.mode), receiver: name, store, ...limitOf(request) },
         keyOf(request.idempotencyKey),
@@ -69,7 +70,7 @@ export const createControlService = (options: ControlServiceOptions): ControlSer
 
     startRestore: unary((request) => {
       const id = orThrow(parseBackupId(request.backupId), 'INVALID_BACKUP_ID');
-      const { name } = chooseReceiver(config, request.receiver, id.store);
+      const { name } = chooseReceiver(config(), request.receiver, id.store);
       const job = runner.submit(
         {
           kind: 'restore',
@@ -106,7 +107,7 @@ export const createControlService = (options: ControlServiceOptions): ControlSer
 
     deleteSourceSnapshots: unary(async (request, { signal }) => {
       const image = orThrow(parseImageSpec(request.image), 'INVALID_IMAGE_SPEC');
-      const { name, store } = chooseReceiver(config, request.receiver, request.store);
+      const { name, store } = chooseReceiver(config(), request.receiver, request.store);
       const receiver = await options.connect(name, { signal });
       try {
         const deps = { ceph: options.ceph, jobs: options.jobs, receiver, dryRun: request.dryRun, signal };
@@ -122,8 +123,8 @@ export const createControlService = (options: ControlServiceOptions): ControlSer
     getAgentInfo: unary(() =>
       Promise.resolve({
         software,
-        defaultReceiver: defaultReceiver(config),
-        receivers: Object.entries(config.receivers).map(([name, { address, store }]) => ({
+        defaultReceiver: defaultReceiver(config()),
+        receivers: Object.entries(config().receivers).map(([name, { address, store }]) => ({
           name,
           address,
           defaultStore: store,
@@ -195,7 +196,7 @@ async function* deleteBackupsCall(
   options: ControlServiceOptions,
   signal: AbortSignal,
 ): AsyncGenerator<DeleteBackupsResponse, void, undefined> {
-  const { name, store } = chooseReceiver(options.config, request.receiver, request.store);
+  const { name, store } = chooseReceiver(options.config(), request.receiver, request.store);
   const selection = selectionOf(request, store);
   const receiver = await options.connect(name, { signal });
   try {
@@ -279,7 +280,7 @@ async function* usageCall(
   signal: AbortSignal,
 ): AsyncGenerator<GetUsageResponse, void, undefined> {
   const { of, store: named } = usageOf(request);
-  const { name, store } = chooseReceiver(options.config, request.receiver, named);
+  const { name, store } = chooseReceiver(options.config(), request.receiver, named);
   const receiver = await options.connect(name, { signal });
   try {
     const stores = request.allStores ? receiver.stores : [store];
@@ -321,7 +322,7 @@ async function* listBackupsCall(
   options: ControlServiceOptions,
   signal: AbortSignal,
 ): AsyncGenerator<ListBackupsResponse, void, undefined> {
-  const { name, store } = chooseReceiver(options.config, request.receiver, request.store);
+  const { name, store } = chooseReceiver(options.config(), request.receiver, request.store);
   const image = request.image === '' ? null : orThrow(parseImageSpec(request.image), 'INVALID_IMAGE_SPEC');
   const receiver = await options.connect(name, { signal });
   try {

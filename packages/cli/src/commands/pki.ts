@@ -1,5 +1,7 @@
+import { join } from 'node:path';
 import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
 import { collect, countArgument, examples } from '../options.js';
+import type { CertificateFacts } from '../pki/read-certificate.js';
 import type { AddVerb } from '../verb.js';
 
 const defaultDir = 'pki';
@@ -39,7 +41,7 @@ export const addPki: AddVerb = (program) => {
     .option('--host <HOST>', 'a name or address under which clients reach it; may be given several times', collect)
     .option('--days <N>', 'how long it is good', countArgument)
     .option('--out <DIR>', "where NAME.crt and NAME.key are put (default: the authority's directory)")
-    .option('--replace', 'renew a certificate of this name')
+    .option('--replace', 'renew a certificate of this name; keeps its hosts unless --host gives others')
     .option('--json', 'print the files as JSON')
     .addHelpText('after', examples('pki issue receiver --host backup1.example.com --host 10.0.0.7', 'pki issue agent1'))
     .action(async (name, { dir, host, days, out, replace = false, json = false }) => {
@@ -49,6 +51,35 @@ export const addPki: AddVerb = (program) => {
       });
       await printMade(made, json);
     });
+
+  pki
+    .command('show')
+    .summary('show a certificate')
+    .description('Shows what a certificate says: whose it is, its hosts and fingerprint, and how long it is good.')
+    .argument('<NAME|FILE>', 'a name in the directory, or a certificate file (with a slash or .crt in it)')
+    .option('--dir <DIR>', "the authority's directory", defaultDir)
+    .option('--json', 'print it as JSON')
+    .addHelpText('after', examples('pki show agent1', 'pki show /etc/rbdferry/agent1.crt'))
+    .action(async (name, { dir, json = false }) => {
+      const facts = await expectingPkiErrors(async () => {
+        const { readCertificate } = await import('../pki/read-certificate.js');
+        return readCertificate(/\/|\.crt$/.test(name) ? name : join(dir, `${name}.crt`));
+      });
+      await printFacts(facts, json);
+    });
+};
+
+const printFacts = async (facts: CertificateFacts, json: boolean): Promise<void> => {
+  const { printLine } = await import('../output.js');
+  if (json) {
+    await printLine((await import('../render/json.js')).toJson(facts));
+    return;
+  }
+  await printLine(`name         ${facts.name}`);
+  await printLine(`serial       ${facts.serial}`);
+  await printLine(`fingerprint  ${facts.fingerprint}`);
+  await printLine(`hosts        ${facts.hosts.join(', ')}`);
+  await printLine(`good until   ${facts.notAfter.toISOString().slice(0, 10)} (${facts.daysLeft} days)`);
 };
 
 /** The options that were given: exact optional properties take no undefined. */

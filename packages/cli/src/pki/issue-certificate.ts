@@ -2,6 +2,7 @@ import { loadAuthority, type Authority } from './authority.js';
 import { requireCertificateName, subjectHosts, type SubjectHost } from './certificate-names.js';
 import { isTaken, pairPaths, writePair, type PairPaths } from './certificate-files.js';
 import { PkiError } from './pki-error.js';
+import { readCertificate } from './read-certificate.js';
 import {
   certificateToPem,
   generateKeys,
@@ -22,7 +23,8 @@ export interface IssueCertificateOptions {
   readonly name: string;
   /**
    * DNS names and IP addresses under which clients reach the bearer. The name itself is added if it can be a
-   * host's. Empty or left out: `localhost`, `127.0.0.1` and `::1`, which suits clients and a trial on one machine.
+   * host's. Empty or left out: those of the certificate that is replaced, or else `localhost`, `127.0.0.1` and `::1`, which suits
+   * clients and a trial on one machine.
    */
   readonly hosts?: readonly string[];
   /** 825 when left out; a certificate ends with its authority at the latest. */
@@ -54,11 +56,12 @@ const OWNER_WRITES = 0o755;
  * @throws PkiError
  */
 export async function issueCertificate(options: IssueCertificateOptions): Promise<IssuedCertificate> {
-  const { dir, name, hosts = [], days = DEFAULT_DAYS, outDir = dir, replace = false, now = () => new Date() } = options;
+  const { dir, name, days = DEFAULT_DAYS, outDir = dir, replace = false, now = () => new Date() } = options;
   requireCertificateName(name);
-  const subject = { name, hosts: subjectHosts(name, hosts), period: validity(now(), days) };
   const paths = pairPaths(outDir, name);
   if (!replace) await requireFree(paths.certificatePath);
+  const hosts = options.hosts?.length ? options.hosts : await hostsReplaced(paths.certificatePath);
+  const subject = { name, hosts: subjectHosts(name, hosts), period: validity(now(), days) };
   const authority = await loadAuthority(dir, now());
   const period = endWithAuthority(subject.period, authority);
   const keys = await generateKeys();
@@ -93,6 +96,11 @@ async function signCertificate(
       await x509.AuthorityKeyIdentifierExtension.create(authority.certificate.publicKey),
     ],
   });
+}
+
+/** A renewal that dropped them would shut out every client of the bearer. */
+async function hostsReplaced(path: string): Promise<readonly string[]> {
+  return (await isTaken(path)) ? (await readCertificate(path)).hosts : [];
 }
 
 async function requireFree(path: string): Promise<void> {

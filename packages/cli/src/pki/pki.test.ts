@@ -10,6 +10,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { initCa } from './authority.js';
 import { issueCertificate } from './issue-certificate.js';
 import { PkiError } from './pki-error.js';
+import { readCertificate } from './read-certificate.js';
 
 const run = promisify(execFile);
 const DAY_MS = 86_400_000;
@@ -125,6 +126,21 @@ describe('issueCertificate', () => {
     const long = await issueCertificate({ dir, name: 'long' });
     expect(Math.abs(long.notAfter.getTime() - notAfter.getTime())).toBeLessThan(1000);
     expect(Date.parse((await certificate('short.crt')).validFrom)).toBeLessThan(now.getTime() - 60_000);
+  });
+
+  test('keeps the hosts of a certificate that it replaces, unless others are given', async () => {
+    await initCa({ dir });
+    const hosts = ['backup1.example.com', '10.0.0.7', '::1'];
+    await issueCertificate({ dir, name: 'receiver', hosts });
+    const before = await readCertificate(join(dir, 'receiver.crt'));
+    expect(before).toMatchObject({ name: 'receiver', hosts: ['receiver', ...hosts], daysLeft: 824 });
+    const renewed = await issueCertificate({ dir, name: 'receiver', replace: true });
+    expect(renewed.hosts).toEqual(before.hosts);
+    const after = await readCertificate(join(dir, 'receiver.crt'));
+    expect(after.hosts).toEqual(before.hosts);
+    expect(after.fingerprint).not.toBe(before.fingerprint);
+    const moved = await issueCertificate({ dir, name: 'receiver', replace: true, hosts: ['backup2.example.com'] });
+    expect(moved.hosts).toEqual(['receiver', 'backup2.example.com']);
   });
 
   test('replaces a certificate only when asked', async () => {

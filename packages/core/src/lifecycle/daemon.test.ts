@@ -22,7 +22,8 @@ const fakeProcess = () => {
   return { exits, said };
 };
 
-const signals = ['SIGTERM', 'SIGINT'] as const;
+const signals = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const;
+const reload = () => Promise.resolve();
 
 afterEach(() => {
   vi.restoreAllMocks();
@@ -30,10 +31,10 @@ afterEach(() => {
 });
 
 describe('a daemon', () => {
-  it.each(signals)('runs until %s, stops, and exits with 0', async (signal) => {
+  it.each(['SIGTERM', 'SIGINT'] as const)('runs until %s, stops, and exits with 0', async (signal) => {
     const { exits } = fakeProcess();
     const stop = vi.fn(() => Promise.resolve());
-    const running = runDaemon(() => Promise.resolve({ running: { stop }, log }));
+    const running = runDaemon(() => Promise.resolve({ running: { stop, reload }, log }));
     await new Promise((resolve) => setImmediate(resolve));
     expect(stop).not.toHaveBeenCalled();
     process.emit(signal, signal);
@@ -44,13 +45,28 @@ describe('a daemon', () => {
 
   it('leaves at once on a second signal', async () => {
     const { exits } = fakeProcess();
-    void runDaemon(() => Promise.resolve({ running: { stop: () => new Promise<never>(() => {}) }, log }));
+    void runDaemon(() => Promise.resolve({ running: { stop: () => new Promise<never>(() => {}), reload }, log }));
     await new Promise((resolve) => setImmediate(resolve));
     process.emit('SIGTERM', 'SIGTERM');
     await new Promise((resolve) => setImmediate(resolve));
     expect(exits).toEqual([]);
     process.emit('SIGINT', 'SIGINT');
     expect(exits).toEqual([1]);
+  });
+
+  it('reads its configuration anew at SIGHUP, also at one that comes before it runs, and goes on', async () => {
+    const { exits } = fakeProcess();
+    const again = vi.fn(() => Promise.resolve());
+    void runDaemon(() => {
+      process.emit('SIGHUP', 'SIGHUP');
+      return Promise.resolve({ running: { stop: () => Promise.resolve(), reload: again }, log });
+    });
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(again).toHaveBeenCalledOnce();
+    process.emit('SIGHUP', 'SIGHUP');
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(again).toHaveBeenCalledTimes(2);
+    expect(exits).toEqual([]);
   });
 
   it('that cannot start says why, with a hint, and exits with the status of the code', async () => {
@@ -63,7 +79,7 @@ describe('a daemon', () => {
   it('that cannot stop says why, and exits nevertheless', async () => {
     const { exits, said } = fakeProcess();
     const stop = () => Promise.reject(new Error('the database is gone'));
-    const running = runDaemon(() => Promise.resolve({ running: { stop }, log }));
+    const running = runDaemon(() => Promise.resolve({ running: { stop, reload }, log }));
     await new Promise((resolve) => setImmediate(resolve));
     process.emit('SIGTERM', 'SIGTERM');
     await running;

@@ -8,12 +8,21 @@ import {
 import { FerryError, abortReason, toFerryError } from '../errors/ferry-error.js';
 import { errorToStatus } from './error-wire.js';
 
+/** What there is of a client's certificate; nulls on a connection without one. */
+export interface Peer {
+  readonly commonName: string | null;
+  /** SHA-256 of the certificate, as openssl prints it: `AB:CD:...`. */
+  readonly fingerprint: string | null;
+}
+
 /** What a handler knows of its call besides the request. */
 export interface CallContext {
   /** Aborts when the client cancels or goes away, and also after the call has ended well. */
   readonly signal: AbortSignal;
   /** Common name of the client's certificate; null on a connection without one (a unix socket). */
   readonly client: string | null;
+  /** Who the client's certificate says it is. */
+  readonly peer: Peer;
   /** The method's path, for logs. */
   readonly method: string;
 }
@@ -26,9 +35,10 @@ type AnyServerCall = Pick<ServerUnaryCall<unknown, unknown>, 'cancelled' | 'getA
   once(event: 'cancelled', listener: () => void): unknown;
 };
 
-const commonName = (call: AnyServerCall): string | null => {
-  const name: unknown = call.getAuthContext().sslPeerCertificate?.subject?.CN;
-  return typeof name === 'string' ? name : null;
+const peerOf = (call: AnyServerCall): Peer => {
+  const certificate = call.getAuthContext().sslPeerCertificate;
+  const name: unknown = certificate?.subject?.CN;
+  return { commonName: typeof name === 'string' ? name : null, fingerprint: certificate?.fingerprint256 ?? null };
 };
 
 const contextOf = (call: AnyServerCall): CallContext => {
@@ -38,7 +48,8 @@ const contextOf = (call: AnyServerCall): CallContext => {
     controller.abort(gone);
   });
   if (call.cancelled) controller.abort(gone);
-  return { signal: controller.signal, client: commonName(call), method: call.getPath() };
+  const peer = peerOf(call);
+  return { signal: controller.signal, client: peer.commonName, peer, method: call.getPath() };
 };
 
 /**

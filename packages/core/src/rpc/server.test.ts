@@ -114,10 +114,17 @@ describe('a unix socket', () => {
     expect(await readFile(link, 'utf8')).toBe('precious');
   });
 
-  it('in a directory that is not there is refused', async () => {
-    const error = await failureOf(server().listenUnix(join(dir, 'no', 'agent.sock')));
+  it('in a directory that is not there makes it, closed to others', async () => {
+    const missing = join(dir, 'run', 'agent.sock');
+    await server().listenUnix(missing);
+    expect((await stat(join(dir, 'run'))).mode & 0o777).toBe(0o750);
+    expect(await greet(`unix:${missing}`)).toBe('here');
+  });
+
+  it('in a directory that cannot be made is refused, and the directory named', async () => {
+    const error = await failureOf(server().listenUnix(join(dir, 'no', 'run', 'agent.sock')));
     expect(error.code).toBe('CONFIG_INVALID');
-    expect(error.message).toContain('agent.sock');
+    expect(error.message).toContain(join(dir, 'no', 'run'));
   });
 
   it('with a name that is too long for the system is refused', async () => {
@@ -198,6 +205,16 @@ describe('health checks', () => {
     expect(await check('')).toBe(1);
     expect(await check('rbdferry.v1.TransferService')).toBe(1);
     expect(await check('rbdferry.v1.NoService')).toBe(5);
+  });
+
+  it('say NOT_SERVING while the service is not well', async () => {
+    const own = server();
+    await own.listenUnix(path);
+    own.setServing(false);
+    expect(await check('rbdferry.v1.TransferService')).toBe(2);
+    expect(await check('')).toBe(2);
+    own.setServing(true);
+    expect(await check('')).toBe(1);
   });
 });
 

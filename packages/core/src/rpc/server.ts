@@ -1,5 +1,6 @@
-import { chmod, lstat, unlink } from 'node:fs/promises';
+import { chmod, lstat, mkdir, unlink } from 'node:fs/promises';
 import { connect } from 'node:net';
+import { dirname } from 'node:path';
 import { ServerCredentials, type Server } from '@grpc/grpc-js';
 import { HealthImplementation } from 'grpc-health-check';
 import { FerryError } from '../errors/ferry-error.js';
@@ -14,6 +15,8 @@ export interface RpcServer {
   listenTls(address: string, credentials: ServerCredentials): Promise<number>;
   /** Listens on a unix socket with permissions 0660; takes over a socket file that nobody listens on any more. */
   listenUnix(path: string): Promise<void>;
+  /** What health checks are told of the service; SERVING at first. After `stop` it stays NOT_SERVING. */
+  setServing(isServing: boolean): void;
   /** Says NOT_SERVING, lets calls end for this long, then breaks them off. */
   stop(graceMs: number): Promise<void>;
 }
@@ -31,13 +34,21 @@ export const createServer = (options: {
   const health = new HealthImplementation({ '': 'SERVING', [options.service]: 'SERVING' });
   health.addToServer(grpc);
   addReflection(grpc, options.proto);
+  let isStopped = false;
+  const tell = (status: 'SERVING' | 'NOT_SERVING'): void => {
+    health.setStatus('', status);
+    health.setStatus(options.service, status);
+  };
   return {
     grpc,
     listenTls: (address, credentials) => bind(grpc, address, credentials),
     listenUnix: (path) => bindUnix(grpc, path),
+    setServing(isServing) {
+      if (!isStopped) tell(isServing ? 'SERVING' : 'NOT_SERVING');
+    },
     async stop(graceMs) {
-      health.setStatus('', 'NOT_SERVING');
-      health.setStatus(options.service, 'NOT_SERVING');
+      isStopped = true;
+      tell('NOT_SERVING');
       await stopServer(grpc, graceMs);
     },
   };
@@ -71,6 +82,7 @@ const bindUnix = async (server: Server, path: string): Promise<void> => {
       { hint: 'configure a shorter one' },
     );
   }
+  await makeDirectory(dirname(path));
   await clearTheWay(path);
   // The socket must never be open to others, not even between bind and chmod.
   const before = process.umask(0o117);
@@ -80,6 +92,22 @@ const bindUnix = async (server: Server, path: string): Promise<void> => {
     process.umask(before);
   }
   await chmod(path, 0o660);
+};
+
+/** One level, as /run is empty after a start of the machine. @throws CONFIG_INVALID when it is missing and cannot be made */
+const makeDirectory = async (path: string): Promise<void> => {
+  try {
+    await mkdir(path, { mode: 0o750 });
+  } catch (cause) {
+    if (cause instanceof Error && 'code' in cause && cause.code === 'EEXIST') return;
+    // Where nothing may be made there may be a directory nevertheless: listening will tell.
+    if (await lstat(path).catch(() => undefined)) return;
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new FerryError('CONFIG_INVALID', `cannot make the directory ${JSON.stringify(path)} of the socket: ${why}`, {
+      hint: 'make it for the user of the daemon (RuntimeDirectory= of the systemd unit does), or configure another socket',
+      cause,
+    });
+  }
 };
 
 /** Removes a socket that nobody listens on any more. @throws CONFIG_INVALID when anything else is in its place */

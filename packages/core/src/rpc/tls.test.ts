@@ -3,7 +3,7 @@ import { createServer as createHttpServer } from 'node:http';
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createServer as createTlsServer } from 'node:tls';
+import { connect as connectTls, createServer as createTlsServer } from 'node:tls';
 import { ServerCredentials } from '@grpc/grpc-js';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { initCa, loadAuthority } from '../../../cli/src/pki/authority.js';
@@ -20,7 +20,7 @@ import { FerryError } from '../errors/ferry-error.js';
 import { callUnary } from './calls.js';
 import type { RpcServer } from './server.js';
 import { createClient, createTestServer } from './service-pair.js';
-import { clientCredentials, serverCredentials, type TlsFiles } from './tls.js';
+import { clientCredentials, reloadServerCredentials, serverCredentials, type TlsFiles } from './tls.js';
 
 let dir: string;
 let ours: string;
@@ -53,6 +53,7 @@ afterAll(async () => {
 });
 
 let server: RpcServer | undefined;
+let current: ServerCredentials;
 let foreign: Server | undefined;
 const guests = new Set<Socket>();
 
@@ -79,7 +80,8 @@ const listen = async (files: TlsFiles): Promise<number> => {
       }),
     ),
   }));
-  return server.listenTls('localhost:0', await serverCredentials(files));
+  current = await serverCredentials(files);
+  return server.listenTls('localhost:0', current);
 };
 
 const greet = async (files: TlsFiles, address: string): Promise<string> => {
@@ -113,6 +115,26 @@ const expectRefusal = async (step: Promise<unknown>, code: string): Promise<stri
   expect(performance.now() - started).toBeLessThan(3_000);
   return error.message;
 };
+
+describe('certificates that are read anew', () => {
+  it('hold for new connections, on TLS 1.3 alone; bad ones change nothing', async () => {
+    const port = await listen(filesOf(ours, 'receiver'));
+    const address = `localhost:${port}`;
+    expect(await greet(filesOf(ours, 'agent1'), address)).toBe('agent1');
+    await expect(reloadServerCredentials(current, filesOf(ours, 'none'))).rejects.toMatchObject({
+      code: 'CONFIG_MISSING',
+    });
+    expect(await greet(filesOf(ours, 'agent1'), address)).toBe('agent1');
+    await reloadServerCredentials(current, filesOf(theirs, 'receiver'));
+    expect(await greet(filesOf(theirs, 'agent1'), address)).toBe('agent1');
+    await expectRefusal(greet(filesOf(ours, 'agent1'), address), 'TLS_FAILED');
+    const { ca } = filesOf(theirs, 'receiver');
+    const old = connectTls({ port, host: 'localhost', ca: await readFile(ca), maxVersion: 'TLSv1.2' });
+    expect(await new Promise((resolve) => old.once('error', resolve).once('secureConnect', resolve))).toBeInstanceOf(
+      Error,
+    );
+  });
+});
 
 describe('certificates', () => {
   it('of one CA connect, and the server knows the client by its common name', async () => {

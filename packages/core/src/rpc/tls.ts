@@ -62,6 +62,42 @@ export const serverCredentials = async (files: TlsFiles): Promise<ServerCredenti
   return ServerCredentials.createSsl(material.ca, [{ private_key: material.key, cert_chain: material.cert }], true);
 };
 
+/** @throws CONFIG_INVALID when the CA's certificate or the daemon's own has ended; CONFIG_MISSING */
+export const requireNotEnded = async (files: TlsFiles, now: number = Date.now()): Promise<void> => {
+  const { ca, cert } = await readMaterial(files);
+  for (const [pem, path] of [
+    [ca, files.ca],
+    [cert, files.cert],
+  ] as const) {
+    const { validTo } = new X509Certificate(pem);
+    if (Date.parse(validTo) > now) continue;
+    throw new FerryError(
+      'CONFIG_INVALID',
+      `the certificate ${JSON.stringify(path)} ended on ${new Date(validTo).toISOString()}`,
+      {
+        hint: 'renew it with `rbdferry pki issue NAME --replace`, and reload the daemon',
+      },
+    );
+  }
+};
+
+interface ServerCredentialsInternals {
+  /** Where the server that listens with them hears of new ones. */
+  updateSecureContextOptions(options: Record<string, unknown>): void;
+}
+
+/**
+ * Reads the files anew for a server that listens already: new connections use them, open ones stay. Nothing changes when they cannot be used.
+ * This reaches into private parts of grpc-js; tls.test.ts fails when they move. @throws CONFIG_MISSING, CONFIG_INVALID
+ */
+export const reloadServerCredentials = async (current: ServerCredentials, files: TlsFiles): Promise<void> => {
+  const { ca, cert, key } = await readMaterial(files);
+  contextOf({ ca, cert, key }, files);
+  // What is left out here goes back to Node's default, TLS 1.2 among it.
+  const internals = current as unknown as ServerCredentialsInternals;
+  internals.updateSecureContextOptions({ ca, cert: [cert], key: [key], minVersion: 'TLSv1.3' });
+};
+
 /** Credentials of a client that shows its certificate and trusts only the CA. @throws CONFIG_MISSING, CONFIG_INVALID */
 export const clientCredentials = async (files: TlsFiles): Promise<ChannelCredentials> =>
   endingDeadConnections(credentials.createFromSecureContext(contextOf(await readMaterial(files), files)));

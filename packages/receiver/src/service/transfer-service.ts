@@ -54,7 +54,7 @@ export const createTransferService = (options: TransferServiceOptions): Transfer
 
   return {
     handshake: unary(async (request, context: CallContext) => {
-      const client = access.client(context.client);
+      const client = access.client(context.peer);
       return {
         protocol: agreeOnProtocol(request),
         software,
@@ -65,8 +65,8 @@ export const createTransferService = (options: TransferServiceOptions): Transfer
       };
     }),
 
-    listChains: serverStream(async function* (request, { client: name, signal }) {
-      const client = access.client(name);
+    listChains: serverStream(async function* (request, { peer, signal }) {
+      const client = access.client(peer);
       const store = access.store(client, request.store);
       const unreadable = new UnreadableChains(access, client, store.name);
       const chains = store.chains(request.image === '' ? null : request.image, {
@@ -80,8 +80,8 @@ export const createTransferService = (options: TransferServiceOptions): Transfer
       for (const chain of unreadable.told()) yield { chain: undefined, unreadable: unreadableToWire(chain) };
     }),
 
-    openPush: unary(async (request, { client: name, signal }) => {
-      const client = access.client(name);
+    openPush: unary(async (request, { peer, signal }) => {
+      const client = access.client(peer);
       const store = access.store(client, request.store);
       const intent = intentOf(request, client);
       const { base } = intent;
@@ -94,8 +94,8 @@ export const createTransferService = (options: TransferServiceOptions): Transfer
       return { transferId: options.open.add({ client, intent, push }), backupId: push.backupId };
     }),
 
-    push: clientStream(async (messages, { client: name, signal }) => {
-      const client = access.client(name);
+    push: clientStream(async (messages, { peer, signal }) => {
+      const client = access.client(peer);
       const iterator = messages[Symbol.asyncIterator]();
       const first = await iterator.next();
       const header = first.done === true ? undefined : first.value.part;
@@ -112,8 +112,8 @@ export const createTransferService = (options: TransferServiceOptions): Transfer
     }),
 
     pull: serverStream(
-      async function* (request, { client: name, signal }) {
-        const client = access.client(name);
+      async function* (request, { peer, signal }) {
+        const client = access.client(peer);
         const { id, store } = idFor(request.backupId, client);
         const transferId = transferIdOf(request.transferId);
         const pull = await store.read(id, { signal });
@@ -131,14 +131,14 @@ export const createTransferService = (options: TransferServiceOptions): Transfer
       },
     ),
 
-    getTransferProgress: unary((request, { client: name }) => {
-      const stages = options.live.find(access.client(name), request.transferId);
+    getTransferProgress: unary((request, { peer }) => {
+      const stages = options.live.find(access.client(peer), request.transferId);
       stages?.heard(waitsFromWire(request.waits));
       return Promise.resolve({ waits: stages === undefined ? undefined : waitsToWire(stages.meter.waits) });
     }),
 
-    getBackup: unary(async (request, { client: name, signal }) => {
-      const client = access.client(name);
+    getBackup: unary(async (request, { peer, signal }) => {
+      const client = access.client(peer);
       const { id, store } = idFor(request.backupId, client);
       await options.open.discardOf(client, ({ push }) => push.backupId === request.backupId);
       const backup = await store.backup(id, { signal });
@@ -146,8 +146,8 @@ export const createTransferService = (options: TransferServiceOptions): Transfer
       return { backup: backupToWire(backup) };
     }),
 
-    deleteBackup: unary(async (request, { client: name, signal }) => {
-      const client = access.client(name);
+    deleteBackup: unary(async (request, { peer, signal }) => {
+      const client = access.client(peer);
       const { id, store } = idFor(request.backupId, client);
       const removed = await store.remove(id, {
         signal,
@@ -159,8 +159,8 @@ export const createTransferService = (options: TransferServiceOptions): Transfer
       return { chainRemoved: removed.chainRemoved, trashedUntilMs: trashedUntilMs(removed) };
     }),
 
-    deleteChain: unary(async (request, { client: name, signal }) => {
-      const client = access.client(name);
+    deleteChain: unary(async (request, { peer, signal }) => {
+      const client = access.client(peer);
       const store = access.store(client, request.store);
       const removed = await store.removeChain(chainNameFromWire(request.chain), {
         signal,
@@ -173,8 +173,8 @@ export const createTransferService = (options: TransferServiceOptions): Transfer
       return { backupIds: [...removed.backupIds], trashedUntilMs: trashedUntilMs(removed), kept };
     }),
 
-    getStoreUsage: serverStream(async function* (request, { client: name, signal }) {
-      const client = access.client(name);
+    getStoreUsage: serverStream(async function* (request, { peer, signal }) {
+      const client = access.client(peer);
       const store = access.store(client, request.store);
       const unreadable = new UnreadableChains(access, client, store.name);
       const isWanted = (chain: string) => request.chain === '' || request.chain === chain;
