@@ -231,6 +231,24 @@ describe('every kind of image comes back as it was', () => {
     await roundTrip('rbd/tenant/vm');
   });
 
+  it('an image with a name that needs quotes: backup, increment, list, restore, replace, delete', async () => {
+    const image = 'rbd/vm (1) "ä" #2';
+    await create(image, '--size', '8M');
+    await applyWrites(pair.source, image, [{ offset: 0, data: randomBytes('quotes', MiB) }]);
+    await roundTrip(image);
+    const chains = JSON.parse(await pair.ok('list', image, '--json')) as { image: string; backups: { id: string }[] }[];
+    expect(chains.map((each) => each.image)).toEqual([image]);
+    const [first = '', second = ''] = chains.flatMap(({ backups }) => backups.map(({ id }) => id));
+    expect(await pair.ok('list', image)).toContain(second);
+    expect(await pair.ok('restore', second, '--replace')).toBe(image);
+    expect(await sha256OfExport(pair.source, image)).toBe(await backupOf(second));
+    await pair.ok('delete', image, '--keep-last', '1');
+    expect(await imageNames(pair.backup, 'rbd2')).toContain(chainOf(second).slice('rbd2/'.length));
+    const left = await pair.ok('list', image);
+    expect(left).toContain(second);
+    expect(left).not.toContain(first);
+  });
+
   it('an image whose data lies in another pool, and a stated refusal when that pool is gone', async () => {
     await pair.source.createPool('fast');
     await create('rbd/split', '--size', '16M', '--data-pool', 'fast');

@@ -54,18 +54,7 @@ it('a result that cannot be written', async () => {
 });
 
 describe('names that are none', () => {
-  it.each([
-    'vm1',
-    'rbd/vm1@snap',
-    'rbd/a/b/c',
-    'rbd/-vm1',
-    'rbd/vm\n1',
-    'rbd/vm1; reboot',
-    'rbd/$(reboot)',
-    'rbd/вм1',
-    'rbd/',
-    '',
-  ])('%j', async (image) => {
+  it.each(['vm1', 'rbd/vm1@snap', 'rbd/a/b/c', 'rbd/vm\n1', 'rbd/\u001b[31mvm1', 'rbd/', ''])('%j', async (image) => {
     expectError(await pair.cli('backup', '--', image), 'INVALID_IMAGE_SPEC', 10, '');
     expectError(await pair.cli('list', '--', image), 'INVALID_IMAGE_SPEC', 10, '');
   });
@@ -76,10 +65,10 @@ describe('names that are none', () => {
 
   it('the daemon checks them as well', async () => {
     expectError(
-      await pair.cli('restore', 'rbd2/-x.2015-07-07.10:40:39.458883.bkp.image@2015-07-07.10:40:43.707889.snap'),
+      await pair.cli('restore', 'rbd2/a@b.2015-07-07.10:40:39.458883.bkp.image@2015-07-07.10:40:43.707889.snap'),
       'INVALID_BACKUP_ID',
       11,
-      '-x',
+      'a@b',
     );
   });
 });

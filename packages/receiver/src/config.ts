@@ -1,5 +1,6 @@
 import {
   addressSchema,
+  cephNameSchema,
   cephSchema,
   durationSchema,
   logLevelSchema,
@@ -18,7 +19,7 @@ const rbdStoreSchema = z.strictObject({
   /** Features of the backup images; data pool and layout come from the source. */
   features: z.array(z.string().min(1)).optional(),
   /** Where the data of new backup images goes (an erasure-coded pool, say); the pool itself when left out. */
-  data_pool: nameSchema('pool').optional(),
+  data_pool: cephNameSchema('pool').optional(),
   /** Removed chains stay in the trash for so long; without it they are removed for good. */
   trash_expiry: durationSchema.optional(),
 });

@@ -3,7 +3,8 @@ import { print } from '../output.js';
 import type { Program } from '../verb.js';
 import { askAgent } from './agent-values.js';
 import type { Shell } from './scripts.js';
-import { splitLine } from './split-line.js';
+import { bashWord, brokenAt } from './bash-word.js';
+import { splitLine, type TypedLine } from './split-line.js';
 import { completionOf, type Candidate, type Completion } from './wanted.js';
 
 /** Somebody holds the TAB key: what does not come in this time does not come. */
@@ -21,38 +22,29 @@ export interface CompleteRequest {
 
 /** Prints what the word at the cursor may become: candidates, or `:files`. */
 export const complete = async (program: Program, request: CompleteRequest): Promise<void> => {
-  const { before, current, quoted } = typedOf(request);
-  const completion = completionOf(program, before, current);
+  const line = typedOf(request);
+  const completion = completionOf(program, line.before, line.current);
   const { wanted, lead, typed } = completion;
   if (wanted.kind === 'files') {
     await print(':files\n');
     return;
   }
   const candidates = (await candidatesOf(program, completion)).filter(({ value }) => value.startsWith(typed));
-  const taken = quoted ? 0 : brokenAt(current, request.breaks ?? '');
+  const taken = brokenAt(line, request.breaks ?? '');
   const lines = candidates.map(({ value, description }) => {
     const word = `${lead}${value}`.slice(taken);
-    return request.shell === 'bash' || description === '' ? word : `${word}\t${description.replaceAll(/\s+/g, ' ')}`;
+    if (request.shell === 'bash') return bashWord(word, line.quote);
+    return description === '' ? word : `${word}\t${description.replaceAll(/\s+/g, ' ')}`;
   });
   if (lines.length > 0) await print(`${lines.join('\n')}\n`);
   // A call to an agent that hangs would keep the shell waiting.
   process.exit(0);
 };
 
-const typedOf = ({ words, line }: CompleteRequest) => {
-  if (line === undefined) return { before: words.slice(0, -1), current: words.at(-1) ?? '', quoted: false };
+const typedOf = ({ words, line }: CompleteRequest): TypedLine => {
+  if (line === undefined) return { before: words.slice(0, -1), current: words.at(-1) ?? '', quote: '', escaped: [] };
   const typed = splitLine(line);
   return { ...typed, before: typed.before.slice(1) };
-};
-
-/**
- * How much of a word bash takes for words of their own and leaves as it is: up to the last of its break characters. An `@` is one,
- * but it belongs to what is replaced (tried with bash 5.2): bash completes names of hosts behind it.
- */
-const brokenAt = (word: string, breaks: string): number => {
-  const within = [...breaks].filter((char) => !/[\s"'\\]/.test(char));
-  const places = within.map((char) => word.lastIndexOf(char) + (char === '@' ? 0 : 1));
-  return Math.max(0, ...places);
 };
 
 const candidatesOf = async (program: Program, completion: Completion): Promise<readonly Candidate[]> => {

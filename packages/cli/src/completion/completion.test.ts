@@ -26,9 +26,10 @@ const otherChain = () => {
   return { ...made, chain: made.chain && { ...made.chain, name: other.slice('rbd2/'.length) } };
 };
 
-const agentWithBackups = () =>
+const agentWithBackups = (more: NonNullable<Parameters<typeof agentForTest>[0]>['states'] = []) =>
   agentForTest({
     states: [
+      ...more,
       jobOf(committed(), { id: 'aaa', backupId: secondId }),
       jobOf(running(1n), { id: 'bbb', image: 'rbd/ns/web' }),
     ],
@@ -37,16 +38,20 @@ const agentWithBackups = () =>
 
 describe('splitLine', () => {
   it.each([
-    ['', [], '', false],
-    ['rbdferry ', ['rbdferry'], '', false],
-    ['rbdferry  job\tsh', ['rbdferry', 'job'], 'sh', false],
-    [`a 'b c' "d \\" e"`, ['a', 'b c'], 'd " e', false],
-    [`a 'b c`, ['a'], 'b c', true],
-    [`a b\\ c`, ['a'], 'b c', false],
-    [`a "'`, ['a'], "'", true],
-    [`a '' b`, ['a', ''], 'b', false],
-  ])('%j', (line, before, current, quoted) => {
-    expect(splitLine(line)).toEqual({ before, current, quoted });
+    ['', [], '', ''],
+    ['rbdferry ', ['rbdferry'], '', ''],
+    ['rbdferry  job\tsh', ['rbdferry', 'job'], 'sh', ''],
+    [`a 'b c' "d \\" e"`, ['a', 'b c'], 'd " e', ''],
+    [`a 'b c`, ['a'], 'b c', "'"],
+    [`a b\\ c`, ['a'], 'b c', ''],
+    [`a "'`, ['a'], "'", '"'],
+    [`a '' b`, ['a', ''], 'b', ''],
+  ])('%j', (line, before, current, quote) => {
+    expect(splitLine(line)).toMatchObject({ before, current, quote });
+  });
+
+  it('tells which characters are escaped', () => {
+    expect(splitLine(`x a\\:'b'c`)).toMatchObject({ current: 'a:bc', escaped: [false, true, true, false] });
   });
 });
 
@@ -126,6 +131,21 @@ describe('with an agent', () => {
     );
     expect(await complete(agent, `rbdferry restore '${backupId.slice(0, 30)}`, ':@')).toEqual([backupId, secondId]);
     expect(await complete(agent, 'rbdferry backup --mode=f', ':=@')).toEqual(['full']);
+  });
+
+  it('puts odd names as bash must read them', async () => {
+    const image = `rbd/vm (1) "x" #2's`;
+    const agent = await agentForTest({ states: [jobOf(running(1n), { id: 'b', image })] });
+    const bashBreaks = ' \t\n"\'@><=;|&(:';
+    const bare = String.raw`rbd/vm\ \(1\)\ \"x\"\ \#2\'s`;
+    expect(await complete(agent, 'rbdferry backup rbd/v', bashBreaks)).toContain(bare);
+    expect(await complete(agent, String.raw`rbdferry backup rbd/vm\ \(1`, bashBreaks)).toEqual([bare]);
+    expect(await complete(agent, `rbdferry backup 'rbd/vm (`, bashBreaks)).toEqual([
+      image.replace("'", String.raw`'\''`),
+    ]);
+    expect(await complete(agent, `rbdferry backup "rbd/vm (`, bashBreaks)).toEqual([
+      image.replaceAll('"', String.raw`\"`),
+    ]);
   });
 
   it('says what they are to shells that show it', async () => {
@@ -209,7 +229,8 @@ printf '%s\\n' "\${COMPREPLY[@]}"`;
   });
 
   it('completes on a terminal, where readline has its own idea of words', async () => {
-    const agent = await agentWithBackups();
+    const odd = `odd/vm (1) "x" #2's`;
+    const agent = await agentWithBackups([jobOf(running(1n), { id: 'odd', image: odd })]);
     const typed = backupId.slice(0, backupId.indexOf('@') + 1);
     const dir = commandDirectory();
     const rc = join(dir, 'rc');
@@ -243,6 +264,13 @@ show() { echo "GOT<$*>"; }
     await sees(secondId.slice(secondId.indexOf('@') + 1));
     child.stdin.write('\n');
     await sees(`GOT<restore ${secondId}>`);
+    for (const begin of ['odd/v', String.raw`odd/vm\ \(`, `'odd/vm (`, `"odd/vm (`]) {
+      seen = '';
+      child.stdin.write(`show backup ${begin}\t`);
+      await sees('2');
+      child.stdin.write('\n');
+      await sees(`GOT<backup ${odd}>`);
+    }
     child.stdin.end('exit\n');
     await new Promise((resolve) => child.on('close', resolve));
   });

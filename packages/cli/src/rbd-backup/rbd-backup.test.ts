@@ -21,6 +21,7 @@ import {
 } from '../../test/fake-agent.js';
 import { runOld } from '../../test/run-cli.js';
 import { oldSize } from './old-dump.js';
+import { operationOf } from './operation.js';
 import { receiverFor } from './receiver.js';
 
 /** The older tool's command line, against a real gRPC server that plays the agent. */
@@ -325,6 +326,15 @@ it('delete_local_snaps prints nothing on stdout', async () => {
     stderr: 'deleted rbd/vm1@2026-11-24.22:40:43.707889.snap\nthe next backup of rbd/vm1 must be a full one\n',
   });
   expect(asked(agent)).toMatchObject([{ request: { image: 'rbd/vm1', store: 'rbd2', dryRun: false } }]);
+});
+
+it('takes every name that RBD takes', () => {
+  const image = `-vm (1) "ä" #2's`;
+  expect(operationOf({ op: 'dump', pool: 'my pool', image, remote: 'rbd2' })).toEqual({
+    kind: 'dump',
+    image: `my pool/${image}`,
+    store: 'rbd2',
+  });
 });
 
 describe('a wrong command line', () => {

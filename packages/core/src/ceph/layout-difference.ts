@@ -20,5 +20,12 @@ const parts: readonly (readonly [string, (layout: Omit<ImageLayout, 'sizeBytes'>
   ['an object size of', ({ objectSizeBytes }) => `${objectSizeBytes} bytes`],
   ['stripes of', ({ stripeUnitBytes, stripeCount }) => `${stripeCount} times ${stripeUnitBytes} bytes`],
   ['data in', ({ dataPool }) => (dataPool === null ? 'its own pool' : `pool ${JSON.stringify(dataPool)}`)],
-  ['features', ({ features }) => features.filter((each) => isCreatable(each) && each !== impliedFeature).toSorted().join(',') || 'none'],
+  [
+    'features',
+    ({ features }) =>
+      features
+        .filter((each) => isCreatable(each) && each !== impliedFeature)
+        .toSorted()
+        .join(',') || 'none',
+  ],
 ];

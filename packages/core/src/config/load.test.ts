@@ -126,8 +126,8 @@ describe('a configuration that is wrong is refused with file, line, column, key 
     ],
     [
       'a problem behind an alias',
-      good.replace('{ pool: rbd2 }', '&x { pool: "a b" }\n  b: *x'),
-      `${at('3:20')}: stores.rbd2.pool: the pool name "a b" holds " ", which is not allowed; ${at('3:20')}: stores.b.pool: the pool name "a b" holds " ", which is not allowed`,
+      good.replace('{ pool: rbd2 }', '&x { pool: "a@b" }\n  b: *x'),
+      `${at('3:20')}: stores.rbd2.pool: the pool name "a@b" holds "@", which means something else in POOL/IMAGE@SNAPSHOT; ${at('3:20')}: stores.b.pool: the pool name "a@b" holds "@", which means something else in POOL/IMAGE@SNAPSHOT`,
     ],
     [
       'several unknown keys',

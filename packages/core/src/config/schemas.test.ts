@@ -188,8 +188,8 @@ describe('names and pools', () => {
   it('of pools may have a namespace', () => {
     expect(poolSchema.parse('rbd')).toEqual({ pool: 'rbd', namespace: '' });
     expect(poolSchema.parse('rbd/ns')).toEqual({ pool: 'rbd', namespace: 'ns' });
-    for (const text of ['', '/', 'rbd/', '/ns', 'a/b/c', '-a', 'a/-b', 'a@b'])
-      expect(takes(poolSchema, text)).toBe(false);
+    expect(poolSchema.parse('-a/my pool')).toEqual({ pool: '-a', namespace: 'my pool' });
+    for (const text of ['', '/', 'rbd/', '/ns', 'a/b/c', 'a@b', 'a\nb']) expect(takes(poolSchema, text)).toBe(false);
   });
 });
 

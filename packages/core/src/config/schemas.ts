@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { nameProblem, parsePoolSpec } from '../model/image-spec.js';
+import { nameProblem, parsePoolSpec, plainNameProblem } from '../model/image-spec.js';
 import { parseDuration, parseRate, parseSize } from '../model/quantity.js';
 import { findOverlap, parseTimeOfDay, type RateLimit, type TimedRate } from '../model/rate-limit.js';
 import type { Parsed } from '../model/parsed.js';
@@ -14,12 +14,17 @@ const unwrap = <T>(result: Parsed<T>, context: z.core.$RefinementCtx): T => {
   return z.NEVER;
 };
 
-/** A name of a store, receiver or client: legal wherever an image name is. */
-export const nameSchema = (what: string) =>
+const checkedName = (problemOf: (what: string, name: string) => string | undefined) => (what: string) =>
   z.string().superRefine((name, context) => {
-    const problem = nameProblem(what, name);
+    const problem = problemOf(what, name);
     if (problem !== undefined) context.addIssue({ code: 'custom', message: problem });
   });
+
+/** A name of a store or receiver. */
+export const nameSchema = checkedName(plainNameProblem);
+
+/** A name that Ceph has given. */
+export const cephNameSchema = checkedName(nameProblem);
 
 /** `90s`, `10m`, `36h`, `7d`; milliseconds. */
 export const durationSchema = fromParser(parseDuration);

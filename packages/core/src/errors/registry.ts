@@ -54,7 +54,7 @@ export const errorRegistry = {
     10,
     'INVALID_ARGUMENT',
     never,
-    'name an image as POOL/IMAGE or POOL/NAMESPACE/IMAGE; names hold letters, digits and . _ : + = , % - and do not start with -',
+    'name an image as POOL/IMAGE or POOL/NAMESPACE/IMAGE, in quotes where the shell needs them; no name may hold / or @ or what cannot be printed',
   ),
   INVALID_BACKUP_ID: entry(
     11,

@@ -1,4 +1,4 @@
-import { nameProblem } from './image-spec.js';
+import { nameProblem, plainNameProblem } from './image-spec.js';
 import { parsed, quoted, unparsed, type Parsed } from './parsed.js';
 
 /** `2015-07-07.10:40:39.458883`: UTC with microseconds. Sorts by time as text. */
@@ -64,6 +64,6 @@ export const parseBackupId = (text: string): Parsed<BackupIdParts> => {
   const snap = text.slice(at + 1);
   if (chain === undefined) return bad('the part before @ is not IMAGE.TIMESTAMP.bkp.image');
   if (!isSnapName(snap)) return bad('the part after @ is not TIMESTAMP.snap');
-  const problem = nameProblem('store', store) ?? nameProblem('image', chain.image);
+  const problem = plainNameProblem('store', store) ?? nameProblem('image', chain.image);
   return problem === undefined ? parsed({ store, chain: chain.chain, snap }) : bad(problem);
 };

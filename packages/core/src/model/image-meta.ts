@@ -59,5 +59,5 @@ const base64Bytes = (bytes: Uint8Array): number => Math.ceil(bytes.length / 3) *
 /** What an entry that is no text takes in JSON beside its key and its value. */
 const entryBytes = 24;
 
-/** What a backup keeps of an image's metadata: it must fit, with the rest of the facts, into one value of 120 kB. */
-export const maxKeptMetadataBytes = 110_000;
+/** What a backup keeps of an image's metadata: it must fit, with the rest of the facts (long names are), into one value of 120 kB. */
+export const maxKeptMetadataBytes = 100_000;

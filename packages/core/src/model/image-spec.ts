@@ -17,23 +17,44 @@ export interface ImageById extends PoolSpec {
 
 export type ImageRef = ImageSpec | ImageById;
 
-/**
- * Names that may reach a command line. Ceph allows more; these need no quoting in any shell, log or CSV, and
- * a leading '-' can never be taken for an option.
- */
-const namePattern = /^[A-Za-z0-9_.:+=,%][A-Za-z0-9_.:+=,%-]*$/;
-const maxNameLength = 200;
+/** Names that people choose for rbdferry itself: no shell, log or CSV needs quotes for them. */
+const plainPattern = /^[A-Za-z0-9_.:+=,%][A-Za-z0-9_.:+=,%-]*$/;
+const maxPlainLength = 200;
 
-/** Says what is wrong with a pool, namespace, image or store name, or undefined when it is fine. */
-export const nameProblem = (what: string, name: string): string | undefined => {
+/** Says what is wrong with the name of a store or a receiver, or undefined when it is fine. */
+export const plainNameProblem = (what: string, name: string): string | undefined => {
   if (name === '') return `the ${what} name is empty`;
-  if (name.length > maxNameLength) return `the ${what} name ${quoted(name)} is longer than ${maxNameLength} characters`;
+  if (name.length > maxPlainLength) return tooLong(what, name, `${maxPlainLength} characters`);
   if (name.startsWith('-')) return `the ${what} name ${quoted(name)} starts with '-'`;
   if (name === '.' || name === '..') return `the ${what} name ${quoted(name)} is not a name`;
-  if (namePattern.test(name)) return undefined;
+  if (plainPattern.test(name)) return undefined;
   const [bad = ''] = /[^A-Za-z0-9_.:+=,%-]/u.exec(name) ?? [];
   return `the ${what} name ${quoted(name)} holds ${quoted(bad)}, which is not allowed`;
 };
+
+/** A name of Ceph's is part of an object's name, of 2048 bytes at most, and so is what we put behind an image's. */
+const maxNameBytes = 1900;
+/** Control characters, line and paragraph separators, and halves of characters. */
+const unprintable = /[\p{Cc}\p{Zl}\p{Zp}\p{Cs}]/u;
+
+/**
+ * Says what is wrong with the name of a pool, namespace or image, or undefined when it is fine. `rbd create` takes every other name, and
+ * so do we: what would be ambiguous in a spec or an id is refused, and what cannot be printed.
+ */
+export const nameProblem = (what: string, name: string): string | undefined => {
+  if (name === '') return `the ${what} name is empty`;
+  if (Buffer.byteLength(name) > maxNameBytes) return tooLong(what, name, `${maxNameBytes} bytes`);
+  const [bad] = /[/@]/.exec(name) ?? [];
+  if (bad !== undefined)
+    return `the ${what} name ${quoted(name)} holds ${quoted(bad)}, which means something else in POOL/IMAGE@SNAPSHOT`;
+  const [hidden] = unprintable.exec(name) ?? [];
+  return hidden === undefined
+    ? undefined
+    : `the ${what} name ${quoted(name)} holds ${quoted(hidden)}, which cannot be printed`;
+};
+
+const tooLong = (what: string, name: string, limit: string): string =>
+  `the ${what} name ${quoted(name)} is longer than ${limit}`;
 
 /** Parses `POOL/IMAGE` or `POOL/NAMESPACE/IMAGE`. The pool is never guessed. */
 export const parseImageSpec = (text: string): Parsed<ImageSpec> => {

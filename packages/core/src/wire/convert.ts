@@ -15,7 +15,7 @@ import {
   type SnapName,
 } from '../model/backup-id.js';
 import type { Backup, BackupKind, Chain, ChainUsage, Layout, SourceFacts, SourceIdentity } from '../model/chain.js';
-import { nameProblem, type ImageSpec } from '../model/image-spec.js';
+import { nameProblem, plainNameProblem, type ImageSpec } from '../model/image-spec.js';
 import { quoted } from '../model/parsed.js';
 import type { Waits } from '../model/stages.js';
 
@@ -37,6 +37,12 @@ const invalid = (what: string): FerryError => new FerryError('INVALID_REQUEST', 
 
 const requireName = (what: string, name: string): string => {
   const problem = nameProblem(what, name);
+  if (problem !== undefined) throw invalid(problem);
+  return name;
+};
+
+const requireStore = (name: string): string => {
+  const problem = plainNameProblem('store', name);
   if (problem !== undefined) throw invalid(problem);
   return name;
 };
@@ -189,7 +195,7 @@ export const chainToWire = (chain: Chain): wire.Chain => ({
 });
 
 export const chainFromWire = (chain: wire.Chain): Chain => ({
-  store: requireName('store', chain.store),
+  store: requireStore(chain.store),
   name: chainNameFromWire(chain.name),
   backups: chain.backups.map(backupFromWire),
   active: chain.active,
@@ -218,7 +224,7 @@ export const usageToWire = (usage: ChainUsage): wire.ChainUsage => ({
 export const usageFromWire = (usage: wire.ChainUsage): ChainUsage => {
   const source = usage.source === undefined ? null : identityFromWire(usage.source);
   return {
-    store: requireName('store', usage.store),
+    store: requireStore(usage.store),
     chain: chainNameFromWire(usage.chain),
     source,
     client: usage.client === '' ? null : usage.client,
