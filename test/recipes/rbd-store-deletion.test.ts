@@ -86,7 +86,11 @@ describe.each(deletions)('%s', (_, { before = [], deletion, left }) => {
   const snapsLeft = () => left.map((index) => source.snaps[index]);
 
   it.each([false, true])('is whole or not begun, wherever the receiver dies; the pool is full: %s', async (isFull) => {
-    const { receiver: counted, removed: whole, cluster: clean } = await attempt({ at: Infinity, when: 'before' }, isFull);
+    const {
+      receiver: counted,
+      removed: whole,
+      cluster: clean,
+    } = await attempt({ at: Infinity, when: 'before' }, isFull);
     expect(whole?.kept).toEqual([]);
     clean.setFull(storePool.pool, false);
     await rbdStoreOn(fakeCeph(clean)).recover({});

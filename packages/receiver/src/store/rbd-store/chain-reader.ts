@@ -13,7 +13,15 @@ import {
 import type { Backup, Chain } from '@rbdferry/core/model/chain.js';
 import type { ImageSpec, PoolSpec } from '@rbdferry/core/model/image-spec.js';
 import type { LookOptions } from '../port.js';
-import { backupKey, decodeFacts, decodeState, orphanKeys, snapOfBackupKey, stateKey, type HeadState } from './backup-meta.js';
+import {
+  backupKey,
+  decodeFacts,
+  decodeState,
+  orphanKeys,
+  snapOfBackupKey,
+  stateKey,
+  type HeadState,
+} from './backup-meta.js';
 
 /** A chain as its image shows it, with what a transfer needs besides. */
 export interface ChainView {
