@@ -127,7 +127,9 @@ async function* carryOut(
     yield* retireAll(
       ceph,
       snapshots.filter(({ backupId }) => gone.ids.includes(backupId)),
-      record.close,
+      () => {
+        record.close();
+      },
     );
   } catch (thrown) {
     const error = toFerryError(thrown);

@@ -21,9 +21,6 @@ const refusals: ReadonlySet<ErrorCode> = new Set([
 
 export const isRefusal = (error: FerryError): boolean => refusals.has(error.code);
 
-/** How a deletion ended that nobody knows the outcome of, for want of an answer. */
-export const isUndecided = (error: FerryError): boolean => !isRefusal(error);
-
 type Receiver = Pick<ReceiverClient, 'deleteBackup' | 'deleteChain'>;
 
 /** Removes one backup, or a chain, at the receiver. Nobody breaks it off: whoever asked may go away. */

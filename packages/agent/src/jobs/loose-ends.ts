@@ -82,8 +82,15 @@ export class LooseEnds {
   /** One that belongs to no job but to the one that works on it, under this name. */
   begin(name: string, end: LooseEnd): BegunLooseEnd {
     this.#begun.add(name);
-    const { close } = this.add(name, end);
-    return { close, letGo: () => this.#begun.delete(name) };
+    const handle = this.add(name, end);
+    return {
+      close: () => {
+        handle.close();
+      },
+      letGo: () => {
+        this.#begun.delete(name);
+      },
+    };
   }
 
   /** Those that may be settled: of earlier jobs and deletions. Those that wait for what may still come are due ever less often. */
