@@ -151,7 +151,7 @@ describe('delete', () => {
     });
     expect(await on(none, 'delete', '--source-snapshots', 'rbd/vm1', '--json')).toMatchObject({
       status: 0,
-      stdout: '{"dryRun":false,"deleted":[],"trashed":[],"notes":["nothing to delete"],"error":null}\n',
+      stdout: '{"dryRun":false,"deleted":[],"trashed":[],"kept":[],"notes":["nothing to delete"],"error":null}\n',
     });
   });
 

@@ -552,5 +552,5 @@ describe('on a terminal', () => {
 });
 
 beforeAll(() => {
-  expect(bin).toMatch(/packages\/cli\/bin\/rbdferry\.js$/);
+  expect(bin).toMatch(/packages\/cli\/bin\/rbdferry$/);
 });

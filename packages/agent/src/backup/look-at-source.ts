@@ -83,9 +83,14 @@ export const lookAtBoth = async (
   named.catch(() => {});
   const source = await lookAtSource(ceph, spec, options);
   await refuseUnsupported(ceph, source, options);
-  const near = [...(await named), ...(await ancestorsOf(source, where.store, where.receiver, options))];
+  const near = withoutTwins([...(await named), ...(await ancestorsOf(source, where.store, where.receiver, options))]);
   return { source, chains: await withFarChains(source, near, where, options) };
 };
+
+/** Each chain once: one that goes on under another name is found by either. */
+const withoutTwins = (chains: readonly Chain[]): Chain[] => [
+  ...new Map(chains.map((chain) => [chain.name, chain])).values(),
+];
 
 /**
  * An image that was renamed, or whose pool was, has its backups in chains of another name. Only when nothing near can be built on and the
@@ -112,10 +117,10 @@ export const chainsOf = async (
   receiver: ReceiverClient,
   options: { signal?: AbortSignal | undefined },
 ): Promise<Chain[]> => {
-  const near = [
+  const near = withoutTwins([
     ...(await collect(receiver.chains(store, source.spec.image, options))),
     ...(await ancestorsOf(source, store, receiver, options)),
-  ];
+  ]);
   return withFarChains(source, near, { receiver, store }, options);
 };
 

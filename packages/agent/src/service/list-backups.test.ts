@@ -168,7 +168,9 @@ describe('a source that cannot be looked at', () => {
     }
     return found;
   };
-  const { ceph } = clusterOf(new Map([['good', { id: 'id of good', snapshots: [snapshotOf(7, snap)] }]]));
+  const { ceph } = clusterOf(
+    new Map(['good', 'bad'].map((name) => [name, { id: `id of ${name}`, snapshots: [snapshotOf(7, snap)] }])),
+  );
 
   it('is no failure of the listing: the rest is known', async () => {
     const info: ListDeps['ceph']['info'] = async (spec) => {

@@ -163,7 +163,8 @@ class RbdCli implements CephPort {
   /** Answers false when a clone still needs it. */
   async #removeHidden(image: ImageRef, id: number, options?: CallOptions): Promise<boolean> {
     const what = `finish the removal of snapshot ${id} of ${named(image)}`;
-    const args = ['snap', 'rm', '--no-progress', ...imageArgs(image), `--snap-id=${id}`];
+    // With `--no-progress` as well it says that there are too many arguments (16.2.15).
+    const args = ['snap', 'rm', ...imageArgs(image), `--snap-id=${id}`];
     const meanings = { missing: 'SNAPSHOT_NOT_FOUND', busy: 'IMAGE_IN_USE' } as const;
     try {
       return await this.#rbd.changeUnlessAbsent({ what, args, meanings }, options);
@@ -246,7 +247,9 @@ class RbdCli implements CephPort {
   }
 
   remove(image: ImageSpec, options?: CallOptions): Promise<boolean> {
-    const args = ['rm', this.#rbd.concurrencyArg, ...imageArgs(image)];
+    // Where the configuration says that removed images go to the trash, nothing would be freed.
+    const toTrash = '--rbd-move-to-trash-on-remove=false';
+    const args = ['rm', this.#rbd.concurrencyArg, toTrash, ...imageArgs(image)];
     const meanings = { ...noImage, busy: 'IMAGE_IN_USE' } as const;
     return this.#rbd.changeUnlessAbsent({ what: `remove ${named(image)}`, args, meanings, long: true }, options);
   }
