@@ -99,7 +99,7 @@ const withoutTwins = (chains: readonly Chain[]): Chain[] => [
 const withFarChains = async (
   { view }: SourceImage,
   near: Chain[],
-  { receiver, store }: { readonly receiver: ReceiverClient; readonly store: string },
+  { receiver, store }: { readonly receiver: Pick<ReceiverClient, 'chains'>; readonly store: string },
   options: { signal?: AbortSignal | undefined },
 ): Promise<Chain[]> => {
   const names = new Set(view.snapshots.map(({ name }) => name).filter(isSnapName));
@@ -114,7 +114,7 @@ const withFarChains = async (
 export const chainsOf = async (
   source: SourceImage,
   store: string,
-  receiver: ReceiverClient,
+  receiver: Pick<ReceiverClient, 'chains'>,
   options: { signal?: AbortSignal | undefined },
 ): Promise<Chain[]> => {
   const near = withoutTwins([

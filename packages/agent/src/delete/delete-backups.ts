@@ -34,7 +34,7 @@ export type DeleteEvent =
 
 export interface DeleteDeps {
   readonly ceph: CephPort;
-  readonly receiver: ReceiverClient;
+  readonly receiver: Pick<ReceiverClient, 'name' | 'chains' | 'deleteBackup' | 'deleteChain'>;
   readonly looseEnds: Pick<LooseEnds, 'begin'>;
   readonly dryRun: boolean;
   /** Aborted when the asker goes away. What is under way then is finished, and nothing more is begun. */
