@@ -13,12 +13,12 @@ import { diffOf, factsOf, type Source } from './source.js';
 /** The pool of the stores that tests make. */
 export const storePool = { pool: 'backup', namespace: '' };
 
-export const rbdStoreOn = (ceph: CephPort): RbdStore =>
+export const rbdStoreOn = (ceph: CephPort, features = ['layering', 'exclusive-lock']): RbdStore =>
   new RbdStore({
     name: 'main',
     pool: storePool,
     ceph,
-    features: ['layering', 'exclusive-lock'],
+    features,
     dataPool: null,
     stallMs: 60_000,
     trashExpiryMs: null,

@@ -1,0 +1,106 @@
+import type { BackupIdParts, SnapName } from '@rbdferry/core/model/backup-id.js';
+import type { RbdStore } from '@rbdferry/receiver/store/rbd-store/rbd-store.js';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { dyingCeph } from '../fake-ceph/dying-ceph.js';
+import { fakeCeph } from '../fake-ceph/fake-ceph.js';
+import { FakeCluster } from '../fake-ceph/fake-cluster.js';
+import { settled } from './settled.js';
+import { makeSource, type Source } from './source.js';
+import { listed, partsOf, pushTo, rbdStoreOn, sha256OfRestored, storePool } from './store.js';
+
+/** What others do to a store of RBD images meanwhile: orphans of a dead receiver, operators, guests that hold on. */
+let source: Source;
+let snaps: readonly [SnapName, SnapName, SnapName];
+
+beforeAll(async () => {
+  source = await makeSource();
+  ({ snaps } = source);
+});
+
+const imageOf = ({ chain }: BackupIdParts) => ({ ...storePool, image: chain });
+const idsListed = async (store: RbdStore) => (await listed(store)).map(({ snap }) => snap);
+
+const firstBackup = async (cluster: FakeCluster): Promise<BackupIdParts> => {
+  const store = rbdStoreOn(fakeCeph(cluster));
+  const made = partsOf((await pushTo(store, { source, snap: snaps[0], base: null })).id);
+  await store.close();
+  return made;
+};
+
+/** An increment whose receiver dies with the call that writes the facts. */
+const dieAtFacts = async (cluster: FakeCluster, base: BackupIdParts, when: 'before' | 'after'): Promise<void> => {
+  const counting = new FakeCluster(storePool.pool);
+  const like = await firstBackup(counting);
+  const counted = dyingCeph(fakeCeph(counting), { at: Infinity, when: 'before' });
+  const countedStore = rbdStoreOn(counted.ceph);
+  await pushTo(countedStore, { source, snap: snaps[1], base: like });
+  await countedStore.close();
+  const at = counted.calls.findIndex((call) => call.includes('setMetadata') && call.includes('rbdferry.backup.')) + 1;
+  expect(at).toBeGreaterThan(0);
+  const receiver = dyingCeph(fakeCeph(cluster), { at, when });
+  const store = rbdStoreOn(receiver.ceph);
+  await expect(pushTo(store, { source, snap: snaps[1], base })).rejects.toThrow();
+  await settled(receiver.calls);
+  await store.close();
+};
+
+describe('a backup whose receiver died at the commit', () => {
+  it('is not listed before it is decided, and whoever asks for it makes it so', async () => {
+    const cluster = new FakeCluster(storePool.pool);
+    const base = await firstBackup(cluster);
+    await dieAtFacts(cluster, base, 'after');
+    const next = rbdStoreOn(fakeCeph(cluster));
+    expect(await idsListed(next)).toEqual([snaps[0]]);
+    expect(await next.backup({ ...base, snap: snaps[1] }, {})).toMatchObject({ snap: snaps[1] });
+    expect(await idsListed(next)).toEqual([snaps[0], snaps[1]]);
+    expect(await sha256OfRestored(next, { ...base, snap: snaps[1] })).toBe(
+      source.cluster.sha256(source.image, snaps[1]),
+    );
+    await next.close();
+  });
+
+  it('is none once that was decided, though its facts come late', async () => {
+    const cluster = new FakeCluster(storePool.pool);
+    const base = await firstBackup(cluster);
+    await dieAtFacts(cluster, base, 'before');
+    const next = rbdStoreOn(fakeCeph(cluster));
+    await expect(next.backup({ ...base, snap: snaps[1] }, {})).rejects.toMatchObject({ code: 'BACKUP_NOT_FOUND' });
+    const key = `rbdferry.backup.${snaps[0]}`;
+    const facts = (await fakeCeph(cluster).metadata(imageOf(base))).get(key) ?? '';
+    await fakeCeph(cluster).setMetadata(imageOf(base), `rbdferry.backup.${snaps[1]}`, facts);
+    const later = rbdStoreOn(fakeCeph(cluster));
+    expect(await idsListed(later)).toEqual([snaps[0]]);
+    await later.recover({});
+    expect((await fakeCeph(cluster).metadata(imageOf(base))).has(`rbdferry.backup.${snaps[1]}`)).toBe(false);
+    await pushTo(later, { source, snap: snaps[2], base });
+    expect(await idsListed(later)).toEqual([snaps[0], snaps[2]]);
+    await later.close();
+  });
+});
+
+it('an increment lands on its base though an operator wrote into the chain', async () => {
+  const cluster = new FakeCluster(storePool.pool);
+  const base = await firstBackup(cluster);
+  cluster.write(imageOf(base), 100_000, new Uint8Array(5_000).fill(7));
+  const store = rbdStoreOn(fakeCeph(cluster), ['layering', 'exclusive-lock', 'object-map', 'fast-diff']);
+  const made = partsOf((await pushTo(store, { source, snap: snaps[1], base })).id);
+  expect(await sha256OfRestored(store, made)).toBe(source.cluster.sha256(source.image, snaps[1]));
+  await store.close();
+});
+
+it('a backup that is removed while it is read is no whole stream', async () => {
+  const cluster = new FakeCluster(storePool.pool);
+  const base = await firstBackup(cluster);
+  const store = rbdStoreOn(fakeCeph(cluster, { chunkBytes: 8_192 }));
+  const pull = await store.read(base, {});
+  const read = async (): Promise<void> => {
+    let isFirst = true;
+    for await (const _ of pull.stream) {
+      if (isFirst) cluster.removeSnapshot(imageOf(base), base.snap);
+      isFirst = false;
+    }
+  };
+  await expect(read()).rejects.toMatchObject({ code: 'SOURCE_CHANGED' });
+  pull.close();
+  await store.close();
+});
