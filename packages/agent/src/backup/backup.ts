@@ -16,15 +16,15 @@ import {
 import type { Backup, Chain, StreamEnd } from '@rbdferry/core/model/chain.js';
 import { formatImageSpec, type ImageSpec } from '@rbdferry/core/model/image-spec.js';
 import { oddNameTimes } from '@rbdferry/core/model/name-time.js';
-import { commonBackups, planBackup, type BackupMode, type NoBase } from '@rbdferry/core/model/planner.js';
+import { planBackup, type BackupMode, type NoBase } from '@rbdferry/core/model/planner.js';
 import { startEarly } from '@rbdferry/core/transfer/start-early.js';
 import type { JobContext, JobOutcome } from '../jobs/job-context.js';
 import type { LooseEndHandle } from '../jobs/loose-ends.js';
 import { outgoingWithin } from '../limits.js';
 import { factsAt, lookAtBoth, type SourceImage } from './look-at-source.js';
 import { followStages } from '../jobs/follow-stages.js';
+import { ownSnapshots } from './own-snapshots.js';
 import { retire } from './retire.js';
-import { straySnapshots } from './stray-snapshots.js';
 import { isBackupOf, sendDiff } from './send.js';
 
 export interface BackupRequest {
@@ -77,12 +77,8 @@ export const runBackup = async (request: BackupRequest, job: JobContext): Promis
   }
 
   job.phase('clean-up');
-  const { receiver, store } = where;
-  const earlier = [
-    ...commonBackups(source.view, chains).map(({ snap }) => snap),
-    ...straySnapshots(source.view, chains, { store, receiver: receiver.name, jobs: job.jobs }),
-  ];
-  await retire(job.ceph, request.image, [...new Set(earlier)], (warning) => {
+  const place = { store: request.store, receiver: job.receiver.name, jobs: job.jobs };
+  await retire(job.ceph, request.image, ownSnapshots(source.view, chains, place), (warning) => {
     job.warn(warning);
   });
   return { streamBytes: committed.streamBytes };

@@ -1,10 +1,10 @@
 import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
 import { parseBackupId, type SnapName } from '@rbdferry/core/model/backup-id.js';
 import type { ImageSpec } from '@rbdferry/core/model/image-spec.js';
-import { commonBackups, type SourceView } from '@rbdferry/core/model/planner.js';
+import type { SourceView } from '@rbdferry/core/model/planner.js';
 import { chainsOf, lookAtSource } from '../backup/look-at-source.js';
+import { ownSnapshots } from '../backup/own-snapshots.js';
 import { retire } from '../backup/retire.js';
-import { straySnapshots } from '../backup/stray-snapshots.js';
 import type { JobStore } from '../jobs/job-store.js';
 import type { DeleteDeps } from './delete-backups.js';
 
@@ -17,9 +17,8 @@ export const deleteSourceSnapshots = async (image: ImageSpec, store: string, dep
   const source = await lookAtSource(deps.ceph, image, deps);
   const chains = await chainsOf(source, store, deps.receiver, deps);
   const snaps = new Set([
-    ...commonBackups(source.view, chains).map(({ snap }) => snap),
+    ...ownSnapshots(source.view, chains, { store, receiver: deps.receiver.name, jobs: deps.jobs }),
     ...restoredSnaps(source.view, store),
-    ...straySnapshots(source.view, chains, { store, receiver: deps.receiver.name, jobs: deps.jobs }),
   ]);
   const failures: string[] = [];
   if (!deps.dryRun) await retire(deps.ceph, image, [...snaps], (failure) => failures.push(failure));

@@ -5,10 +5,10 @@ import type { Logger } from '@rbdferry/core/log/logger.js';
 import type { Backup } from '@rbdferry/core/model/chain.js';
 import { parseImageSpec } from '@rbdferry/core/model/image-spec.js';
 import { transition, type JobEvent } from '@rbdferry/core/model/job-state.js';
-import { commonBackups, newestCommon } from '@rbdferry/core/model/planner.js';
+import { newestCommon } from '@rbdferry/core/model/planner.js';
 import { chainsOf, lookAtSource } from '../backup/look-at-source.js';
+import { ownSnapshots } from '../backup/own-snapshots.js';
 import { retire } from '../backup/retire.js';
-import { straySnapshots } from '../backup/stray-snapshots.js';
 import type { ReceiverClient } from '../receiver-client/receiver-client.js';
 import type { JobRunner } from './job-runner.js';
 import type { JobStore } from './job-store.js';
@@ -187,14 +187,11 @@ const retireAllButNewest = async (
     const chains = await chainsOf(source, store, receiver, {});
     const newest = newestCommon(source.view, chains);
     if (newest === null) return;
-    const ours = [
-      ...commonBackups(source.view, chains).map(({ snap }) => snap),
-      ...straySnapshots(source.view, chains, { store, receiver: receiver.name, jobs }),
-    ];
+    const ours = ownSnapshots(source.view, chains, { store, receiver: receiver.name, jobs });
     await retire(
       ceph,
       spec,
-      [...new Set(ours)].filter((snap) => snap !== newest.snap),
+      ours.filter((snap) => snap !== newest.snap),
       warn,
     );
   });
