@@ -396,6 +396,23 @@ const errnos: Case[] = [
     said: 'failed to create snapshot: (30) Read-only file system (failed to allocate journal tag: (1) Operation not permitted)',
   },
   {
+    name: 'an admin socket that cannot be made, before and after a failure that says its errno only',
+    exitCode: 1,
+    stderr: `${asok}rbd: listing children failed: (2) No such file or directory\n${asok}`,
+    meanings: image,
+    code: 'IMAGE_NOT_FOUND',
+    absent: true,
+    said: 'listing children failed: (2) No such file or directory',
+  },
+  {
+    name: 'a client that was shut out, by another errno',
+    exitCode: 5,
+    stderr: `${log('librbd::Watcher: 0x7f1ac40074b0 handle_rewatch: client blocklisted')}rbd: snapshot create failed: (5) Input/output error\n`,
+    meanings: image,
+    code: 'CEPH_UNAVAILABLE',
+    said: 'snapshot create failed: (5) Input/output error (client blocklisted)',
+  },
+  {
     name: 'a client that was shut out in the middle',
     exitCode: 108,
     stderr: `${log('librbd::Watcher: 0x7f1ac40074b0 handle_rewatch: client blocklisted')}rbd: import-diff failed: (108) Cannot send after transport endpoint shutdown\n${log('librbd::io::AioCompletion: 0x558fc46774b0 fail: (108) Cannot send after transport endpoint shutdown')}`,
