@@ -932,7 +932,7 @@ describe('a request that cannot be right', () => {
     await expectFailure(ask(base.id.replace(pool, 'nowhere')), 'STORE_NOT_FOUND', 'NOT_FOUND');
   });
 
-  it.each(['', 'x', `-x.${time}.bkp.image`, `a/b.${time}.bkp.image`, `a@b.${time}.bkp.image`])(
+  it.each(['', 'x', `a\nb.${time}.bkp.image`, `a/b.${time}.bkp.image`, `a@b.${time}.bkp.image`])(
     'to remove a chain called %j',
     async (chain) => {
       const step = agent1.unary('deleteChain', { store: pool, chain });
