@@ -299,7 +299,7 @@ describe('every kind of image comes back as it was', () => {
     expect(restored.stderr).toContain('the image-meta "empty" is not restored: its value is empty');
     expect(restored.stderr).toContain('the image-meta "bytes" is not restored: its value is no UTF-8');
     for (const [key, value] of [...Object.entries(text), ['last', 'x'] as const]) {
-      const got = await pair.source.rbd(['image-meta', 'get', '--image', 'odd-back', '--', key]);
+      const got = await pair.source.rbd(['image-meta', 'get', '--image', 'odd-meta-back', '--', key]);
       expect(got.stdout, key).toBe(`${value}\n`);
     }
     // A lineage that cannot be read is none, and a backup image that somebody has written on is still a chain.

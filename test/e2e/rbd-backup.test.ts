@@ -299,8 +299,8 @@ describe('where ours is safer', () => {
     ['-p rbd -i tmpimage -o backup -m full', 2, '-r, the backup pool'],
     ['-p rbd -i tmpimage -r nowhere -o backup -m full', 22, 'STORE_NOT_FOUND'],
     ['-p rbd -i tmpimage -r rbd2 -o delete', 2, '-n N'],
-    ['-p rbd -i never -r rbd2 -o du', 24, 'there is no backup of rbd/never in rbd2'],
-    ['-p rbd -i never -r rbd2 -o dump', 24, 'BACKUP_NOT_FOUND'],
+    ['-p rbd -i never -r rbd2 -o du', 20, 'there is no backup of "rbd/never"'],
+    ['-p rbd -i never -r rbd2 -o dump', 20, 'IMAGE_NOT_FOUND'],
     ['-p rbd -i x -o du -r rbd2 -a', 2, '-a is for'],
     ['-p rbd -i x -o mirror', 2, 'backup, restore'],
   ])('%s', async (line, exitCode, words) => {
