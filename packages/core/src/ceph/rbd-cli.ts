@@ -88,7 +88,7 @@ class RbdCli implements CephPort {
     const kept: string[] = [];
     for (const { id, name, type, removedName } of await this.#hidden(image, options)) {
       if (removedName === null) kept.push(`"${name}" (${type})`);
-      else if (!(await this.#removeHidden(image, id, options))) kept.push(`"${removedName}" (removed, but cloned)`);
+      else if (!(await this.#removeHidden(image, id, options))) kept.push(`"${removedName}", which was removed but has a clone`);
     }
     return kept;
   }
@@ -169,7 +169,9 @@ class RbdCli implements CephPort {
     try {
       return await this.#rbd.changeUnlessAbsent({ what, args, meanings }, options);
     } catch (thrown) {
-      if (toFerryError(thrown).code === 'IMAGE_IN_USE') return false;
+      const { code, message } = toFerryError(thrown);
+      // It is "busy" for a clone of format 2, and rbd calls it protected then (16.2.15).
+      if (code === 'IMAGE_IN_USE' || message.includes('is protected from removal')) return false;
       throw thrown;
     }
   }
