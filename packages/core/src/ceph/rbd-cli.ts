@@ -88,7 +88,8 @@ class RbdCli implements CephPort {
     const kept: string[] = [];
     for (const { id, name, type, removedName } of await this.#hidden(image, options)) {
       if (removedName === null) kept.push(`"${name}" (${type})`);
-      else if (!(await this.#removeHidden(image, id, options))) kept.push(`"${removedName}", which was removed but has a clone`);
+      else if (!(await this.#removeHidden(image, id, options)))
+        kept.push(`"${removedName}", which was removed but has a clone`);
     }
     return kept;
   }
