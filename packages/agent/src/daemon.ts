@@ -1,10 +1,10 @@
-import { createRbdCli } from '@rbdferry/core/ceph/rbd-cli.js';
 import { findZstd } from '@rbdferry/core/compress/zstd.js';
 import { LiveConfig } from '@rbdferry/core/config/live-config.js';
 import { toFerryError } from '@rbdferry/core/errors/ferry-error.js';
 import type { Running } from '@rbdferry/core/lifecycle/daemon.js';
+import { theRealOutside, type Outside } from '@rbdferry/core/lifecycle/outside.js';
 import { untilWell } from '@rbdferry/core/lifecycle/until-well.js';
-import { createLogger, type Logger } from '@rbdferry/core/log/logger.js';
+import type { Logger } from '@rbdferry/core/log/logger.js';
 import { serveMetricsIf } from '@rbdferry/core/metrics/endpoint.js';
 import { createServer } from '@rbdferry/core/rpc/server.js';
 import { clientCredentials, requireNotEnded } from '@rbdferry/core/rpc/tls.js';
@@ -29,14 +29,17 @@ const settleSoonestMs = 1_000;
 const settleSeldomMs = 30_000;
 
 /** Starts the agent from its configuration file. @throws CONFIG_MISSING, CONFIG_INVALID, STATE_LOCKED */
-export const startAgent = async (configPath: string): Promise<{ running: Running; log: Logger }> => {
+export const startAgent = async (
+  configPath: string,
+  { createCeph, createLogger, now }: Outside = theRealOutside,
+): Promise<{ running: Running; log: Logger }> => {
   const live = await LiveConfig.load({ path: configPath, schema: agentConfigSchema, fixed: needRestart });
   const config = live.current;
   const log = createLogger('rbdferry-agent', config.log_level);
   const { conf, user, keyring, command_timeout } = config.ceph;
-  const ceph = createRbdCli({ conf, user, keyring, deadlines: { commandMs: command_timeout } });
+  const ceph = createCeph({ conf, user, keyring, deadlines: { commandMs: command_timeout } });
   const connect = async (name: string, options: ConnectOptions) => {
-    const receiver = await ReceiverClient.connect(name, receiverConfig(live.current, name), options);
+    const receiver = await ReceiverClient.connect(name, receiverConfig(live.current, name), { ...options, now });
     const warning = clockWarning(receiver);
     if (warning === null) log.debug({ receiver: name, aheadMs: receiver.aheadMs }, 'connected');
     else log.warn({ receiver: name, aheadMs: receiver.aheadMs }, warning);
@@ -65,7 +68,7 @@ export const startAgent = async (configPath: string): Promise<{ running: Running
         receiver.close();
       }
     },
-    now: Date.now,
+    now,
   });
   const runner: JobRunner = new JobRunner({
     store,
@@ -75,14 +78,15 @@ export const startAgent = async (configPath: string): Promise<{ running: Running
     log,
     metrics,
     connect,
+    now,
     onBroken: () => {
       caretaker.poke();
     },
   });
   metrics.watchQueue(() => runner.counts);
   const onEnded = metrics.jobEnded.bind(metrics);
-  const caretaker = new Caretaker({ store, looseEnds, runner, ceph, connect, log, onEnded }, () => {
-    const before = Date.now() - live.current.keep_jobs;
+  const caretaker = new Caretaker({ store, looseEnds, runner, ceph, connect, log, onEnded, now }, () => {
+    const before = now() - live.current.keep_jobs;
     store.forget(before);
     metrics.forget(before);
   });

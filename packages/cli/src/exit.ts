@@ -1,6 +1,7 @@
 import { FerryError, toFerryError } from '@rbdferry/core/errors/ferry-error.js';
 import { errorRegistry, isErrorCode } from '@rbdferry/core/errors/registry.js';
 import { CommanderError } from 'commander';
+import { EndedWith } from './end-with.js';
 import { printFailure } from './output.js';
 import type { EndedJob, JobError } from './view/job.js';
 import { isReaderGone } from './write-output.js';
@@ -28,6 +29,7 @@ export const exitStatusOfJob = (job: EndedJob): number => {
 export const reportFailure = (thrown: unknown): number => {
   // Commander has written its message, or the help that was asked for, already.
   if (thrown instanceof CommanderError) return thrown.exitCode === 0 ? 0 : exitStatusOf('USAGE');
+  if (thrown instanceof EndedWith) return thrown.exitStatus;
   if (isReaderGone(thrown)) return 0;
   const error: JobError = toFerryError(thrown);
   printFailure(error);

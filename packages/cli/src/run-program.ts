@@ -3,19 +3,20 @@ import { reportFailure } from './exit.js';
 import { expectOutputErrors, helpWritten } from './write-output.js';
 
 /**
- * Runs a command line, and sets the exit status of the process by how it ends.
+ * Runs a command line. Answers its exit status. Never throws.
  *
  * @param reword puts what was thrown into the words of this program
  */
 export const runProgram = async (
   parse: () => Promise<unknown>,
   reword: (thrown: unknown) => unknown = (thrown) => thrown,
-): Promise<void> => {
+): Promise<number> => {
   expectOutputErrors();
   try {
     await helping(parse);
+    return 0;
   } catch (thrown) {
-    process.exitCode = reportFailure(reword(thrown));
+    return reportFailure(reword(thrown));
   }
 };
 

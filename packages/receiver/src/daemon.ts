@@ -1,11 +1,10 @@
-import { createRbdCli } from '@rbdferry/core/ceph/rbd-cli.js';
 import { findZstd } from '@rbdferry/core/compress/zstd.js';
-import type { CephPort } from '@rbdferry/core/ceph/port.js';
 import { LiveConfig } from '@rbdferry/core/config/live-config.js';
 import type { Running } from '@rbdferry/core/lifecycle/daemon.js';
+import { theRealOutside, type Outside } from '@rbdferry/core/lifecycle/outside.js';
 import { untilWell, type Concern } from '@rbdferry/core/lifecycle/until-well.js';
 import { describeStages } from '@rbdferry/core/log/describe-stages.js';
-import { createLogger, type Logger } from '@rbdferry/core/log/logger.js';
+import type { Logger } from '@rbdferry/core/log/logger.js';
 import { serveMetricsIf } from '@rbdferry/core/metrics/endpoint.js';
 import { oddNameTimes } from '@rbdferry/core/model/name-time.js';
 import { transferDefinition } from '@rbdferry/core/rpc/hot-data.js';
@@ -28,11 +27,15 @@ const needRestart = ['listen', 'ceph', 'stores', 'window', 'metrics'] as const;
 const defaultFeatures = ['layering', 'exclusive-lock', 'object-map', 'fast-diff'];
 
 /** Starts the receiver from its configuration file. @throws CONFIG_MISSING, CONFIG_INVALID */
-export const startReceiver = async (configPath: string): Promise<{ running: Running; log: Logger }> => {
+export const startReceiver = async (
+  configPath: string,
+  outside: Outside = theRealOutside,
+): Promise<{ running: Running; log: Logger }> => {
+  const { createLogger, now } = outside;
   const live = await LiveConfig.load({ path: configPath, schema: receiverConfigSchema, fixed: needRestart });
   const config = live.current;
   const log = createLogger('rbdferry-receiver', config.log_level);
-  const stores = createStores(live, log);
+  const stores = createStores(live, log, outside);
   const open = new OpenTransfers();
   const metrics = new ReceiverMetrics();
   const ending = new AbortController();
@@ -61,7 +64,7 @@ export const startReceiver = async (configPath: string): Promise<{ running: Runn
         return live.current.stall_timeout;
       },
       zstd,
-      now: Date.now,
+      now,
       onFailure: (error, { client, method }) => {
         metrics.failed(error.code);
         log.warn({ client, method, code: error.code, error: error.message }, 'a call failed');
@@ -72,7 +75,7 @@ export const startReceiver = async (configPath: string): Promise<{ running: Runn
       },
       onCommitted: (backup) => {
         metrics.committed(backup);
-        for (const odd of oddNameTimes(backup, Date.now())) {
+        for (const odd of oddNameTimes(backup, now())) {
           log.warn({ backup: backup.id, client: backup.client }, `the time in the name of a backup ${odd}`);
         }
         log.info(
@@ -131,10 +134,14 @@ const listenToTransfers = (metrics: ReceiverMetrics, log: Logger): TransferListe
 
 const nameOf = ({ kind, client, backupId }: LiveTransfer) => ({ transfer: kind, client, backup: backupId });
 
-const createStores = (live: LiveConfig<ReceiverConfig>, log: Logger): Map<string, Store> => {
+const createStores = (
+  live: LiveConfig<ReceiverConfig>,
+  log: Logger,
+  { createCeph, now }: Outside,
+): Map<string, Store> => {
   const config = live.current;
   const { conf, user, keyring, command_timeout } = config.ceph;
-  const ceph: CephPort = createRbdCli({ conf, user, keyring, deadlines: { commandMs: command_timeout } });
+  const ceph = createCeph({ conf, user, keyring, deadlines: { commandMs: command_timeout } });
   const entries = Object.entries(config.stores).map(([name, store]): [string, Store] => [
     name,
     new RbdStore({
@@ -148,7 +155,7 @@ const createStores = (live: LiveConfig<ReceiverConfig>, log: Logger): Map<string
       },
       trashExpiryMs: store.trash_expiry ?? null,
       log: log.child({ store: name }),
-      now: Date.now,
+      now,
     }),
   ]);
   return new Map(entries);

@@ -31,6 +31,8 @@ export interface JobRunnerOptions {
   readonly log: Logger;
   readonly metrics: AgentMetrics;
   readonly connect: (receiver: string, options: ConnectOptions) => Promise<ReceiverClient>;
+  /** Milliseconds since 1970. */
+  readonly now: () => number;
   /** Told when a job has failed or was cancelled: it may have left something to settle. */
   readonly onBroken: () => void;
 }
@@ -74,7 +76,7 @@ export class JobRunner {
       id: newJobId(),
       request,
       state: { kind: 'queued' },
-      createdAtMs: Date.now(),
+      createdAtMs: this.#options.now(),
       image: request.kind === 'backup' ? request.image : (request.to ?? ''),
       backupId: request.kind === 'restore' ? request.backupId : null,
       backupKind: null,
@@ -188,9 +190,8 @@ export class JobRunner {
   }
 
   #adopt(job: Job): LiveJob {
-    const live = new LiveJob(job, this.#options.store, (ended) => {
-      this.#options.metrics.jobEnded(ended);
-    });
+    const { store, metrics, now } = this.#options;
+    const live = new LiveJob(job, store, { onEnded: metrics.jobEnded.bind(metrics), now });
     this.#live.set(job.id, live);
     this.#queue.push(live);
     return live;
@@ -302,7 +303,7 @@ export class JobRunner {
       progress: live.progress,
       limits,
       jobs: this.#options.store,
-      now: Date.now,
+      now: this.#options.now,
       phase: (phase) => {
         live.apply({ kind: 'phase', phase });
       },

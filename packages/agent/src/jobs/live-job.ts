@@ -25,17 +25,19 @@ export class LiveJob {
   readonly warnings: string[] = [];
   waitsFor: string | null = null;
   readonly #onEnded: (job: Job) => void;
+  readonly #now: () => number;
   #transfer: { readonly stages: TransferStages; readonly end: EndMeasuring } | null = null;
   readonly #changes = new EventEmitter().setMaxListeners(0);
   #version = 0;
   readonly #store: JobStore;
   #job: Job;
 
-  /** @param onEnded told of the job's end, once */
-  constructor(job: Job, store: JobStore, onEnded: (job: Job) => void) {
+  /** @param onEnded told of the job's end, once @param now milliseconds since 1970 */
+  constructor(job: Job, store: JobStore, { onEnded, now }: { onEnded: (job: Job) => void; now: () => number }) {
     this.#job = job;
     this.#store = store;
     this.#onEnded = onEnded;
+    this.#now = now;
   }
 
   get job(): Job {
@@ -48,7 +50,7 @@ export class LiveJob {
 
   /** Applies an event; one that cannot happen in this state changes nothing. */
   apply(event: JobEvent): void {
-    const next = transition(this.#job.state, event, Date.now());
+    const next = transition(this.#job.state, event, this.#now());
     if (next === null) return;
     this.#store.saveState(this.#job.id, next);
     this.#change({ ...this.#job, state: next });

@@ -22,6 +22,8 @@ export interface RecoveryOptions {
   readonly ceph: CephPort;
   readonly connect: (receiver: string, options: { signal: AbortSignal }) => Promise<ReceiverClient>;
   readonly log: Logger;
+  /** Milliseconds since 1970. */
+  readonly now: () => number;
   /** Told of the end of a job that an earlier life of the agent was running. */
   readonly onEnded: (job: Job) => void;
 }
@@ -98,7 +100,7 @@ const commitAfterAll = async (
     receiver.close();
   }
   const event = { kind: 'found-committed', streamBytes: Number(backup.streamBytes), warnings } as const;
-  const next = transition(job.state, event, Date.now());
+  const next = transition(job.state, event, options.now());
   if (next === null) return;
   options.store.saveState(jobId, next);
   options.onEnded({ ...job, state: next });
@@ -114,7 +116,7 @@ const endOrphan = async (
 ): Promise<void> => {
   const event =
     job.request.kind === 'backup' ? await backupEnd(job, settled, options, signal) : restoreEnd(job, settled);
-  const next = transition(job.state, event, Date.now());
+  const next = transition(job.state, event, options.now());
   if (next !== null) {
     options.store.saveState(job.id, next);
     options.onEnded({ ...job, state: next });

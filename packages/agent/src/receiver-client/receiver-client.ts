@@ -80,6 +80,11 @@ export interface ConnectOptions extends Options {
   readonly onFacts?: (facts: ConnectionFacts) => void;
 }
 
+interface Clock {
+  /** Milliseconds since 1970. */
+  readonly now: () => number;
+}
+
 /** What a transfer is told by, and told of: its stages as both ends see them. */
 interface TransferOptions extends Options {
   readonly stages: TransferStages;
@@ -127,10 +132,12 @@ export class ReceiverClient {
   compression: AgreedCompression = { kind: 'none' };
   readonly #client: TransferServiceClient;
   readonly #peer: CallSettings['peer'];
+  readonly #clock: () => number;
   #onClose: () => void = () => {};
 
-  private constructor(name: string, client: TransferServiceClient, address: string) {
+  private constructor(name: string, client: TransferServiceClient, address: string, clock: () => number) {
     this.name = name;
+    this.#clock = clock;
     this.#client = client;
     this.#peer = { unreachable: 'RECEIVER_UNREACHABLE', peer: `receiver ${JSON.stringify(name)} at ${address}` };
   }
@@ -139,7 +146,7 @@ export class ReceiverClient {
    * Connects with the certificate files as they are now, and shakes hands.
    * @throws RECEIVER_UNREACHABLE, TLS_FAILED, ACCESS_DENIED, PROTOCOL_MISMATCH, CONFIG_*
    */
-  static async connect(name: string, config: ReceiverConfig, options: ConnectOptions): Promise<ReceiverClient> {
+  static async connect(name: string, config: ReceiverConfig, options: ConnectOptions & Clock): Promise<ReceiverClient> {
     const { readsWithin, onFacts } = options;
     const nearBytes = initialWindowBytes(config.window);
     const windowBytes = readsWithin === undefined ? nearBytes : windowWithin(readsWithin, nearBytes);
@@ -180,18 +187,18 @@ export class ReceiverClient {
   static async #open(
     name: string,
     config: ReceiverConfig,
-    options: Options & { readonly windowBytes: number },
+    options: Options & Clock & { readonly windowBytes: number },
   ): Promise<ReceiverClient> {
     const credentials = await clientCredentials(config.tls);
     const client = new TransferClient(config.address, credentials, clientOptions(options.windowBytes));
-    const receiver = new ReceiverClient(name, client, config.address);
+    const receiver = new ReceiverClient(name, client, config.address, options.now);
     await closingOnFailure(receiver, receiver.#handshake(config.compression, options));
     return receiver;
   }
 
   /** The receiver's time, which the order and the age of backups go by, in milliseconds since 1970. */
   now(): number {
-    return Date.now() + (this.aheadMs ?? 0);
+    return this.#clock() + (this.aheadMs ?? 0);
   }
 
   close(): void {
@@ -361,9 +368,9 @@ export class ReceiverClient {
   async #handshake(compression: ReceiverConfig['compression'], options: Options): Promise<void> {
     const zstd = await findZstd();
     const capabilities = zstd === null ? [] : [zstdCapability];
-    const askedMs = Date.now();
+    const askedMs = this.#clock();
     const answer = await this.#shakeHands(capabilities, options);
-    this.aheadMs = clockAheadMs(answer.timeMs, { askedMs, answeredMs: Date.now() });
+    this.aheadMs = clockAheadMs(answer.timeMs, { askedMs, answeredMs: this.#clock() });
     this.stores = answer.stores;
     agreeOnProtocol({ protocolMin: answer.protocol, protocolMax: answer.protocol, software: answer.software });
     this.compression = agreeOnCompression(compression, zstd, { ...answer, who: this.#peer.peer });

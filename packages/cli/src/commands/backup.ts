@@ -1,5 +1,6 @@
 import { Option } from '@commander-js/extra-typings';
 import { withAgent } from '../agent.js';
+import { endWith } from '../end-with.js';
 import {
   asyncOption,
   examples,
@@ -45,9 +46,10 @@ export const addBackup: AddVerb = (program) => {
       ),
     )
     .action(async (image, { json = false, async = false, ...request }) => {
-      process.exitCode = await withAgent(program, async (agent) => {
+      const status = await withAgent(program, async (agent) => {
         const { runJob } = await import('../run-job.js');
         return runJob(agent, () => agent.startBackup({ image, ...request }), { json, async: async && 'job' });
       });
+      endWith(status);
     });
 };

@@ -1,4 +1,5 @@
 import { withAgent } from '../agent.js';
+import { endWith } from '../end-with.js';
 import { examples } from '../options.js';
 import type { AddJobVerb } from '../verb.js';
 
@@ -13,11 +14,12 @@ export const addJobWait: AddJobVerb = (job, program) => {
     .option('--json', 'print the ended job as JSON')
     .addHelpText('after', examples('job wait k3v9x2m7qa && echo backed up'))
     .action(async (id, { json = false }) => {
-      process.exitCode = await withAgent(program, async (agent) => {
+      const status = await withAgent(program, async (agent) => {
         const { watchJobToEnd } = await import('../watch-job.js');
         const { reportJob } = await import('../report-job.js');
         const ended = await watchJobToEnd(agent, id, { update() {} });
         return reportJob({ job: ended, interrupted: false }, { json });
       });
+      endWith(status);
     });
 };

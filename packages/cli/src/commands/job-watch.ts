@@ -1,5 +1,6 @@
 import { withAgent } from '../agent.js';
 import type { AgentClient } from '../client.js';
+import { endWith } from '../end-with.js';
 import { examples } from '../options.js';
 import type { AddJobVerb } from '../verb.js';
 import type { ProgressDisplay } from '../render/progress.js';
@@ -15,7 +16,7 @@ export const addJobWatch: AddJobVerb = (job, program) => {
     .option('--json', 'print each state as a line of JSON, the end last')
     .addHelpText('after', examples('job watch k3v9x2m7qa', "job watch k3v9x2m7qa --json | jq '.doneBytes'"))
     .action(async (id, { json = false }) => {
-      process.exitCode = await withAgent(program, (agent) => watch(agent, id, json));
+      endWith(await withAgent(program, (agent) => watch(agent, id, json)));
     });
 };
 

@@ -1,4 +1,5 @@
 import { withAgent } from '../agent.js';
+import { endWith } from '../end-with.js';
 import {
   asyncOption,
   backupIdArgument,
@@ -37,12 +38,13 @@ export const addRestore: AddVerb = (program) => {
       ),
     )
     .action(async (backupId, { replace = false, json = false, async = false, ...request }) => {
-      process.exitCode = await withAgent(program, async (agent) => {
+      const status = await withAgent(program, async (agent) => {
         const { runJob } = await import('../run-job.js');
         return runJob(agent, () => agent.startRestore({ backupId, replace, ...request }), {
           json,
           async: async && 'job',
         });
       });
+      endWith(status);
     });
 };

@@ -1,14 +1,3 @@
-import { toFerryError, FerryError } from '@rbdferry/core/errors/ferry-error.js';
-import { CommanderError } from 'commander';
-import { runProgram } from '../run-program.js';
-import { createOldProgram } from './program.js';
-import { reword } from './reword.js';
+import { runRbdBackup } from './run-rbd-backup.js';
 
-/** Our own errors in the old tool's words; a defect keeps what it was. */
-const reworded = (thrown: unknown): unknown => {
-  if (thrown instanceof CommanderError || !(thrown instanceof FerryError)) return thrown;
-  const { code, message, hint } = toFerryError(thrown);
-  return new FerryError(code, message, { hint: reword({ code, message, hint }).hint, cause: thrown });
-};
-
-await runProgram(() => createOldProgram().parseAsync(process.argv.slice(2), { from: 'user' }), reworded);
+process.exitCode = await runRbdBackup(process.argv.slice(2));

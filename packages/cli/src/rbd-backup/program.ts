@@ -1,4 +1,5 @@
 import { Command, Option } from '@commander-js/extra-typings';
+import { endWith } from '../end-with.js';
 import { defaultSocket } from '../options.js';
 import { operationOf, operations, type OldOptions } from './operation.js';
 
@@ -46,7 +47,7 @@ export const createOldProgram = () => {
   program.action(async (options) => {
     const operation = operationOf(options);
     const { runOperation } = await import('./run-operation.js');
-    process.exitCode = await runOperation(program, operation, contextOf(options));
+    endWith(await runOperation(program, operation, contextOf(options)));
   });
   return program;
 };
