@@ -38,14 +38,24 @@ const rules = [
     why: 'rpc never sees Ceph: it carries messages',
   },
   {
+    from: /^packages\/agent\/src\/jobs\//,
+    to: /^packages\/agent\/src\/(backup|restore|delete|service)\/|^packages\/agent\/src\/(daemon|job-kinds)\.ts$/,
+    why: 'jobs/ queues, runs and recovers whatever kinds there are: it knows none of them; job-kinds.ts is the table',
+  },
+  {
+    from: /^packages\/agent\/src\/(backup|restore|delete)\//,
+    to: /^packages\/agent\/src\/service\//,
+    why: 'a recipe does not know who asks for it',
+  },
+  {
     from: /^packages\/(?!core\/src\/ceph\/)/,
     to: /^execa$|^(node:)?child_process$/,
     why: 'only core/ceph starts processes: there they get their deadlines, their environment and their end',
   },
   {
-    from: /^packages\/(?!core\/src\/(rpc|wire|gen)\/|[a-z]+\/src\/(service|receiver-client|transfer)\/|cli\/)/,
+    from: /^packages\/(?!core\/src\/(rpc|wire|gen)\/|[a-z]+\/src\/(service|receiver-client|transfer)\/|agent\/src\/[a-z]+\/wire\.ts|cli\/)/,
     to: /\/src\/gen\/|^@rbdferry\/core\/gen\//,
-    why: 'generated types stop at the service and client files: the rest speaks the model',
+    why: 'generated types stop at the service and client files, and at the wire.ts of a kind of job: the rest speaks the model',
   },
 ];
 

@@ -24,12 +24,21 @@ export class Control {
       store: '',
       idempotencyKey: '',
       limitBytesPerSecond,
+      attempts: 1,
     };
     return jobOf(await callUnary(this.#client.startBackup.bind(this.#client), request, settings));
   }
 
   async startRestore(backupId: string, to: string, limitBytesPerSecond = 0n): Promise<Job> {
-    const request = { backupId, to, receiver: '', replace: false, idempotencyKey: '', limitBytesPerSecond };
+    const request = {
+      backupId,
+      to,
+      receiver: '',
+      replace: false,
+      idempotencyKey: '',
+      limitBytesPerSecond,
+      attempts: 1,
+    };
     return jobOf(await callUnary(this.#client.startRestore.bind(this.#client), request, settings));
   }
 

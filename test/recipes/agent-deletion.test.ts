@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { deleteBackups, type DeleteDeps, type DeleteEvent } from '@rbdferry/agent/delete/delete-backups.js';
 import { finishDeletion } from '@rbdferry/agent/delete/deletion.js';
 import type { Selection } from '@rbdferry/agent/delete/selection.js';
+import { looseEndKinds } from '@rbdferry/agent/job-kinds.js';
 import { JobStore } from '@rbdferry/agent/jobs/job-store.js';
 import { LooseEnds } from '@rbdferry/agent/jobs/loose-ends.js';
 import type { CephPort } from '@rbdferry/core/ceph/port.js';
@@ -66,12 +67,13 @@ const scene = async (): Promise<Scene> => {
 
 const looseEndsOf = ({ store, source, jobs }: Scene): LooseEnds => {
   const ceph = fakeCeph(source.cluster);
-  return new LooseEnds(jobs, {
+  const kinds = looseEndKinds({
     ceph,
     findBackup: () => Promise.resolve(null),
     finishDeletion: (end) => finishDeletion(end, { receiver: receiverOver(store, (call) => call()), ceph }),
     now: Date.now,
   });
+  return new LooseEnds(jobs, { kinds, now: Date.now });
 };
 
 const run = async (of: Scene, selection: Selection, by: { ceph: CephPort; wire: Wire }): Promise<DeleteEvent[]> => {

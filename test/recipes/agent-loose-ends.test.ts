@@ -1,6 +1,8 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { SnapshotEnd } from '@rbdferry/agent/backup/snapshot-end.js';
+import { looseEndKinds } from '@rbdferry/agent/job-kinds.js';
 import { JobStore } from '@rbdferry/agent/jobs/job-store.js';
 import { LooseEnds } from '@rbdferry/agent/jobs/loose-ends.js';
 import { formatBackupId, snapNameOf, type ChainName, type Timestamp } from '@rbdferry/core/model/backup-id.js';
@@ -30,13 +32,15 @@ const scene = async (unseenSinceMs: number | undefined) => {
   stores += 1;
   const jobs = new JobStore(join(directory, `${stores}`));
   let nowMs = 0;
-  const ends = new LooseEnds(jobs, {
+  const now = () => nowMs;
+  const kinds = looseEndKinds({
     ceph,
     findBackup: () => Promise.resolve(null),
     finishDeletion: () => Promise.reject(new Error('there is none')),
-    now: () => nowMs,
+    now,
   });
-  ends.add('job', {
+  const ends = new LooseEnds(jobs, { kinds, now });
+  const end: SnapshotEnd = {
     kind: 'snapshot',
     image: formatImageSpec(source.image),
     imageId,
@@ -44,7 +48,8 @@ const scene = async (unseenSinceMs: number | undefined) => {
     receiver: 'dr',
     backupId: formatBackupId({ store: 'main', chain, snap }),
     ...(unseenSinceMs === undefined ? {} : { unseenSinceMs }),
-  });
+  };
+  ends.add('job', end);
   const round = async (atMs: number): Promise<string[]> => {
     nowMs = atMs;
     const kinds: string[] = [];

@@ -7,6 +7,7 @@ import { createRegistry } from '@rbdferry/core/metrics/registry.js';
 import { measuredResults, TransferMetrics, type MeasuredResult } from '@rbdferry/core/metrics/transfer-metrics.js';
 import { parseBackupId, snapTime, timestampToMs } from '@rbdferry/core/model/backup-id.js';
 import { software } from '@rbdferry/core/rpc/protocol.js';
+import { jobKindNames } from './job-kinds.js';
 import type { Job } from './jobs/job.js';
 
 const prefix = 'rbdferry_agent_';
@@ -45,7 +46,7 @@ export class AgentMetrics {
       registers,
     });
     // Prometheus does not count what a series is born with: so each one is there before its first event.
-    for (const result of measuredResults) for (const kind of ['backup', 'restore']) this.#jobs.inc({ kind, result }, 0);
+    for (const result of measuredResults) for (const kind of jobKindNames) this.#jobs.inc({ kind, result }, 0);
     for (const code of errorCodes) for (const origin of ['job', 'call']) this.#errors.inc({ code, origin }, 0);
     const labelNames = ['image', 'receiver', 'store'] as const;
     addLatestGauge(this.#successes, {

@@ -9,16 +9,20 @@ import { serveMetricsIf } from '@rbdferry/core/metrics/endpoint.js';
 import { createServer } from '@rbdferry/core/rpc/server.js';
 import { clientCredentials, requireNotEnded } from '@rbdferry/core/rpc/tls.js';
 import { AgentMetrics } from './agent-metrics.js';
+import { receiverConfig } from './choose-receiver.js';
 import { agentConfigSchema } from './config.js';
+import { findBackup } from './backup/find-backup.js';
 import { finishDeletion } from './delete/deletion.js';
+import { jobKinds, looseEndKinds } from './job-kinds.js';
 import { JobRunner } from './jobs/job-runner.js';
 import { JobStore } from './jobs/job-store.js';
 import { LooseEnds } from './jobs/loose-ends.js';
-import { findBackup, settleLeftovers } from './jobs/recovery.js';
+import { settleLeftovers } from './jobs/recovery.js';
 import { StateLock } from './jobs/state-lock.js';
 import { clockWarning } from './receiver-client/clock-difference.js';
 import { ReceiverClient, type ConnectOptions } from './receiver-client/receiver-client.js';
-import { controlDefinition, createControlService, receiverConfig } from './service/control-service.js';
+import { withReceiver } from './receiver-client/with-receiver.js';
+import { controlDefinition, createControlService } from './service/control-service.js';
 
 /** How long calls may go on after SIGTERM once the jobs have ended. */
 const stopGraceMs = 3_000;
@@ -49,28 +53,17 @@ export const startAgent = async (
   const lock = new StateLock(config.state);
   const store = new JobStore(config.state);
   const metrics = new AgentMetrics();
-  for (const job of store.newestBackups()) metrics.succeeded(job);
-  const looseEnds = new LooseEnds(store, {
+  for (const job of store.newestCommitted('backup')) metrics.succeeded(job);
+  const endKinds = looseEndKinds({
     ceph,
-    findBackup: async (name, id) => {
-      const receiver = await connect(name, {});
-      try {
-        return await findBackup(receiver, id);
-      } finally {
-        receiver.close();
-      }
-    },
-    finishDeletion: async (end) => {
-      const receiver = await connect(end.receiver, {});
-      try {
-        await finishDeletion(end, { receiver, ceph });
-      } finally {
-        receiver.close();
-      }
-    },
+    findBackup: (name, id) => withReceiver(connect(name, {}), (receiver) => findBackup(receiver, id)),
+    finishDeletion: (end) =>
+      withReceiver(connect(end.receiver, {}), (receiver) => finishDeletion(end, { receiver, ceph })),
     now,
   });
+  const looseEnds = new LooseEnds(store, { kinds: endKinds, now });
   const runner: JobRunner = new JobRunner({
+    kinds: jobKinds,
     store,
     looseEnds,
     ceph,
@@ -85,11 +78,14 @@ export const startAgent = async (
   });
   metrics.watchQueue(() => runner.counts);
   const onEnded = metrics.jobEnded.bind(metrics);
-  const caretaker = new Caretaker({ store, looseEnds, runner, ceph, connect, log, onEnded, now }, () => {
-    const before = now() - live.current.keep_jobs;
-    store.forget(before);
-    metrics.forget(before);
-  });
+  const caretaker = new Caretaker(
+    { kinds: jobKinds, store, looseEnds, runner, ceph, connect, log, onEnded, now },
+    () => {
+      const before = now() - live.current.keep_jobs;
+      store.forget(before);
+      metrics.forget(before);
+    },
+  );
   const server = createServer({ proto: 'rbdferry/v1/control.proto', service: 'rbdferry.v1.ControlService' });
   server.grpc.addService(
     controlDefinition,

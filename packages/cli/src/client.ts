@@ -36,6 +36,8 @@ export interface BackupRequest {
   readonly idempotencyKey?: string | undefined;
   /** Bytes per second. Undefined for no limit of its own. */
   readonly limit?: number | undefined;
+  /** Undefined for one. */
+  readonly attempts?: number | undefined;
 }
 
 export interface RestoreRequest {
@@ -47,6 +49,8 @@ export interface RestoreRequest {
   readonly idempotencyKey?: string | undefined;
   /** Bytes per second. Undefined for no limit of its own. */
   readonly limit?: number | undefined;
+  /** Undefined for one. */
+  readonly attempts?: number | undefined;
 }
 
 /** A store, or the agent's default one. */
@@ -96,9 +100,9 @@ export class AgentClient {
   }
 
   async startBackup(request: BackupRequest): Promise<JobView> {
-    const { image, mode, receiver = '', store = '', idempotencyKey = '', limit = 0 } = request;
+    const { image, mode, receiver = '', store = '', idempotencyKey = '', limit = 0, attempts = 1 } = request;
     const limitBytesPerSecond = BigInt(limit);
-    const message = { image, mode: wireModes[mode], receiver, store, idempotencyKey, limitBytesPerSecond };
+    const message = { image, mode: wireModes[mode], receiver, store, idempotencyKey, limitBytesPerSecond, attempts };
     const { job } = await this.#unary('startBackup', (settings) =>
       callUnary(this.#client.startBackup.bind(this.#client), message, settings),
     );
@@ -106,9 +110,17 @@ export class AgentClient {
   }
 
   async startRestore(request: RestoreRequest): Promise<JobView> {
-    const { backupId, to = '', replace, receiver = '', idempotencyKey = '', limit = 0 } = request;
+    const { backupId, to = '', replace, receiver = '', idempotencyKey = '', limit = 0, attempts = 1 } = request;
     const limitBytesPerSecond = BigInt(limit);
-    const message: StartRestoreRequest = { backupId, to, replace, receiver, idempotencyKey, limitBytesPerSecond };
+    const message: StartRestoreRequest = {
+      backupId,
+      to,
+      replace,
+      receiver,
+      idempotencyKey,
+      limitBytesPerSecond,
+      attempts,
+    };
     const { job } = await this.#unary('startRestore', (settings) =>
       callUnary(this.#client.startRestore.bind(this.#client), message, settings),
     );

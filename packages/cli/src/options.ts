@@ -92,6 +92,12 @@ export const asyncOption = () =>
 export const idempotencyKeyOption = () =>
   new Option('--idempotency-key <KEY>', 'a job that was started with this key before is followed, not started again');
 
+export const attemptsOption = () =>
+  new Option(
+    '--attempts <N>',
+    'try up to N times, with longer and longer pauses, when it fails with what may go by itself (a receiver that is away)',
+  ).argParser(countArgument);
+
 export const limitOption = () =>
   new Option(
     '--limit <RATE>',

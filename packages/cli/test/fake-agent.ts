@@ -43,10 +43,11 @@ export const jobOf = (state: Job['state'], over: Partial<Job> = {}): Job => ({
   endedAtMs: BigInt(state?.$case === 'queued' || state?.$case === 'running' ? 0 : at + 62_500),
   state,
   limitBytesPerSecond: 0n,
+  attempt: 1,
   ...over,
 });
 
-export const queued: Job['state'] = { $case: 'queued', value: { waitsFor: '' } };
+export const queued: Job['state'] = { $case: 'queued', value: { waitsFor: '', lastError: undefined } };
 
 /** A transfer of which the target is the slowest stage; the source was hardly waited for. */
 export const stages: TransferStages = {

@@ -26,6 +26,7 @@ import { followStages } from '../jobs/follow-stages.js';
 import { ownSnapshots } from './own-snapshots.js';
 import { retire } from './retire.js';
 import { isBackupOf, sendDiff } from './send.js';
+import type { SnapshotEnd } from './snapshot-end.js';
 
 export interface BackupRequest {
   readonly image: ImageSpec;
@@ -56,15 +57,16 @@ export const runBackup = async (request: BackupRequest, job: JobContext): Promis
   throwIfAborted(job.signal);
 
   job.phase('snapshot');
-  const end = {
+  const end: SnapshotEnd = {
     kind: 'snapshot',
     image: formatImageSpec(request.image),
     imageId: source.info.id,
     snap: snapNameOf(target.time),
     receiver: job.receiver.name,
     backupId: target.backupId,
-  } as const;
-  const looseEnd = job.looseEnd({ ...end, unseenSinceMs: job.now() });
+  };
+  const unseen: SnapshotEnd = { ...end, unseenSinceMs: job.now() };
+  const looseEnd = job.looseEnd(unseen);
   const sent: { end: StreamEnd | null } = { end: null };
   let committed: Backup;
   try {

@@ -25,6 +25,6 @@ const straySnapshots = (view: SourceView, chains: readonly Chain[], { store, rec
   const candidates = view.snapshots.map(({ name }) => name).filter(isSnapName);
   if (candidates.length === 0) return [];
   const backups = chains.flatMap((chain) => (chain.legacy ? [] : chain.backups.map(({ snap }) => snap)));
-  const made = new Set<SnapName>([...backups, ...jobs.madeSnapshots({ receiver, store }, candidates)]);
+  const made = new Set<SnapName>([...backups, ...jobs.madeSnapshots({ kind: 'backup', receiver, store }, candidates)]);
   return candidates.filter((name) => made.has(name));
 };

@@ -7,10 +7,10 @@ import type { Backup, Chain } from '@rbdferry/core/model/chain.js';
 import type { KeptBackup } from '@rbdferry/core/wire/kept-backup.js';
 import type { UnreadableChain } from '@rbdferry/core/wire/unreadable-chain.js';
 import { requireOnSource } from '../backup/require-on-source.js';
-import type { DeletionEnd } from '../jobs/job.js';
 import type { LooseEnds } from '../jobs/loose-ends.js';
 import type { Gone, ReceiverClient } from '../receiver-client/receiver-client.js';
 import { isRefusal, removeAtReceiver } from './deletion.js';
+import type { DeletionEnd } from './deletion-end.js';
 import { idsOf, imagesWithoutBackups, placesOf, type Selection } from './selection.js';
 import {
   describeSnapshot,

@@ -2,8 +2,8 @@ import type { CephPort } from '@rbdferry/core/ceph/port.js';
 import { FerryError, toFerryError } from '@rbdferry/core/errors/ferry-error.js';
 import type { ErrorCode } from '@rbdferry/core/errors/registry.js';
 import type { BackupId } from '@rbdferry/core/model/backup-id.js';
-import type { DeletionEnd } from '../jobs/job.js';
 import type { Gone, ReceiverClient } from '../receiver-client/receiver-client.js';
+import type { DeletionEnd } from './deletion-end.js';
 import { removeSourceSnapshots } from './source-snapshots.js';
 
 /** Answers of a receiver after which nothing has been removed, or no more than was before. */

@@ -1,3 +1,4 @@
+import { ifExists } from '@rbdferry/core/ceph/if-exists.js';
 import type { CephPort } from '@rbdferry/core/ceph/port.js';
 import { toFerryError } from '@rbdferry/core/errors/ferry-error.js';
 import type { BackupId } from '@rbdferry/core/model/backup-id.js';
@@ -5,8 +6,7 @@ import type { Backup, Chain } from '@rbdferry/core/model/chain.js';
 import { formatImageRef, formatImageSpec, type ImageById, type ImageSpec } from '@rbdferry/core/model/image-spec.js';
 import { commonBackups, newestCommon } from '@rbdferry/core/model/planner.js';
 import { lookAtSource, type SourceImage } from '../backup/look-at-source.js';
-import type { SourceSnapshot } from '../jobs/job.js';
-import { ifExists } from '../jobs/loose-ends.js';
+import type { SourceSnapshot } from './deletion-end.js';
 
 /** A source image of backups in a store, as it is now; `image` is null when there is none of that name. */
 interface Look {

@@ -8,8 +8,12 @@ import { hasEnded, type JobState } from '@rbdferry/core/model/job-state.js';
 import { z } from 'zod';
 import type { Job, JobRequest, KeptLooseEnd, LooseEnd } from './job.js';
 
-const schemaVersion = 1;
-const schemaSql = `
+/**
+ * What brings a job store from each version to the next one; a new one is of version 0. Add to the end, and never change what is there: stores
+ * out there have it done already.
+ */
+const migrations = [
+  `
   CREATE TABLE job (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL UNIQUE,
@@ -25,7 +29,8 @@ const schemaSql = `
   CREATE INDEX job_by_image ON job (image, seq);
   CREATE INDEX job_by_ended ON job (ended, seq);
   CREATE TABLE loose_end (id INTEGER PRIMARY KEY AUTOINCREMENT, job_id TEXT NOT NULL, data TEXT NOT NULL);
-`;
+  `,
+];
 
 /** Rows are written by this class only, so their JSON is checked for shape, not for content. */
 const rowSchema = z.object({
@@ -103,26 +108,29 @@ export class JobStore {
       .map(jobOfRow);
   }
 
-  /** The newest successful backup of each image, for each place it went to; in order of image. */
-  newestBackups(): Job[] {
+  /** The newest job of a kind that was committed, for each image and place; in order of image. */
+  newestCommitted(kind: string): Job[] {
     // Of the columns without an aggregate SQLite takes those of the row that has the maximum.
     return this.#db
       .prepare(
         `SELECT ${columns}, MAX(seq) FROM job
-         WHERE ended = 1 AND state ->> 'kind' = 'committed' AND request ->> 'kind' = 'backup'
+         WHERE ended = 1 AND state ->> 'kind' = 'committed' AND request ->> 'kind' = ?
          GROUP BY image, request ->> 'receiver', request ->> 'store' ORDER BY image`,
       )
-      .all()
+      .all(kind)
       .map(jobOfRow);
   }
 
-  /** Which of these snapshots jobs have made, or tried to make, for backups to this place. */
-  madeSnapshots(place: { readonly receiver: string; readonly store: string }, snaps: readonly SnapName[]): SnapName[] {
+  /** Which of these snapshots jobs of a kind have made, or tried to make, for this place. */
+  madeSnapshots(
+    by: { readonly kind: string; readonly receiver: string; readonly store: string },
+    snaps: readonly SnapName[],
+  ): SnapName[] {
     const find = this.#db.prepare(
-      `SELECT 1 FROM job WHERE request ->> 'kind' = 'backup' AND request ->> 'receiver' = ? AND request ->> 'store' = ?
+      `SELECT 1 FROM job WHERE request ->> 'kind' = ? AND request ->> 'receiver' = ? AND request ->> 'store' = ?
        AND backup_id LIKE '%@' || ? LIMIT 1`,
     );
-    return snaps.filter((snap) => find.get(place.receiver, place.store, snap) !== undefined);
+    return snaps.filter((snap) => find.get(by.kind, by.receiver, by.store, snap) !== undefined);
   }
 
   saveState(id: string, state: JobState): void {
@@ -176,17 +184,18 @@ export class JobStore {
     const { user_version: version } = z
       .object({ user_version: z.number() })
       .parse(this.#db.prepare('PRAGMA user_version').get());
-    if (version === schemaVersion) return;
-    if (version !== 0) {
+    if (version > migrations.length) {
       throw new FerryError(
         'CONFIG_INVALID',
-        `the job store ${JSON.stringify(path)} has version ${version}, this release knows ${schemaVersion}`,
+        `the job store ${JSON.stringify(path)} has version ${version}, this release knows ${migrations.length}`,
         {
           hint: 'use the newer release, or remove the job store: no backup is lost with it',
         },
       );
     }
-    this.#db.exec(`BEGIN; ${schemaSql} PRAGMA user_version = ${schemaVersion}; COMMIT;`);
+    for (const [index, sql] of migrations.entries()) {
+      if (index >= version) this.#db.exec(`BEGIN; ${sql} PRAGMA user_version = ${index + 1}; COMMIT;`);
+    }
   }
 }
 

@@ -1,24 +1,22 @@
 import type { CephPort } from '@rbdferry/core/ceph/port.js';
 import { toFerryError } from '@rbdferry/core/errors/ferry-error.js';
-import { orThrow } from '@rbdferry/core/errors/parsed.js';
 import type { Logger } from '@rbdferry/core/log/logger.js';
 import type { Backup } from '@rbdferry/core/model/chain.js';
-import { parseImageSpec } from '@rbdferry/core/model/image-spec.js';
 import { transition, type JobEvent } from '@rbdferry/core/model/job-state.js';
-import { newestCommon } from '@rbdferry/core/model/planner.js';
-import { chainsOf, lookAtSource } from '../backup/look-at-source.js';
-import { ownSnapshots } from '../backup/own-snapshots.js';
-import { retire } from '../backup/retire.js';
 import type { ReceiverClient } from '../receiver-client/receiver-client.js';
+import { interrupted } from './interrupted.js';
+import type { JobKinds, RecoverDeps } from './job-kind.js';
 import type { JobRunner } from './job-runner.js';
 import type { JobStore } from './job-store.js';
 import type { Job } from './job.js';
-import { ifExists, type LooseEnds, type Settled } from './loose-ends.js';
+import type { Settled } from './loose-end-kind.js';
+import type { LooseEnds } from './loose-ends.js';
 
 export interface RecoveryOptions {
+  readonly kinds: JobKinds;
   readonly store: JobStore;
   readonly looseEnds: LooseEnds;
-  readonly runner: JobRunner;
+  readonly runner: Pick<JobRunner, 'owns' | 'unlessBusy'>;
   readonly ceph: CephPort;
   readonly connect: (receiver: string, options: { signal: AbortSignal }) => Promise<ReceiverClient>;
   readonly log: Logger;
@@ -30,18 +28,27 @@ export interface RecoveryOptions {
 
 const manyJobs = 100_000;
 
-/** How long a broken job waits to hear what the receiver has: it tries again later, and its user waits for the bad news. */
-const settleAnswerMs = 30_000;
-
 /**
- * Settles what earlier jobs left: loose ends on the source cluster, and jobs that an earlier life of the agent was running.
+ * Settles what earlier jobs left: loose ends, and jobs that an earlier life of the agent was running.
  * Called at start-up and then again and again, for the sake of receivers and clusters that were not there the last time.
  *
  * @returns whether something could not be settled yet
  */
 export const settleLeftovers = async (options: RecoveryOptions, signal: AbortSignal): Promise<{ left: boolean }> => {
-  const { store, looseEnds, runner, log } = options;
-  const settledJobs = new Map<string, Settled>();
+  const settled = await settleEnds(options, signal);
+  return { left: await endOrphans(settled, options, signal) };
+};
+
+interface EndsSettled {
+  /** By job. */
+  readonly settled: ReadonlyMap<string, Settled>;
+  /** Jobs of which something could not be settled. */
+  readonly open: Set<string>;
+}
+
+const settleEnds = async (options: RecoveryOptions, signal: AbortSignal): Promise<EndsSettled> => {
+  const { looseEnds, runner, log } = options;
+  const settledOf = new Map<string, Settled>();
   const open = new Set<string>();
   for (const { jobId, end, handle } of looseEnds.kept()) {
     if (signal.aborted) break;
@@ -53,7 +60,7 @@ export const settleLeftovers = async (options: RecoveryOptions, signal: AbortSig
         },
       });
       if (settled.kind === 'waiting') continue;
-      settledJobs.set(jobId, settled);
+      settledOf.set(jobId, settled);
       log.info({ job: jobId, settled: settled.kind, ...end }, 'settled what an earlier job left');
     } catch (thrown) {
       open.add(jobId);
@@ -64,11 +71,21 @@ export const settleLeftovers = async (options: RecoveryOptions, signal: AbortSig
       );
     }
   }
+  return { settled: settledOf, open };
+};
+
+/** Answers whether something is open still. */
+const endOrphans = async (
+  { settled, open }: EndsSettled,
+  options: RecoveryOptions,
+  signal: AbortSignal,
+): Promise<boolean> => {
+  const { store, runner, log } = options;
   for (const job of store.list({ activeOnly: true, limit: manyJobs })) {
     if (signal.aborted) break;
     if (job.state.kind !== 'running' || runner.owns(job.id) || open.has(job.id)) continue;
     try {
-      await endOrphan(job, settledJobs.get(job.id), options, signal);
+      await endOrphan(job, settled.get(job.id), options, signal);
     } catch (thrown) {
       log.warn(
         { job: job.id, error: toFerryError(thrown).message },
@@ -77,8 +94,15 @@ export const settleLeftovers = async (options: RecoveryOptions, signal: AbortSig
       open.add(job.id);
     }
   }
-  return { left: open.size > 0 };
+  return open.size > 0;
 };
+
+const depsOf = ({ ceph, store, connect, runner }: RecoveryOptions, signal: AbortSignal): RecoverDeps => ({
+  ceph,
+  jobs: store,
+  connect: (receiver) => connect(receiver, { signal }),
+  unlessBusy: (image, step) => runner.unlessBusy(image, step),
+});
 
 /**
  * A job that lost its receiver at the commit was told as failed, since nobody could say more. Now it is known that the backup was committed:
@@ -91,110 +115,29 @@ const commitAfterAll = async (
   signal: AbortSignal,
 ): Promise<void> => {
   const job = options.store.get(jobId);
-  if (job?.state.kind !== 'failed' || job.request.kind !== 'backup') return;
-  const warnings = ['the receiver was lost at the commit; it had committed the backup, as was found out later'];
-  const receiver = await options.connect(job.request.receiver, { signal });
-  try {
-    await retireAllButNewest(job, receiver, options, (warning) => warnings.push(warning));
-  } finally {
-    receiver.close();
-  }
-  const event = { kind: 'found-committed', streamBytes: Number(backup.streamBytes), warnings } as const;
-  const next = transition(job.state, event, options.now());
-  if (next === null) return;
-  options.store.saveState(jobId, next);
-  options.onEnded({ ...job, state: next });
+  const kind = job === undefined ? undefined : options.kinds[job.request.kind];
+  if (job?.state.kind !== 'failed' || kind === undefined) return;
+  const warnings = await kind.commitAfterAll(job, backup, depsOf(options, signal));
+  end(job, { kind: 'found-committed', streamBytes: Number(backup.streamBytes), warnings }, options);
   options.log.info({ job: jobId, backup: backup.id }, 'the backup of a failed job was committed after all');
 };
 
-/** Writes down how a job of an earlier life ended. The receiver is the truth for backups. */
+/** Writes down how a job of an earlier life ended. */
 const endOrphan = async (
   job: Job,
   settled: Settled | undefined,
   options: RecoveryOptions,
   signal: AbortSignal,
 ): Promise<void> => {
-  const event =
-    job.request.kind === 'backup' ? await backupEnd(job, settled, options, signal) : restoreEnd(job, settled);
-  const next = transition(job.state, event, options.now());
-  if (next !== null) {
-    options.store.saveState(job.id, next);
-    options.onEnded({ ...job, state: next });
-  }
+  const kind = options.kinds[job.request.kind];
+  const event = kind === undefined ? interrupted(job) : await kind.recover(job, settled, depsOf(options, signal));
+  end(job, event, options);
   options.log.info({ job: job.id, end: event.kind }, 'the agent had been stopped while this job ran');
 };
 
-const interrupted = (job: Job): JobEvent =>
-  job.state.kind === 'running' && job.state.cancelling
-    ? { kind: 'cancelled' }
-    : {
-        kind: 'failed',
-        error: {
-          code: 'JOB_INTERRUPTED',
-          message: 'the agent was stopped while the job ran; what it had begun was cleaned up',
-          hint: 'start it again',
-        },
-      };
-
-/** A restore whose loose end is struck out already had only its own end left to write down. */
-const restoreEnd = (job: Job, settled: Settled | undefined): JobEvent => {
-  const swapped = job.state.kind === 'running' && job.state.phase === 'swap';
-  const done = settled === undefined ? swapped : settled.kind === 'completed';
-  return done ? { kind: 'committed', streamBytes: 0, warnings: [] } : interrupted(job);
-};
-
-const backupEnd = async (
-  job: Job,
-  settled: Settled | undefined,
-  options: RecoveryOptions,
-  signal: AbortSignal,
-): Promise<JobEvent> => {
-  if (job.backupId === null) return interrupted(job);
-  const receiver = await options.connect(job.request.receiver, { signal });
-  try {
-    const known = settled?.kind === 'completed' ? settled.backup : null;
-    const backup = known ?? (await findBackup(receiver, job.backupId));
-    if (backup === null) return interrupted(job);
-    const warnings: string[] = [];
-    await retireAllButNewest(job, receiver, options, (warning) => warnings.push(warning));
-    return { kind: 'committed', streamBytes: Number(backup.streamBytes), warnings };
-  } finally {
-    receiver.close();
-  }
-};
-
-/** A backup at the receiver, or null when the receiver says that there is none. */
-export const findBackup = async (receiver: ReceiverClient, id: Backup['id']): Promise<Backup | null> => {
-  try {
-    return await receiver.backup(id, { timeoutMs: settleAnswerMs });
-  } catch (thrown) {
-    if (toFerryError(thrown).code === 'BACKUP_NOT_FOUND') return null;
-    throw thrown;
-  }
-};
-
-/** The last step of a backup that was committed but not finished. A job that works on the image does the same when it ends. */
-const retireAllButNewest = async (
-  job: Job,
-  receiver: ReceiverClient,
-  { ceph, store: jobs, runner }: Pick<RecoveryOptions, 'ceph' | 'store' | 'runner'>,
-  warn: (message: string) => void,
-): Promise<void> => {
-  const spec = orThrow(parseImageSpec(job.image), 'INVALID_IMAGE_SPEC');
-  if (runner.worksOn(job.image)) return;
-  await runner.exclusively(job.image, async () => {
-    const source = await ifExists(lookAtSource(ceph, spec, {}));
-    if (source === null) return;
-    const { store } = job.request;
-    const chains = await chainsOf(source, store, receiver, {});
-    const newest = newestCommon(source.view, chains);
-    if (newest === null) return;
-    const ours = ownSnapshots(source.view, chains, { store, receiver: receiver.name, jobs });
-    await retire(
-      ceph,
-      spec,
-      ours.filter((snap) => snap !== newest.snap),
-      warn,
-    );
-  });
+const end = (job: Job, event: JobEvent, { store, now, onEnded }: RecoveryOptions): void => {
+  const next = transition(job.state, event, now());
+  if (next === null) return;
+  store.saveState(job.id, next);
+  onEnded({ ...job, state: next });
 };

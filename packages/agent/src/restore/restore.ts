@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { ByteSink } from '@rbdferry/core/ceph/port.js';
+import { ifExists } from '@rbdferry/core/ceph/if-exists.js';
 import { layoutDifference } from '@rbdferry/core/ceph/layout-difference.js';
 import { DiffError } from '@rbdferry/core/diff/diff-error.js';
 import { DiffParser } from '@rbdferry/core/diff/diff-parser.js';
@@ -15,8 +16,9 @@ import { unlessAborted, watchStall, withinStallTime } from '@rbdferry/core/trans
 import { expectedDiff, streamError } from '@rbdferry/core/transfer/stream-check.js';
 import { followStages } from '../jobs/follow-stages.js';
 import type { JobContext, JobOutcome } from '../jobs/job-context.js';
-import { ifExists, type LooseEndHandle } from '../jobs/loose-ends.js';
+import type { LooseEndHandle } from '../jobs/loose-ends.js';
 import { dress, type Whole } from './dress.js';
+import type { RestoreEnd } from './restore-end.js';
 import { checkTarget, layoutFor, targetOf, temporaryName } from './target.js';
 
 export interface RestoreRequest {
@@ -39,13 +41,14 @@ export const runRestore = async (request: RestoreRequest, job: JobContext): Prom
   throwIfAborted(job.signal);
 
   const temporary = temporaryName(target, backup, job.now());
-  const looseEnd = job.looseEnd({
+  const end: RestoreEnd = {
     kind: 'restore',
     temporary: formatImageSpec(temporary),
     target: formatImageSpec(target),
     stage: 'import',
     imageId: null,
-  });
+  };
+  const looseEnd = job.looseEnd(end);
   try {
     const { streamBytes, imageId } = await importInto(temporary, backup, job);
     job.phase('verify');
@@ -187,13 +190,14 @@ const swap = async (
   job: JobContext,
 ): Promise<void> => {
   const { temporary, target, imageId } = what;
-  looseEnd.update({
+  const end: RestoreEnd = {
     kind: 'restore',
     temporary: formatImageSpec(temporary),
     target: formatImageSpec(target),
     stage: 'swap',
     imageId,
-  });
+  };
+  looseEnd.update(end);
   const old = what.replace ? await ifExists(job.ceph.info(target, job)) : null;
   if (old !== null) {
     await checkTarget(target, what.replace, job);

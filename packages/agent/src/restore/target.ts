@@ -1,9 +1,9 @@
+import { ifExists } from '@rbdferry/core/ceph/if-exists.js';
 import type { ImageInfo, ImageLayout } from '@rbdferry/core/ceph/port.js';
 import { FerryError, toFerryError } from '@rbdferry/core/errors/ferry-error.js';
 import type { Backup } from '@rbdferry/core/model/chain.js';
 import { formatImageSpec, type ImageSpec } from '@rbdferry/core/model/image-spec.js';
 import type { JobContext } from '../jobs/job-context.js';
-import { ifExists } from '../jobs/loose-ends.js';
 
 type Deps = Pick<JobContext, 'ceph' | 'signal'>;
 

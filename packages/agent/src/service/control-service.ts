@@ -3,7 +3,6 @@ import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
 import { orThrow } from '@rbdferry/core/errors/parsed.js';
 import {
   ControlServiceService,
-  BackupMode as WireMode,
   type ControlServiceServer,
   type DeleteBackupsRequest,
   type DeleteBackupsResponse,
@@ -15,15 +14,15 @@ import {
 } from '@rbdferry/core/gen/rbdferry/v1/control.js';
 import { parseBackupId, type BackupId, type ChainName } from '@rbdferry/core/model/backup-id.js';
 import { formatImageSpec, parseImageSpec } from '@rbdferry/core/model/image-spec.js';
-import { lowestLimitBytesPerSecond } from '@rbdferry/core/model/quantity.js';
-import type { BackupMode } from '@rbdferry/core/model/planner.js';
 import { createHandlers, type FailureListener } from '@rbdferry/core/rpc/handlers.js';
 import { software } from '@rbdferry/core/rpc/protocol.js';
 import { chainNameFromWire, chainToWire, usageToWire } from '@rbdferry/core/wire/convert.js';
 import { keptToWire } from '@rbdferry/core/wire/kept-backup.js';
 import { unreadableToWire } from '@rbdferry/core/wire/unreadable-chain.js';
 import { requireOnSource } from '../backup/require-on-source.js';
-import type { AgentConfig, ReceiverConfig } from '../config.js';
+import { backupRequestOf } from '../backup/wire.js';
+import { choosePlace, defaultReceiver, type Place } from '../choose-receiver.js';
+import type { AgentConfig } from '../config.js';
 import { deleteBackups, type DeleteEvent } from '../delete/delete-backups.js';
 import { deleteSourceSnapshots } from '../delete/delete-source-snapshots.js';
 import type { Selection } from '../delete/selection.js';
@@ -31,6 +30,7 @@ import type { JobStore } from '../jobs/job-store.js';
 import type { LooseEnds } from '../jobs/loose-ends.js';
 import type { JobRunner } from '../jobs/job-runner.js';
 import type { ReceiverClient } from '../receiver-client/receiver-client.js';
+import { restoreRequestOf } from '../restore/wire.js';
 import { jobToWire } from './job-wire.js';
 import { listBackups, type Listed } from './list-backups.js';
 import { usageIn, type UsageOf } from './usage.js';
@@ -56,33 +56,16 @@ const maxListedJobs = 1000;
 export const createControlService = (options: ControlServiceOptions): ControlServiceServer => {
   const { config, runner } = options;
   const { unary, serverStream } = createHandlers(options.onFailure);
+  const choose = (named: Place): Place => choosePlace(config(), named);
 
   return {
     startBackup: unary((request) => {
-      const image = imageOf(request.image);
-      const { name, store } = chooseReceiver(config(), request.receiver, request.store);
-      const job = runner.submit(
-        { kind: 'backup', image, mode: modeOf(request.mode), receiver: name, store, ...limitOf(request) },
-        keyOf(request.idempotencyKey),
-      );
+      const job = runner.submit(backupRequestOf(request, choose), keyOf(request.idempotencyKey));
       return Promise.resolve({ job: jobToWire(job) });
     }),
 
     startRestore: unary((request) => {
-      const id = orThrow(parseBackupId(request.backupId), 'INVALID_BACKUP_ID');
-      const { name } = chooseReceiver(config(), request.receiver, id.store);
-      const job = runner.submit(
-        {
-          kind: 'restore',
-          backupId: request.backupId as BackupId,
-          receiver: name,
-          store: id.store,
-          to: request.to === '' ? null : imageOf(request.to),
-          replace: request.replace,
-          ...limitOf(request),
-        },
-        keyOf(request.idempotencyKey),
-      );
+      const job = runner.submit(restoreRequestOf(request, choose), keyOf(request.idempotencyKey));
       return Promise.resolve({ job: jobToWire(job) });
     }),
 
@@ -107,8 +90,8 @@ export const createControlService = (options: ControlServiceOptions): ControlSer
 
     deleteSourceSnapshots: unary(async (request, { signal }) => {
       const image = orThrow(parseImageSpec(request.image), 'INVALID_IMAGE_SPEC');
-      const { name, store } = chooseReceiver(config(), request.receiver, request.store);
-      const receiver = await options.connect(name, { signal });
+      const { receiver: at, store } = choose(request);
+      const receiver = await options.connect(at, { signal });
       try {
         const deps = { ceph: options.ceph, jobs: options.jobs, receiver, dryRun: request.dryRun, signal };
         const name = formatImageSpec(image);
@@ -141,62 +124,12 @@ const keyOf = (key: string): string | null => {
   return key === '' ? null : key;
 };
 
-const limitOf = ({
-  limitBytesPerSecond: limit,
-}: {
-  readonly limitBytesPerSecond: bigint;
-}): { readonly limitBytesPerSecond?: number } => {
-  if (limit === 0n) return {};
-  if (limit >= BigInt(lowestLimitBytesPerSecond) && limit <= BigInt(Number.MAX_SAFE_INTEGER)) {
-    return { limitBytesPerSecond: Number(limit) };
-  }
-  throw new FerryError(
-    'INVALID_REQUEST',
-    `the limit of ${limit} bytes per second is not one from ${lowestLimitBytesPerSecond} to 2^53`,
-    { hint: 'give a higher limit, or 0 for none' },
-  );
-};
-
-const modeOf = (mode: WireMode): BackupMode => {
-  switch (mode) {
-    case WireMode.FULL:
-      return 'full';
-    case WireMode.INCREMENTAL:
-      return 'incr';
-    case WireMode.AUTO:
-    case WireMode.UNSPECIFIED:
-      return 'auto';
-    default:
-      throw new FerryError('INVALID_REQUEST', `there is no backup mode ${String(mode)}`);
-  }
-};
-
-/** The receiver used when a request names none. */
-const defaultReceiver = (config: AgentConfig): string =>
-  config.default_receiver ?? Object.keys(config.receivers)[0] ?? '';
-
-/** @throws RECEIVER_NOT_FOUND */
-const chooseReceiver = (config: AgentConfig, receiver: string, store: string): { name: string; store: string } => {
-  const name = receiver === '' ? defaultReceiver(config) : receiver;
-  const found = receiverConfig(config, name);
-  return { name, store: store === '' ? found.store : store };
-};
-
-/** @throws RECEIVER_NOT_FOUND */
-export const receiverConfig = (config: AgentConfig, name: string): ReceiverConfig => {
-  const found = Object.hasOwn(config.receivers, name) ? config.receivers[name] : undefined;
-  if (found !== undefined) return found;
-  throw new FerryError('RECEIVER_NOT_FOUND', `the agent has no receiver ${JSON.stringify(name)}`, {
-    hint: `it has: ${Object.keys(config.receivers).join(', ')}`,
-  });
-};
-
 async function* deleteBackupsCall(
   request: DeleteBackupsRequest,
   options: ControlServiceOptions,
   signal: AbortSignal,
 ): AsyncGenerator<DeleteBackupsResponse, void, undefined> {
-  const { name, store } = chooseReceiver(options.config(), request.receiver, request.store);
+  const { receiver: name, store } = choosePlace(options.config(), request);
   const selection = selectionOf(request, store);
   const receiver = await options.connect(name, { signal });
   try {
@@ -280,7 +213,7 @@ async function* usageCall(
   signal: AbortSignal,
 ): AsyncGenerator<GetUsageResponse, void, undefined> {
   const { of, store: named } = usageOf(request);
-  const { name, store } = chooseReceiver(options.config(), request.receiver, named);
+  const { receiver: name, store } = choosePlace(options.config(), { receiver: request.receiver, store: named });
   const receiver = await options.connect(name, { signal });
   try {
     const stores = request.allStores ? receiver.stores : [store];
@@ -322,7 +255,7 @@ async function* listBackupsCall(
   options: ControlServiceOptions,
   signal: AbortSignal,
 ): AsyncGenerator<ListBackupsResponse, void, undefined> {
-  const { name, store } = chooseReceiver(options.config(), request.receiver, request.store);
+  const { receiver: name, store } = choosePlace(options.config(), request);
   const image = request.image === '' ? null : orThrow(parseImageSpec(request.image), 'INVALID_IMAGE_SPEC');
   const receiver = await options.connect(name, { signal });
   try {

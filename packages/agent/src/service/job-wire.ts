@@ -5,15 +5,24 @@ import {
   type Job as WireJob,
   type TransferStages,
 } from '@rbdferry/core/gen/rbdferry/v1/control.js';
+import { attemptOf } from '@rbdferry/core/model/job-state.js';
 import type { Stage, Stages, StageView } from '@rbdferry/core/model/stages.js';
+import { backupKind } from '../backup/wire.js';
+import { isJobKind, type JobKindName } from '../job-kinds.js';
 import type { JobView } from '../jobs/live-job.js';
+import { restoreKind } from '../restore/wire.js';
+
+const wireKinds: Record<JobKindName, JobKind> = {
+  backup: backupKind,
+  restore: restoreKind,
+};
 
 /** A job as it goes over the control API. */
 export const jobToWire = (view: JobView): WireJob => {
   const { state, request } = view;
   return {
     id: view.id,
-    kind: request.kind === 'backup' ? JobKind.BACKUP : JobKind.RESTORE,
+    kind: isJobKind(request.kind) ? wireKinds[request.kind] : JobKind.UNSPECIFIED,
     image: view.image,
     receiver: request.receiver,
     store: request.store,
@@ -24,6 +33,7 @@ export const jobToWire = (view: JobView): WireJob => {
     endedAtMs: BigInt(state.kind === 'queued' || state.kind === 'running' ? 0 : state.endedAtMs),
     state: stateToWire(view),
     limitBytesPerSecond: BigInt(request.limitBytesPerSecond ?? 0),
+    attempt: attemptOf(state),
   };
 };
 
@@ -35,7 +45,7 @@ const kindToWire = ({ backupKind }: JobView): BackupKind => {
 const stateToWire = ({ state, progress, stages, waitsFor }: JobView): WireJob['state'] => {
   switch (state.kind) {
     case 'queued':
-      return { $case: 'queued', value: { waitsFor: waitsFor ?? '' } };
+      return { $case: 'queued', value: { waitsFor: waitsFor ?? '', lastError: state.retry?.error } };
     case 'running':
       return {
         $case: 'running',

@@ -1,3 +1,4 @@
+import { ifExists } from '@rbdferry/core/ceph/if-exists.js';
 import type { CephPort, ImageListing } from '@rbdferry/core/ceph/port.js';
 import { throwIfAborted, toFerryError, type FerryError } from '@rbdferry/core/errors/ferry-error.js';
 import type { BackupId } from '@rbdferry/core/model/backup-id.js';
@@ -9,7 +10,6 @@ import { commonBackups, type SourceView } from '@rbdferry/core/model/planner.js'
 import { mapAhead } from '@rbdferry/core/transfer/map-ahead.js';
 import type { UnreadableChain } from '@rbdferry/core/wire/unreadable-chain.js';
 import { ancestorsOf, collect, lookAtSource, type LookPort, type SourceImage } from '../backup/look-at-source.js';
-import { ifExists } from '../jobs/loose-ends.js';
 import type { ReceiverClient } from '../receiver-client/receiver-client.js';
 
 /** A chain, and which of its backups could still be built on. */

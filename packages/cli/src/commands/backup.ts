@@ -3,6 +3,7 @@ import { withAgent } from '../agent.js';
 import { endWith } from '../end-with.js';
 import {
   asyncOption,
+  attemptsOption,
   examples,
   idempotencyKeyOption,
   imageArgument,
@@ -31,6 +32,7 @@ export const addBackup: AddVerb = (program) => {
     .addOption(receiverOption())
     .addOption(storeOption())
     .addOption(limitOption())
+    .addOption(attemptsOption())
     .addOption(asyncOption())
     .addOption(idempotencyKeyOption())
     .option('--json', 'print the job as JSON instead of an id')

@@ -2,6 +2,7 @@ import { withAgent } from '../agent.js';
 import { endWith } from '../end-with.js';
 import {
   asyncOption,
+  attemptsOption,
   backupIdArgument,
   examples,
   idempotencyKeyOption,
@@ -25,6 +26,7 @@ export const addRestore: AddVerb = (program) => {
     .option('--replace', 'put an existing image of that name into the trash')
     .addOption(receiverOption())
     .addOption(limitOption())
+    .addOption(attemptsOption())
     .addOption(asyncOption())
     .addOption(idempotencyKeyOption())
     .option('--json', 'print the job as JSON instead of the name')

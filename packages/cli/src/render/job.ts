@@ -1,6 +1,6 @@
 import { visible } from '../output.js';
 import { stageNames } from '@rbdferry/core/model/stages.js';
-import type { JobView, StagesView } from '../view/job.js';
+import type { JobError, JobView, StagesView } from '../view/job.js';
 import { duration, rate, time } from './human.js';
 import { paintState, stateText, tookText } from './state.js';
 
@@ -23,6 +23,7 @@ const factsOf = (job: JobView, now: Date): Fact[] => [
   ['backup', job.backupId],
   ['backup kind', job.backupKind],
   ['limit', job.limitBytesPerSecond === null ? null : rate(job.limitBytesPerSecond)],
+  ['attempt', job.attempt === 1 ? null : String(job.attempt)],
   ['state', stateText(job), paintState(job)],
   ['created', time(job.createdAt)],
   ['waited', job.startedAt === null ? null : duration(job.startedAt.getTime() - job.createdAt.getTime())],
@@ -48,11 +49,12 @@ const stageFacts = (stages: StagesView | null): Fact[] =>
       });
 
 const endFacts = (job: JobView): Fact[] => {
-  if (job.state === 'failed') {
-    return [
-      ['error', `${job.error.code}: ${job.error.message}`],
-      ['hint', job.error.hint],
-    ];
-  }
+  if (job.state === 'failed') return errorFacts('error', job.error);
+  if (job.state === 'queued') return job.lastError === null ? [] : errorFacts('last error', job.lastError);
   return job.state === 'committed' ? job.warnings.map((warning): Fact => ['warning', warning]) : [];
 };
+
+const errorFacts = (name: string, { code, message, hint }: JobError): Fact[] => [
+  [name, `${code}: ${message}`],
+  ['hint', hint],
+];

@@ -22,6 +22,7 @@ describe('a job as JSON', () => {
     startedAt: '2026-11-24T22:40:43.500Z',
     endedAt: null,
     limitBytesPerSecond: null,
+    attempt: 1,
   };
   const ended = { ...facts, endedAt: '2026-11-24T22:41:45.500Z' };
 
@@ -32,6 +33,7 @@ describe('a job as JSON', () => {
       backupKind: null,
       startedAt: null,
       state: 'queued',
+      lastError: null,
       waitsFor: null,
     });
   });

@@ -65,7 +65,14 @@ export type EndState =
   | { readonly state: 'failed'; readonly error: JobError }
   | { readonly state: 'cancelled' };
 
-export type JobStateView = { readonly state: 'queued'; readonly waitsFor: string | null } | RunningState | EndState;
+export interface QueuedState {
+  readonly state: 'queued';
+  readonly waitsFor: string | null;
+  /** What the attempt before failed with; null before the first one. */
+  readonly lastError: JobError | null;
+}
+
+export type JobStateView = QueuedState | RunningState | EndState;
 
 export interface JobFacts {
   readonly id: string;
@@ -82,6 +89,8 @@ export interface JobFacts {
   readonly endedAt: Date | null;
   /** Null without a limit of its own. */
   readonly limitBytesPerSecond: bigint | null;
+  /** Which attempt it is at, waits for, or ended with; from 1. */
+  readonly attempt: number;
 }
 
 /** A job as the CLI shows it. This is the JSON shape too: dates become ISO 8601 in UTC, sizes numbers of bytes. */
@@ -110,6 +119,7 @@ export const jobView = (job: WireJob | undefined): JobView => {
     startedAt: dateOrNull(job.startedAtMs),
     endedAt: dateOrNull(job.endedAtMs),
     limitBytesPerSecond: job.limitBytesPerSecond === 0n ? null : job.limitBytesPerSecond,
+    attempt: Math.max(1, job.attempt),
     ...stateView(job),
   };
 };
@@ -134,7 +144,7 @@ const kindView = ({ id, kind }: WireJob): 'backup' | 'restore' => {
 const stateView = ({ id, state }: WireJob): JobStateView => {
   switch (state?.$case) {
     case 'queued':
-      return { state: 'queued', waitsFor: orNull(state.value.waitsFor) };
+      return { state: 'queued', waitsFor: orNull(state.value.waitsFor), lastError: state.value.lastError ?? null };
     case 'running':
       return runningView(state.value);
     case 'committed':

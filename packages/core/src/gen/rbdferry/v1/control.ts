@@ -184,6 +184,11 @@ export interface StartBackupRequest {
   idempotencyKey: string;
   /** No faster than this over the network, from 1024; 0 for no limit of its own. A limit of the receiver holds beside it. */
   limitBytesPerSecond: bigint;
+  /**
+   * How often it is tried at most when it fails with what may go by itself, like a receiver that is away; 0 and 1 for once, at most 1000.
+   * The pauses between become longer, from 30 seconds to 15 minutes.
+   */
+  attempts: number;
 }
 
 export interface StartBackupResponse {
@@ -200,6 +205,7 @@ export interface StartRestoreRequest {
   /** As in StartBackupRequest. */
   idempotencyKey: string;
   limitBytesPerSecond: bigint;
+  attempts: number;
 }
 
 export interface StartRestoreResponse {
@@ -401,11 +407,15 @@ export interface Job {
     | undefined;
   /** The limit that it was given; 0 for none of its own. */
   limitBytesPerSecond: bigint;
+  /** Which attempt it is at, waits for, or ended with; from 1. 0 from an older agent. */
+  attempt: number;
 }
 
 export interface JobQueued {
   /** What it waits for, like "another job on rbd/vm1". */
   waitsFor: string;
+  /** What the attempt before failed with; unset before the first one. */
+  lastError: ErrorDetail | undefined;
 }
 
 export interface JobRunning {
@@ -471,7 +481,7 @@ export interface JobCancelled {
 }
 
 function createBaseStartBackupRequest(): StartBackupRequest {
-  return { image: "", mode: 0, receiver: "", store: "", idempotencyKey: "", limitBytesPerSecond: 0n };
+  return { image: "", mode: 0, receiver: "", store: "", idempotencyKey: "", limitBytesPerSecond: 0n, attempts: 0 };
 }
 
 export const StartBackupRequest: MessageFns<StartBackupRequest> = {
@@ -496,6 +506,9 @@ export const StartBackupRequest: MessageFns<StartBackupRequest> = {
         throw new globalThis.Error("value provided for field message.limitBytesPerSecond of type uint64 too large");
       }
       writer.uint32(48).uint64(message.limitBytesPerSecond);
+    }
+    if (message.attempts !== 0) {
+      writer.uint32(56).uint32(message.attempts);
     }
     return writer;
   },
@@ -561,6 +574,14 @@ export const StartBackupRequest: MessageFns<StartBackupRequest> = {
             message.limitBytesPerSecond = reader.uint64() as bigint;
             continue;
           }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.attempts = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -589,6 +610,7 @@ export const StartBackupRequest: MessageFns<StartBackupRequest> = {
         : isSet(object.limit_bytes_per_second)
         ? BigInt(object.limit_bytes_per_second)
         : 0n,
+      attempts: isSet(object.attempts) ? globalThis.Number(object.attempts) : 0,
     };
   },
 
@@ -612,6 +634,9 @@ export const StartBackupRequest: MessageFns<StartBackupRequest> = {
     if (message.limitBytesPerSecond !== 0n) {
       obj.limitBytesPerSecond = message.limitBytesPerSecond.toString();
     }
+    if (message.attempts !== 0) {
+      obj.attempts = Math.round(message.attempts);
+    }
     return obj;
   },
 
@@ -628,6 +653,7 @@ export const StartBackupRequest: MessageFns<StartBackupRequest> = {
     message.limitBytesPerSecond = (object.limitBytesPerSecond !== undefined && object.limitBytesPerSecond !== null)
       ? BigInt(object.limitBytesPerSecond)
       : 0n;
+    message.attempts = object.attempts ?? 0;
     return message;
   },
 };
@@ -700,7 +726,15 @@ export const StartBackupResponse: MessageFns<StartBackupResponse> = {
 };
 
 function createBaseStartRestoreRequest(): StartRestoreRequest {
-  return { backupId: "", receiver: "", to: "", replace: false, idempotencyKey: "", limitBytesPerSecond: 0n };
+  return {
+    backupId: "",
+    receiver: "",
+    to: "",
+    replace: false,
+    idempotencyKey: "",
+    limitBytesPerSecond: 0n,
+    attempts: 0,
+  };
 }
 
 export const StartRestoreRequest: MessageFns<StartRestoreRequest> = {
@@ -725,6 +759,9 @@ export const StartRestoreRequest: MessageFns<StartRestoreRequest> = {
         throw new globalThis.Error("value provided for field message.limitBytesPerSecond of type uint64 too large");
       }
       writer.uint32(48).uint64(message.limitBytesPerSecond);
+    }
+    if (message.attempts !== 0) {
+      writer.uint32(56).uint32(message.attempts);
     }
     return writer;
   },
@@ -790,6 +827,14 @@ export const StartRestoreRequest: MessageFns<StartRestoreRequest> = {
             message.limitBytesPerSecond = reader.uint64() as bigint;
             continue;
           }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.attempts = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -822,6 +867,7 @@ export const StartRestoreRequest: MessageFns<StartRestoreRequest> = {
         : isSet(object.limit_bytes_per_second)
         ? BigInt(object.limit_bytes_per_second)
         : 0n,
+      attempts: isSet(object.attempts) ? globalThis.Number(object.attempts) : 0,
     };
   },
 
@@ -845,6 +891,9 @@ export const StartRestoreRequest: MessageFns<StartRestoreRequest> = {
     if (message.limitBytesPerSecond !== 0n) {
       obj.limitBytesPerSecond = message.limitBytesPerSecond.toString();
     }
+    if (message.attempts !== 0) {
+      obj.attempts = Math.round(message.attempts);
+    }
     return obj;
   },
 
@@ -861,6 +910,7 @@ export const StartRestoreRequest: MessageFns<StartRestoreRequest> = {
     message.limitBytesPerSecond = (object.limitBytesPerSecond !== undefined && object.limitBytesPerSecond !== null)
       ? BigInt(object.limitBytesPerSecond)
       : 0n;
+    message.attempts = object.attempts ?? 0;
     return message;
   },
 };
@@ -3039,6 +3089,7 @@ function createBaseJob(): Job {
     endedAtMs: 0n,
     state: undefined,
     limitBytesPerSecond: 0n,
+    attempt: 0,
   };
 }
 
@@ -3105,6 +3156,9 @@ export const Job: MessageFns<Job> = {
         throw new globalThis.Error("value provided for field message.limitBytesPerSecond of type uint64 too large");
       }
       writer.uint32(128).uint64(message.limitBytesPerSecond);
+    }
+    if (message.attempt !== 0) {
+      writer.uint32(136).uint32(message.attempt);
     }
     return writer;
   },
@@ -3250,6 +3304,14 @@ export const Job: MessageFns<Job> = {
             message.limitBytesPerSecond = reader.uint64() as bigint;
             continue;
           }
+          case 17: {
+            if (tag !== 136) {
+              break;
+            }
+
+            message.attempt = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3310,6 +3372,7 @@ export const Job: MessageFns<Job> = {
         : isSet(object.limit_bytes_per_second)
         ? BigInt(object.limit_bytes_per_second)
         : 0n,
+      attempt: isSet(object.attempt) ? globalThis.Number(object.attempt) : 0,
     };
   },
 
@@ -3358,6 +3421,9 @@ export const Job: MessageFns<Job> = {
     }
     if (message.limitBytesPerSecond !== 0n) {
       obj.limitBytesPerSecond = message.limitBytesPerSecond.toString();
+    }
+    if (message.attempt !== 0) {
+      obj.attempt = Math.round(message.attempt);
     }
     return obj;
   },
@@ -3416,18 +3482,22 @@ export const Job: MessageFns<Job> = {
     message.limitBytesPerSecond = (object.limitBytesPerSecond !== undefined && object.limitBytesPerSecond !== null)
       ? BigInt(object.limitBytesPerSecond)
       : 0n;
+    message.attempt = object.attempt ?? 0;
     return message;
   },
 };
 
 function createBaseJobQueued(): JobQueued {
-  return { waitsFor: "" };
+  return { waitsFor: "", lastError: undefined };
 }
 
 export const JobQueued: MessageFns<JobQueued> = {
   encode(message: JobQueued, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.waitsFor !== "") {
       writer.uint32(10).string(message.waitsFor);
+    }
+    if (message.lastError !== undefined) {
+      ErrorDetail.encode(message.lastError, writer.uint32(18).fork()).join();
     }
     return writer;
   },
@@ -3453,6 +3523,14 @@ export const JobQueued: MessageFns<JobQueued> = {
             message.waitsFor = reader.string();
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.lastError = ErrorDetail.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3472,6 +3550,11 @@ export const JobQueued: MessageFns<JobQueued> = {
         : isSet(object.waits_for)
         ? globalThis.String(object.waits_for)
         : "",
+      lastError: isSet(object.lastError)
+        ? ErrorDetail.fromJSON(object.lastError)
+        : isSet(object.last_error)
+        ? ErrorDetail.fromJSON(object.last_error)
+        : undefined,
     };
   },
 
@@ -3479,6 +3562,9 @@ export const JobQueued: MessageFns<JobQueued> = {
     const obj: any = {};
     if (message.waitsFor !== "") {
       obj.waitsFor = message.waitsFor;
+    }
+    if (message.lastError !== undefined) {
+      obj.lastError = ErrorDetail.toJSON(message.lastError);
     }
     return obj;
   },
@@ -3489,6 +3575,9 @@ export const JobQueued: MessageFns<JobQueued> = {
   fromPartial<I extends Exact<DeepPartial<JobQueued>, I>>(object: I): JobQueued {
     const message = createBaseJobQueued();
     message.waitsFor = object.waitsFor ?? "";
+    message.lastError = (object.lastError !== undefined && object.lastError !== null)
+      ? ErrorDetail.fromPartial(object.lastError)
+      : undefined;
     return message;
   },
 };
