@@ -3,6 +3,7 @@ import { makeClientConstructor, type Client } from '@grpc/grpc-js';
 import type { ByteSource } from '@rbdferry/core/ceph/port.js';
 import type { PushRequest, PushResponse, TransferServiceClient } from '@rbdferry/core/gen/rbdferry/v1/transfer.js';
 import { callClientStream } from '@rbdferry/core/rpc/calls.js';
+import { installHotPath } from '@rbdferry/core/rpc/grpc-hot-path.js';
 import { transferDefinition } from '@rbdferry/core/rpc/hot-data.js';
 import { clientOptions } from '@rbdferry/core/rpc/options.js';
 import { clientCredentials } from '@rbdferry/core/rpc/tls.js';
@@ -15,6 +16,7 @@ import { agentSettings } from './settings.js';
  * taken, and looks at nothing. Prints what it took.
  */
 const { tls, port, bytes, from } = agentSettings.parse(JSON.parse(process.argv[2] ?? ''));
+installHotPath();
 
 const TransferClient = makeClientConstructor(transferDefinition, 'rbdferry.v1.TransferService') as unknown as new (
   ...args: ConstructorParameters<typeof Client>

@@ -1,4 +1,5 @@
 import { createHandlers } from '@rbdferry/core/rpc/handlers.js';
+import { installHotPath } from '@rbdferry/core/rpc/grpc-hot-path.js';
 import { transferDefinition } from '@rbdferry/core/rpc/hot-data.js';
 import { createServer } from '@rbdferry/core/rpc/server.js';
 import type { PushRequest } from '@rbdferry/core/gen/rbdferry/v1/transfer.js';
@@ -12,6 +13,7 @@ import { receiverSettings } from './settings.js';
  * the port it listens on.
  */
 const { tls, windowBytes, into } = receiverSettings.parse(JSON.parse(process.argv[2] ?? ''));
+installHotPath();
 
 const server = createServer({
   proto: 'rbdferry/v1/transfer.proto',

@@ -9,6 +9,7 @@ import {
   timeoutSchema,
   tlsSchema,
   windowSchema,
+  wireSchema,
 } from '@rbdferry/core/config/schemas.js';
 import { z } from 'zod';
 
@@ -40,6 +41,7 @@ export const agentConfigSchema = z
     keep_jobs: durationSchema.default(90 * 86_400_000),
     /** Off when left out. */
     metrics: metricsSchema.optional(),
+    wire: wireSchema,
     log_level: logLevelSchema,
   })
   .superRefine((config, context) => {

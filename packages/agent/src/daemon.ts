@@ -6,6 +6,7 @@ import { theRealOutside, type Outside } from '@rbdferry/core/lifecycle/outside.j
 import { untilWell } from '@rbdferry/core/lifecycle/until-well.js';
 import type { Logger } from '@rbdferry/core/log/logger.js';
 import { serveMetricsIf } from '@rbdferry/core/metrics/endpoint.js';
+import { installHotPath, wirePath } from '@rbdferry/core/rpc/grpc-hot-path.js';
 import { createServer } from '@rbdferry/core/rpc/server.js';
 import { clientCredentials, requireNotEnded } from '@rbdferry/core/rpc/tls.js';
 import { AgentMetrics } from './agent-metrics.js';
@@ -27,7 +28,7 @@ import { controlDefinition, createControlService } from './service/control-servi
 /** How long calls may go on after SIGTERM once the jobs have ended. */
 const stopGraceMs = 3_000;
 /** What is opened once. */
-const needRestart = ['socket', 'state', 'ceph', 'metrics'] as const;
+const needRestart = ['socket', 'state', 'ceph', 'wire', 'metrics'] as const;
 /** How soon and how seldom unsettled leftovers are looked at again. */
 const settleSoonestMs = 1_000;
 const settleSeldomMs = 30_000;
@@ -40,6 +41,7 @@ export const startAgent = async (
   const live = await LiveConfig.load({ path: configPath, schema: agentConfigSchema, fixed: needRestart });
   const config = live.current;
   const log = createLogger('rbdferry-agent', config.log_level);
+  if (config.wire === 'in-place') installHotPath();
   const { conf, user, keyring, command_timeout } = config.ceph;
   const ceph = createCeph({ conf, user, keyring, deadlines: { commandMs: command_timeout } });
   const connect = async (name: string, options: ConnectOptions) => {
@@ -108,7 +110,10 @@ export const startAgent = async (
   const zstd = await findZstd();
   await server.listenUnix(config.socket);
   const endpoint = await serveMetricsIf(metrics.registry, config.metrics, log);
-  log.info({ socket: config.socket, receivers: Object.keys(config.receivers), zstd: zstd?.from ?? null }, 'ready');
+  log.info(
+    { socket: config.socket, receivers: Object.keys(config.receivers), zstd: zstd?.from ?? null, wire: wirePath() },
+    'ready',
+  );
   runner.resume(
     store
       .list({ activeOnly: true, limit: 100_000 })

@@ -10,6 +10,7 @@ import {
   timeoutSchema,
   tlsSchema,
   windowSchema,
+  wireSchema,
 } from '@rbdferry/core/config/schemas.js';
 import { z } from 'zod';
 
@@ -49,6 +50,7 @@ export const receiverConfigSchema = z
     window: windowSchema,
     /** Off when left out. */
     metrics: metricsSchema.optional(),
+    wire: wireSchema,
     log_level: logLevelSchema,
   })
   .superRefine((config, context) => {

@@ -7,6 +7,7 @@ import { describeStages } from '@rbdferry/core/log/describe-stages.js';
 import type { Logger } from '@rbdferry/core/log/logger.js';
 import { serveMetricsIf } from '@rbdferry/core/metrics/endpoint.js';
 import { oddNameTimes } from '@rbdferry/core/model/name-time.js';
+import { installHotPath, wirePath } from '@rbdferry/core/rpc/grpc-hot-path.js';
 import { transferDefinition } from '@rbdferry/core/rpc/hot-data.js';
 import { createServer } from '@rbdferry/core/rpc/server.js';
 import { reloadServerCredentials, requireNotEnded, serverCredentials } from '@rbdferry/core/rpc/tls.js';
@@ -23,7 +24,7 @@ import { OpenTransfers } from './transfer/open-transfers.js';
 /** How long transfers may go on after SIGTERM before they are broken off (and leave nothing, as any broken one). */
 const stopGraceMs = 10_000;
 /** What is opened once. */
-const needRestart = ['listen', 'ceph', 'stores', 'window', 'metrics'] as const;
+const needRestart = ['listen', 'ceph', 'stores', 'window', 'wire', 'metrics'] as const;
 const defaultFeatures = ['layering', 'exclusive-lock', 'object-map', 'fast-diff'];
 
 /** Starts the receiver from its configuration file. @throws CONFIG_MISSING, CONFIG_INVALID */
@@ -35,6 +36,7 @@ export const startReceiver = async (
   const live = await LiveConfig.load({ path: configPath, schema: receiverConfigSchema, fixed: needRestart });
   const config = live.current;
   const log = createLogger('rbdferry-receiver', config.log_level);
+  if (config.wire === 'in-place') installHotPath();
   const stores = createStores(live, log, outside);
   const open = new OpenTransfers();
   const metrics = new ReceiverMetrics();
@@ -88,7 +90,10 @@ export const startReceiver = async (
   const credentials = await serverCredentials(config.tls);
   const port = await server.listenTls(config.listen, credentials);
   const endpoint = await serveMetricsIf(metrics.registry, config.metrics, log);
-  log.info({ listen: config.listen, port, stores: [...stores.keys()], zstd: zstd?.from ?? null }, 'ready');
+  log.info(
+    { listen: config.listen, port, stores: [...stores.keys()], zstd: zstd?.from ?? null, wire: wirePath() },
+    'ready',
+  );
   const certificate = { name: 'certificate', check: () => requireNotEnded(live.current.tls) };
   const recovered = untilWell([certificate, ...storeConcerns(stores, log)], {
     log,

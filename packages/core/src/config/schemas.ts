@@ -57,6 +57,12 @@ export const windowSchema = z
   ])
   .default('auto');
 
+/**
+ * How messages go through grpc-js: `in-place`, without its copies, which reaches into private parts of it; or `plain`, its own way, should the
+ * other one ever be in doubt.
+ */
+export const wireSchema = z.enum(['in-place', 'plain']).default('in-place');
+
 /** `50MiB/s`, `400Mbit/s`, or `unlimited` (null); bytes per second. */
 const rateSchema = z
   .string('expected a rate such as 50MiB/s, or unlimited')

@@ -9,6 +9,7 @@ import { Metadata } from '@grpc/grpc-js';
 import { FerryError, abortReason, throwIfAborted } from '../errors/ferry-error.js';
 import type { PeerCodes } from './connection-failure.js';
 import { errorFromCall } from './error-wire.js';
+import { queueFew } from './queue-few.js';
 
 export interface CallSettings {
   readonly peer: PeerCodes;
@@ -73,6 +74,7 @@ export async function* callServerStream<Res>(
 ): AsyncGenerator<Res, void, undefined> {
   throwIfAborted(settings.signal);
   const call = startOrThrow(() => start(new Metadata(), optionsOf(settings)), settings);
+  queueFew(call);
   const release = cancelOnAbort(call, settings.signal);
   // A status that comes once nobody iterates any more must not become an uncaught exception.
   call.on('error', () => {});
@@ -143,6 +145,7 @@ export const callClientStream = <Req, Res>(
     state.wake();
   };
   const call = startOrThrow(() => start(new Metadata(), optionsOf(settings), onAnswer), settings);
+  queueFew(call);
   const release = cancelOnAbort(call, settings.signal);
   call.on('error', () => {});
   call.on('drain', () => {

@@ -1,5 +1,4 @@
 import type { Http2Stream } from 'node:http2';
-import { setDefaultHighWaterMark } from 'node:stream';
 import { CompressionFilter } from '@grpc/grpc-js/build/src/compression-filter.js';
 import { BaseServerInterceptingCall } from '@grpc/grpc-js/build/src/server-interceptors.js';
 import { StreamDecoder } from '@grpc/grpc-js/build/src/stream-decoder.js';
@@ -7,6 +6,9 @@ import { Http2SubchannelCall } from '@grpc/grpc-js/build/src/subchannel-call.js'
 import { withRoom } from '../transfer/roomy-buffer.js';
 import { FrameAssembler, frameHeadBytes } from './frame-assembler.js';
 import { isWholeFrame, readInPlace } from './read-in-place.js';
+
+/** `in-place`: without the copies of grpc-js; `plain`: its own way. */
+export type WirePath = 'in-place' | 'plain';
 
 /**
  * What grpc-js copies, and we do not. It frames each message in new memory, on both sides, and joins what it receives in new
@@ -122,15 +124,9 @@ const readInPlaceOnBothSides = (): void => {
   };
 };
 
-/**
- * Messages that a call queues, for reading and for writing. Node's own measure is sixteen objects: of a MiB each, they are memory
- * without a use, for windows and sockets hold what keeps a transfer going.
- */
-const queuedMessages = 4;
-
 let installed = false;
 
-/** Takes the copies out of grpc-js, and most of its queues. Doing it again changes nothing. */
+/** Takes the copies out of grpc-js, in the whole process and for good. Doing it again changes nothing. */
 export const installHotPath = (): void => {
   if (installed) return;
   installed = true;
@@ -138,6 +134,7 @@ export const installHotPath = (): void => {
   frameResponsesInPlace();
   assembleInPlace();
   readInPlaceOnBothSides();
-  // grpc-js lets nobody set it for its streams alone.
-  setDefaultHighWaterMark(true, queuedMessages);
 };
+
+/** How messages go in this process. */
+export const wirePath = (): WirePath => (installed ? 'in-place' : 'plain');

@@ -7,6 +7,7 @@ import {
 } from '@grpc/grpc-js';
 import { FerryError, abortReason, toFerryError } from '../errors/ferry-error.js';
 import { errorToStatus } from './error-wire.js';
+import { queueFew } from './queue-few.js';
 
 /** What there is of a client's certificate; nulls on a connection without one. */
 export interface Peer {
@@ -82,6 +83,7 @@ export const createHandlers = (onFailure: FailureListener) => {
       handle: (requests: AsyncIterable<Req>, context: CallContext) => Promise<Res>,
     ): handleClientStreamingCall<Req, Res> =>
     (call, callback) => {
+      queueFew(call);
       const context = contextOf(call);
       promised(() => handle(call as AsyncIterable<Req>, context)).then(
         (response) => {
@@ -99,6 +101,7 @@ export const createHandlers = (onFailure: FailureListener) => {
       options: SendOptions<Res> = {},
     ): handleServerStreamingCall<Req, Res> =>
     (call) => {
+      queueFew(call);
       const context = contextOf(call);
       promised(() => sendAll(call, handle(call.request, context), { ...options, ...context })).catch(
         (thrown: unknown) => {

@@ -1,5 +1,4 @@
 import { withRoom } from '../transfer/roomy-buffer.js';
-import { installHotPath } from './grpc-hot-path.js';
 import { TransferServiceService, type PullResponse, type PushRequest } from '../gen/rbdferry/v1/transfer.js';
 
 /** Tag byte of `bytes data = 2` in PushRequest.part and PullResponse.part. */
@@ -62,8 +61,6 @@ const hotDeserialize =
     const data = decodeData(bytes);
     return data === undefined ? general(bytes) : wrap(data);
   };
-
-installHotPath();
 
 const { push, pull } = TransferServiceService;
 

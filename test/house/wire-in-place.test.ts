@@ -1,0 +1,3 @@
+import { wireSuite } from './wire.suite.js';
+
+wireSuite('in-place');
