@@ -3,13 +3,13 @@ import { findZstd } from '@rbdferry/core/compress/zstd.js';
 import { LiveConfig } from '@rbdferry/core/config/live-config.js';
 import { toFerryError } from '@rbdferry/core/errors/ferry-error.js';
 import type { Running } from '@rbdferry/core/lifecycle/daemon.js';
-import { untilWell } from '@rbdferry/core/lifecycle/until-well.js';
+import { WellWatch, type Concern } from '@rbdferry/core/lifecycle/well-watch.js';
 import { createLogger, type Logger } from '@rbdferry/core/log/logger.js';
 import { serveMetricsIf } from '@rbdferry/core/metrics/endpoint.js';
 import { createServer } from '@rbdferry/core/rpc/server.js';
 import { clientCredentials, requireNotEnded } from '@rbdferry/core/rpc/tls.js';
 import { AgentMetrics } from './agent-metrics.js';
-import { agentConfigSchema } from './config.js';
+import { agentConfigSchema, type AgentConfig } from './config.js';
 import { finishDeletion } from './delete/deletion.js';
 import { JobRunner } from './jobs/job-runner.js';
 import { JobStore } from './jobs/job-store.js';
@@ -108,7 +108,6 @@ export const startAgent = async (configPath: string): Promise<{ running: Running
   const zstd = await findZstd();
   await server.listenUnix(config.socket);
   const endpoint = await serveMetricsIf(metrics.registry, config.metrics, log);
-  log.info({ socket: config.socket, receivers: Object.keys(config.receivers), zstd: zstd?.from ?? null }, 'ready');
   runner.resume(
     store
       .list({ activeOnly: true, limit: 100_000 })
@@ -117,35 +116,35 @@ export const startAgent = async (configPath: string): Promise<{ running: Running
   );
   caretaker.start();
   const ending = new AbortController();
-  const certificates = Object.entries(config.receivers).map(([name, { tls }]) => ({
-    name: `certificate for receiver ${name}`,
-    check: async () => requireNotEnded(live.current.receivers[name]?.tls ?? tls),
-  }));
-  const cluster = {
+  const cluster: Concern = {
     name: 'cluster',
-    check: async (signal: AbortSignal) => {
-      await ceph.fsid({ signal });
+    check: async (signal) => {
+      await ceph.fsid({ signal, isAsked: true });
     },
   };
-  const well = untilWell([cluster, ...certificates], {
+  const well = new WellWatch({
+    concerns: () => [cluster, ...certificateConcerns(live.current)],
     log,
     signal: ending.signal,
-    onRound: (unwell) => {
-      server.setServing(unwell.length === 0);
+    onLook: (isWell) => {
+      server.setServing(isWell);
     },
   });
+  void well.start({ socket: config.socket, receivers: Object.keys(config.receivers), zstd: zstd?.from ?? null });
   return {
     log,
     running: {
-      reload: () =>
-        live.reload(log, async (next) => {
+      async reload() {
+        await live.reload(log, async (next) => {
           for (const { tls } of Object.values(next.receivers)) await clientCredentials(tls);
           log.level = next.log_level;
           runner.reconfigured(next);
-        }),
+        });
+        well.look();
+      },
       async stop() {
         ending.abort();
-        await well;
+        await well.ended();
         await runner.stop();
         await Promise.all([server.stop(stopGraceMs), caretaker.stop(), endpoint.stop()]);
         store.close();
@@ -154,6 +153,12 @@ export const startAgent = async (configPath: string): Promise<{ running: Running
     },
   };
 };
+
+const certificateConcerns = ({ receivers }: AgentConfig): Concern[] =>
+  Object.entries(receivers).map(([name, { tls }]) => ({
+    name: `certificate for receiver ${name}`,
+    check: () => requireNotEnded(tls),
+  }));
 
 /** Settles leftovers: soon after something broke, and then less and less often. */
 class Caretaker {

@@ -3,7 +3,7 @@ import { findZstd } from '@rbdferry/core/compress/zstd.js';
 import type { CephPort } from '@rbdferry/core/ceph/port.js';
 import { LiveConfig } from '@rbdferry/core/config/live-config.js';
 import type { Running } from '@rbdferry/core/lifecycle/daemon.js';
-import { untilWell, type Concern } from '@rbdferry/core/lifecycle/until-well.js';
+import { WellWatch, type Concern } from '@rbdferry/core/lifecycle/well-watch.js';
 import { describeStages } from '@rbdferry/core/log/describe-stages.js';
 import { createLogger, type Logger } from '@rbdferry/core/log/logger.js';
 import { serveMetricsIf } from '@rbdferry/core/metrics/endpoint.js';
@@ -85,28 +85,35 @@ export const startReceiver = async (configPath: string): Promise<{ running: Runn
   const credentials = await serverCredentials(config.tls);
   const port = await server.listenTls(config.listen, credentials);
   const endpoint = await serveMetricsIf(metrics.registry, config.metrics, log);
-  log.info({ listen: config.listen, port, stores: [...stores.keys()], zstd: zstd?.from ?? null }, 'ready');
   const certificate = { name: 'certificate', check: () => requireNotEnded(live.current.tls) };
-  const recovered = untilWell([certificate, ...storeConcerns(stores, log)], {
+  const concerns = [
+    certificate,
+    ...storeConcerns(stores, log, (store) => {
+      if (config.metrics !== undefined) known.fill(store);
+    }),
+  ];
+  const well = new WellWatch({
+    concerns: () => concerns,
     log,
     signal: ending.signal,
-    onRound: (unwell) => {
-      server.setServing(unwell.length === 0);
+    onLook: (isWell) => {
+      server.setServing(isWell);
     },
-  }).then(() => {
-    if (config.metrics !== undefined) known.fill();
   });
+  void well.start({ listen: config.listen, port, stores: [...stores.keys()], zstd: zstd?.from ?? null });
   return {
     log,
     running: {
-      reload: () =>
-        live.reload(log, async ({ tls, log_level }) => {
+      async reload() {
+        await live.reload(log, async ({ tls, log_level }) => {
           await reloadServerCredentials(credentials, tls);
           log.level = log_level;
-        }),
+        });
+        well.look();
+      },
       async stop() {
         ending.abort();
-        await Promise.all([server.stop(stopGraceMs), recovered]);
+        await Promise.all([server.stop(stopGraceMs), well.ended()]);
         await Promise.all([known.idle(), endpoint.stop()]);
         await open.close();
         await Promise.all([...stores.values()].map((store) => store.close()));
@@ -154,12 +161,18 @@ const createStores = (live: LiveConfig<ReceiverConfig>, log: Logger): Map<string
   return new Map(entries);
 };
 
-/** A store is well when it could be cleaned up. Runs beside the service: the locks of the chains keep the two apart. */
-const storeConcerns = (stores: ReadonlyMap<string, Store>, log: Logger): Concern[] =>
+/** A store is well when it answers and could be cleaned up, which runs beside the service: the locks of the chains keep the two apart. */
+const storeConcerns = (
+  stores: ReadonlyMap<string, Store>,
+  log: Logger,
+  onRecovered: (store: Store) => void,
+): Concern[] =>
   [...stores].map(([name, store]) => ({
     name: `store ${name}`,
-    check: async (signal) => {
+    check: (signal) => store.look({ signal }),
+    first: async (signal) => {
       const changed = await store.recover({ signal });
       log.info({ store: name, cleaned: changed }, 'store checked');
+      onRecovered(store);
     },
   }));
