@@ -338,6 +338,13 @@ describe('SIGHUP', () => {
       await pin(join(pair.dir, 'new-key/agent1.crt'));
       await reload(pair.receiver);
       expectError(await pair.cli('list'), 'ACCESS_DENIED', 43, await fingerprint(join(pair.pki, 'agent1.crt')));
+      expect(await pair.receiver.waitFor('refused a client')).toMatchObject({
+        reason: expect.stringMatching(/./),
+        address: expect.stringMatching(/^127\.0\.0\.1$|^::1$/),
+      });
+      expect(pair.receiver.records).toContainEqual(
+        expect.objectContaining({ msg: 'refused a client', reason: 'fingerprint', client: 'agent1' }),
+      );
       for (const end of ['crt', 'key']) {
         await copyFile(join(pair.dir, `new-key/agent1.${end}`), join(pair.pki, `agent1.${end}`));
       }

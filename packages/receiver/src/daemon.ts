@@ -15,6 +15,7 @@ import { Access } from './access.js';
 import { receiverConfigSchema, type ReceiverConfig } from './config.js';
 import { KnownBackups } from './known-backups.js';
 import { ReceiverMetrics } from './receiver-metrics.js';
+import { RefusedClients } from './refused-clients.js';
 import { createTransferService } from './service/transfer-service.js';
 import type { Store } from './store/port.js';
 import { RbdStore } from './store/rbd-store/rbd-store.js';
@@ -38,6 +39,8 @@ export const startReceiver = async (configPath: string): Promise<{ running: Runn
   const ending = new AbortController();
   const known = new KnownBackups({ stores, metrics, log, signal: ending.signal });
   const zstd = await findZstd();
+  const access = new Access(() => live.current.clients, stores);
+  const refused = new RefusedClients({ log, onRefused: metrics.refused.bind(metrics), now: Date.now });
   const server = createServer({
     proto: 'rbdferry/v1/transfer.proto',
     service: 'rbdferry.v1.TransferService',
@@ -50,11 +53,14 @@ export const startReceiver = async (configPath: string): Promise<{ running: Runn
         metrics.connections.saw(client, { windowBytes, roundTripSeconds: roundTripMs / 1000 });
       },
     },
+    onRefused: (refusal) => {
+      refused.refused(refusal);
+    },
   });
   server.grpc.addService(
     transferDefinition,
     createTransferService({
-      access: new Access(() => live.current.clients, stores),
+      access,
       open,
       live: new LiveTransfers(listenToTransfers(metrics, log)),
       get stallMs() {
@@ -62,9 +68,11 @@ export const startReceiver = async (configPath: string): Promise<{ running: Runn
       },
       zstd,
       now: Date.now,
-      onFailure: (error, { client, method }) => {
+      onFailure: (error, { client, peer, address, method }) => {
         metrics.failed(error.code);
-        log.warn({ client, method, code: error.code, error: error.message }, 'a call failed');
+        const reason = access.refusal(peer);
+        if (reason !== null) refused.refused({ reason, address, client, detail: error.message });
+        else log.warn({ client, method, code: error.code, error: error.message }, 'a call failed');
       },
       onRemoved: (backups, client) => {
         known.removed(backups);
