@@ -1,5 +1,6 @@
 import { Counter, Gauge, type Registry } from 'prom-client';
 import { errorCodes, isErrorCode, type ErrorCode } from '@rbdferry/core/errors/registry.js';
+import { CertificateMetrics } from '@rbdferry/core/metrics/certificate-metrics.js';
 import { ConnectionMetrics } from '@rbdferry/core/metrics/connection-metrics.js';
 import { Latest, type LatestEntry } from '@rbdferry/core/metrics/latest.js';
 import { addFoldedGauge, addLatestGauge } from '@rbdferry/core/metrics/latest-gauge.js';
@@ -25,6 +26,7 @@ export class AgentMetrics {
   readonly transfers = new TransferMetrics(prefix, this.registry);
   /** By receiver. */
   readonly connections = new ConnectionMetrics(prefix, 'receiver', this.registry);
+  readonly certificates = new CertificateMetrics(prefix, this.registry, { isByReceiver: true });
   readonly #jobs: Counter<'kind' | 'result'>;
   readonly #errors: Counter<'code' | 'origin'>;
   readonly #successes = new Latest<Labels, Success>();

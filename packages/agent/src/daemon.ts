@@ -6,8 +6,9 @@ import type { Running } from '@rbdferry/core/lifecycle/daemon.js';
 import { WellWatch, type Concern } from '@rbdferry/core/lifecycle/well-watch.js';
 import { createLogger, type Logger } from '@rbdferry/core/log/logger.js';
 import { serveMetricsIf } from '@rbdferry/core/metrics/endpoint.js';
+import { CertificateWatch } from '@rbdferry/core/rpc/certificate-watch.js';
 import { createServer } from '@rbdferry/core/rpc/server.js';
-import { clientCredentials, requireNotEnded } from '@rbdferry/core/rpc/tls.js';
+import { clientCredentials } from '@rbdferry/core/rpc/tls.js';
 import { AgentMetrics } from './agent-metrics.js';
 import { agentConfigSchema, type AgentConfig } from './config.js';
 import { finishDeletion } from './delete/deletion.js';
@@ -122,8 +123,9 @@ export const startAgent = async (configPath: string): Promise<{ running: Running
       await ceph.fsid({ signal, isAsked: true });
     },
   };
+  const certificates = new CertificateWatch({ log, now: Date.now });
   const well = new WellWatch({
-    concerns: () => [cluster, ...certificateConcerns(live.current)],
+    concerns: () => [cluster, ...certificateConcerns(live.current, certificates, metrics)],
     log,
     signal: ending.signal,
     onLook: (isWell) => {
@@ -140,6 +142,8 @@ export const startAgent = async (configPath: string): Promise<{ running: Running
           log.level = next.log_level;
           runner.reconfigured(next);
         });
+        metrics.certificates.keep(Object.keys(live.current.receivers));
+        certificates.sayAgain();
         well.look();
       },
       async stop() {
@@ -154,11 +158,16 @@ export const startAgent = async (configPath: string): Promise<{ running: Running
   };
 };
 
-const certificateConcerns = ({ receivers }: AgentConfig): Concern[] =>
-  Object.entries(receivers).map(([name, { tls }]) => ({
-    name: `certificate for receiver ${name}`,
-    check: () => requireNotEnded(tls),
-  }));
+const certificateConcerns = (
+  { receivers }: AgentConfig,
+  certificates: CertificateWatch,
+  metrics: AgentMetrics,
+): Concern[] =>
+  Object.entries(receivers).map(([receiver, { tls }]) => {
+    const name = `certificate for receiver ${receiver}`;
+    const onEnds = metrics.certificates.saw.bind(metrics.certificates, receiver);
+    return { name, check: () => certificates.check(name, tls, onEnds) };
+  });
 
 /** Settles leftovers: soon after something broke, and then less and less often. */
 class Caretaker {

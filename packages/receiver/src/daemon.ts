@@ -9,8 +9,9 @@ import { createLogger, type Logger } from '@rbdferry/core/log/logger.js';
 import { serveMetricsIf } from '@rbdferry/core/metrics/endpoint.js';
 import { oddNameTimes } from '@rbdferry/core/model/name-time.js';
 import { transferDefinition } from '@rbdferry/core/rpc/hot-data.js';
+import { CertificateWatch } from '@rbdferry/core/rpc/certificate-watch.js';
 import { createServer } from '@rbdferry/core/rpc/server.js';
-import { reloadServerCredentials, requireNotEnded, serverCredentials } from '@rbdferry/core/rpc/tls.js';
+import { reloadServerCredentials, serverCredentials } from '@rbdferry/core/rpc/tls.js';
 import { Access } from './access.js';
 import { receiverConfigSchema, type ReceiverConfig } from './config.js';
 import { KnownBackups } from './known-backups.js';
@@ -93,7 +94,14 @@ export const startReceiver = async (configPath: string): Promise<{ running: Runn
   const credentials = await serverCredentials(config.tls);
   const port = await server.listenTls(config.listen, credentials);
   const endpoint = await serveMetricsIf(metrics.registry, config.metrics, log);
-  const certificate = { name: 'certificate', check: () => requireNotEnded(live.current.tls) };
+  const certificates = new CertificateWatch({ log, now: Date.now });
+  const certificate: Concern = {
+    name: 'certificate',
+    check: () =>
+      certificates.check('certificate', live.current.tls, (ends) => {
+        metrics.certificates.saw('', ends);
+      }),
+  };
   const concerns = [
     certificate,
     ...storeConcerns(stores, log, (store) => {
@@ -117,6 +125,7 @@ export const startReceiver = async (configPath: string): Promise<{ running: Runn
           await reloadServerCredentials(credentials, tls);
           log.level = log_level;
         });
+        certificates.sayAgain();
         well.look();
       },
       async stop() {

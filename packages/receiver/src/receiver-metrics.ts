@@ -1,4 +1,5 @@
 import { Counter, type Registry } from 'prom-client';
+import { CertificateMetrics } from '@rbdferry/core/metrics/certificate-metrics.js';
 import { ConnectionMetrics } from '@rbdferry/core/metrics/connection-metrics.js';
 import { Latest, type LatestEntry } from '@rbdferry/core/metrics/latest.js';
 import { addFoldedGauge, addLatestGauge } from '@rbdferry/core/metrics/latest-gauge.js';
@@ -25,6 +26,7 @@ export class ReceiverMetrics {
   readonly transfers = new TransferMetrics(prefix, this.registry);
   /** By client. */
   readonly connections = new ConnectionMetrics(prefix, 'client', this.registry);
+  readonly certificates = new CertificateMetrics(prefix, this.registry, { isByReceiver: false });
   readonly #errors: Counter<'code'>;
   readonly #refused: Counter<'reason'>;
   readonly #committed = new Latest<Labels, Committed>();
