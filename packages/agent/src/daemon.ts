@@ -20,6 +20,7 @@ import { StateLock } from './jobs/state-lock.js';
 import { clockWarning } from './receiver-client/clock-difference.js';
 import { ReceiverClient, type ConnectOptions } from './receiver-client/receiver-client.js';
 import { controlDefinition, createControlService, receiverConfig } from './service/control-service.js';
+import { sourceConcern } from './source-images.js';
 
 /** How long calls may go on after SIGTERM once the jobs have ended. */
 const stopGraceMs = 3_000;
@@ -123,9 +124,10 @@ export const startAgent = async (configPath: string): Promise<{ running: Running
       await ceph.fsid({ signal, isAsked: true });
     },
   };
+  const source = sourceConcern({ ceph, metrics, log, now: Date.now });
   const certificates = new CertificateWatch({ log, now: Date.now });
   const well = new WellWatch({
-    concerns: () => [cluster, ...certificateConcerns(live.current, certificates, metrics)],
+    concerns: () => [cluster, source, ...certificateConcerns(live.current, certificates, metrics)],
     log,
     signal: ending.signal,
     onLook: (isWell) => {

@@ -35,10 +35,14 @@ export const certificateEnds = async (files: TlsFiles): Promise<CertificateEnd[]
     ];
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);
-    throw new FerryError('CONFIG_INVALID', `the certificate files ${files.ca} and ${files.cert} cannot be read: ${why}`, {
-      hint: 'they must be PEM',
-      cause,
-    });
+    throw new FerryError(
+      'CONFIG_INVALID',
+      `the certificate files ${files.ca} and ${files.cert} cannot be read: ${why}`,
+      {
+        hint: 'they must be PEM',
+        cause,
+      },
+    );
   }
 };
 

@@ -87,7 +87,12 @@ describe('a certificate watch', () => {
     expect(told()).toEqual([]);
     await at(61);
     const ends = new Date(issuedAtMs + 90 * dayMs).toISOString();
-    const own = { what: 'certificate', certificate: filesOf('old').cert, ends, hint: expect.stringMatching(/--replace/) };
+    const own = {
+      what: 'certificate',
+      certificate: filesOf('old').cert,
+      ends,
+      hint: expect.stringMatching(/--replace/),
+    };
     expect(told()).toEqual([{ ...own, daysLeft: 29 }]);
     await at(61.9);
     expect(told()).toEqual([]);

@@ -56,8 +56,7 @@ const contextOf = (call: AnyServerCall): CallContext => {
 };
 
 /** Of `ADDRESS:PORT` as grpc-js says it; what else it says is no address. */
-const addressOf = (peer: string): string | null =>
-  /^\[?(?:::ffff:)?([0-9a-f.:]+?)\]?:\d+$/i.exec(peer)?.[1] ?? null;
+const addressOf = (peer: string): string | null => /^\[?(?:::ffff:)?([0-9a-f.:]+?)\]?:\d+$/i.exec(peer)?.[1] ?? null;
 
 /**
  * Handlers that may be async and may throw: whatever they throw reaches the client as a status with the error's code.
