@@ -36,7 +36,16 @@ const watching = (concerns: () => readonly Concern[]) => {
     const [fields] = [...info.mock.calls, ...warn.mock.calls].find(([, message]) => message === 'ready') ?? [];
     return fields;
   };
-  return { watch, start, after, settle, looks, log: { error, warn, info }, pauses: () => pauses.map(({ ms }) => ms), ending };
+  return {
+    watch,
+    start,
+    after,
+    settle,
+    looks,
+    log: { error, warn, info },
+    pauses: () => pauses.map(({ ms }) => ms),
+    ending,
+  };
 };
 
 /** Answers with one trouble after the other; null is well. */
@@ -47,7 +56,12 @@ const troubled = (name: string, ...troubles: (string | null)[]) => {
   });
   return { name, check };
 };
-const told = (error: string) => ({ what: 'cluster', code: 'CEPH_UNAVAILABLE', error, hint: expect.stringMatching(/./) });
+const told = (error: string) => ({
+  what: 'cluster',
+  code: 'CEPH_UNAVAILABLE',
+  error,
+  hint: expect.stringMatching(/./),
+});
 
 describe('what is not well', () => {
   it('is told by the start, said once for each trouble, looked at again with longer pauses, and said to be well again', async () => {
