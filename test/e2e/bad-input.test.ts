@@ -1,4 +1,4 @@
-import { chmod, copyFile, open, readFile, writeFile } from 'node:fs/promises';
+import { chmod, copyFile, open, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
@@ -281,22 +281,30 @@ describe('what is wrong at the start', () => {
         code: 'POOL_NOT_FOUND',
         hint: expect.stringMatching(/./),
       });
+      expect(await daemon.waitFor('ready')).toMatchObject({ level: 'warn', notWell: ['store other'] });
       await pair.backup.createPool('later');
       expect(await daemon.waitFor('well again')).toMatchObject({ what: 'store other' });
     });
   });
 
-  it('a keyring that is not there', async () => {
-    const yaml = (await readFile(pair.agentConfig, 'utf8')).replace(/keyring: [^ ,}]+/, 'keyring: /none');
+  it('a keyring that is not there, comes, and goes again', async () => {
+    const keyring = join(pair.dir, 'later.keyring');
+    const theirs = await readFile(pair.agentConfig, 'utf8');
+    const [, given = ''] = /keyring: ([^ ,}]+)/.exec(theirs) ?? [];
+    const yaml = theirs.replace(given, keyring);
     const own = yaml
       .replace(/^socket:.*$/m, `socket: ${join(pair.dir, 'unwell.sock')}`)
       .replace(/^state:.*$/m, `state: ${join(pair.dir, 'unwell')}`);
     await withReady('rbdferry-agent', own, async (daemon) => {
-      expect(await daemon.waitFor('not well')).toMatchObject({
-        level: 'error',
-        what: 'cluster',
-        code: expect.stringMatching(/^CEPH_/),
-      });
+      const trouble = { level: 'error', what: 'cluster', code: expect.stringMatching(/^CEPH_/) };
+      expect(await daemon.waitFor('not well')).toMatchObject(trouble);
+      await copyFile(given, keyring);
+      expect(await daemon.waitFor('well again')).toMatchObject({ what: 'cluster' });
+      await rm(keyring);
+      // Looks at once, as it does every minute.
+      process.kill(daemon.pid, 'SIGHUP');
+      const troubles = () => daemon.records.filter(({ msg, what }) => msg === 'not well' && what === 'cluster');
+      await vi.waitUntil(() => troubles().length > 1, { timeout: 20_000 });
     });
   });
 });
@@ -330,6 +338,13 @@ describe('SIGHUP', () => {
       await pin(join(pair.dir, 'new-key/agent1.crt'));
       await reload(pair.receiver);
       expectError(await pair.cli('list'), 'ACCESS_DENIED', 43, await fingerprint(join(pair.pki, 'agent1.crt')));
+      expect(await pair.receiver.waitFor('refused a client')).toMatchObject({
+        reason: expect.stringMatching(/./),
+        address: expect.stringMatching(/^127\.0\.0\.1$|^::1$/),
+      });
+      expect(pair.receiver.records).toContainEqual(
+        expect.objectContaining({ msg: 'refused a client', reason: 'fingerprint', client: 'agent1' }),
+      );
       for (const end of ['crt', 'key']) {
         await copyFile(join(pair.dir, `new-key/agent1.${end}`), join(pair.pki, `agent1.${end}`));
       }

@@ -1,5 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { Writable } from 'node:stream';
+import { setTimeout } from 'node:timers/promises';
 import type { CephPort } from '@rbdferry/core/ceph/port.js';
 import type { Running } from '@rbdferry/core/lifecycle/daemon.js';
 import type { Outside } from '@rbdferry/core/lifecycle/outside.js';
@@ -39,8 +40,10 @@ export class DaemonInHouse {
     this.path = options.path;
   }
 
+  /** Starts it, and waits until it says that it is ready. */
   async start(): Promise<void> {
     const { cluster, now } = this.#options;
+    const before = this.records.length;
     await this.#writeConfig();
     const { running } = await this.#start(this.path, {
       createCeph: () => this.between(fakeCeph(cluster)),
@@ -48,6 +51,7 @@ export class DaemonInHouse {
       now,
     });
     this.#running = running;
+    while (!this.records.slice(before).some(({ msg }) => msg === 'ready')) await setTimeout(2);
   }
 
   /** Ends it in good order. One that does not run stays so. */

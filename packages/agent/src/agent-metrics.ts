@@ -1,5 +1,6 @@
 import { Counter, Gauge, type Registry } from 'prom-client';
 import { errorCodes, isErrorCode, type ErrorCode } from '@rbdferry/core/errors/registry.js';
+import { CertificateMetrics } from '@rbdferry/core/metrics/certificate-metrics.js';
 import { ConnectionMetrics } from '@rbdferry/core/metrics/connection-metrics.js';
 import { Latest, type LatestEntry } from '@rbdferry/core/metrics/latest.js';
 import { addFoldedGauge, addLatestGauge } from '@rbdferry/core/metrics/latest-gauge.js';
@@ -26,9 +27,12 @@ export class AgentMetrics {
   readonly transfers = new TransferMetrics(prefix, this.registry);
   /** By receiver. */
   readonly connections = new ConnectionMetrics(prefix, 'receiver', this.registry);
+  readonly certificates = new CertificateMetrics(prefix, this.registry, { isByReceiver: true });
   readonly #jobs: Counter<'kind' | 'result'>;
   readonly #errors: Counter<'code' | 'origin'>;
   readonly #successes = new Latest<Labels, Success>();
+  /** Those of images that are gone from the source, by labels: an image may come back under its name. */
+  readonly #retired = new Map<string, Success>();
 
   constructor() {
     const { registry } = this;
@@ -90,7 +94,7 @@ export class AgentMetrics {
     const { state, request } = job;
     this.#jobs.inc({ kind: request.kind, result: resultOf(job) });
     const success = successOf(job);
-    if (success !== null) this.#successes.happened(success);
+    if (success !== null) this.#happened(success);
     if (state.kind !== 'failed') return;
     // Never a code that the registry does not have: a label must not grow with what a newer receiver says.
     this.#errors.inc({ code: isErrorCode(state.error.code) ? state.error.code : 'INTERNAL', origin: 'job' });
@@ -102,11 +106,51 @@ export class AgentMetrics {
     if (success !== null) this.#successes.found(success);
   }
 
+  /** Images with a successful backup, as POOL[/NAMESPACE]/IMAGE; those that are gone included. */
+  get images(): string[] {
+    return [...this.#successes.entries, ...this.#retired.values()].map(({ labels }) => labels.image);
+  }
+
+  /**
+   * What a look at the source found. An image that is gone has no series until it is there again. Answers those that went, and came back.
+   * @param askedAtMs when the look began: an image that was backed up since is there
+   */
+  found(
+    { gone, there }: { readonly gone: readonly string[]; readonly there: readonly string[] },
+    askedAtMs: number,
+  ): { readonly went: readonly string[]; readonly cameBack: readonly string[] } {
+    const [went, cameBack] = [new Set<string>(), new Set<string>()];
+    const [goneNow, thereNow] = [new Set(gone), new Set(there)];
+    this.#successes.removeIf((success) => {
+      const { image } = success.labels;
+      if (!goneNow.has(image) || success.atSeconds * 1000 >= askedAtMs) return false;
+      this.#retired.set(keyOf(success), success);
+      went.add(image);
+      return true;
+    });
+    for (const [key, success] of this.#retired) {
+      const { image } = success.labels;
+      if (!thereNow.has(image)) continue;
+      this.#retired.delete(key);
+      this.#successes.found(success);
+      cameBack.add(image);
+    }
+    return { went: [...went], cameBack: [...cameBack] };
+  }
+
   /** Jobs made before then are forgotten. */
   forget(beforeMs: number): void {
     this.#successes.removeIf(({ jobCreatedAtMs }) => jobCreatedAtMs < beforeMs);
+    for (const [key, { jobCreatedAtMs }] of this.#retired) if (jobCreatedAtMs < beforeMs) this.#retired.delete(key);
+  }
+
+  #happened(success: Success): void {
+    this.#retired.delete(keyOf(success));
+    this.#successes.happened(success);
   }
 }
+
+const keyOf = ({ labels }: Success): string => JSON.stringify(labels);
 
 /** How an ended job ended. */
 export const resultOf = ({ state }: Pick<Job, 'state'>): MeasuredResult => {

@@ -3,16 +3,17 @@ import { LiveConfig } from '@rbdferry/core/config/live-config.js';
 import { toFerryError } from '@rbdferry/core/errors/ferry-error.js';
 import type { Running } from '@rbdferry/core/lifecycle/daemon.js';
 import { theRealOutside, type Outside } from '@rbdferry/core/lifecycle/outside.js';
-import { untilWell } from '@rbdferry/core/lifecycle/until-well.js';
+import { WellWatch, type Concern } from '@rbdferry/core/lifecycle/well-watch.js';
 import type { Logger } from '@rbdferry/core/log/logger.js';
 import { serveMetricsIf } from '@rbdferry/core/metrics/endpoint.js';
+import { CertificateWatch } from '@rbdferry/core/rpc/certificate-watch.js';
 import { installHotPath, wirePath } from '@rbdferry/core/rpc/grpc-hot-path.js';
 import { createServer } from '@rbdferry/core/rpc/server.js';
-import { clientCredentials, requireNotEnded } from '@rbdferry/core/rpc/tls.js';
+import { clientCredentials } from '@rbdferry/core/rpc/tls.js';
 import { AgentMetrics } from './agent-metrics.js';
-import { receiverConfig } from './choose-receiver.js';
-import { agentConfigSchema } from './config.js';
 import { findBackup } from './backup/find-backup.js';
+import { receiverConfig } from './choose-receiver.js';
+import { agentConfigSchema, type AgentConfig } from './config.js';
 import { finishDeletion } from './delete/deletion.js';
 import { jobKinds, looseEndKinds } from './job-kinds.js';
 import { JobRunner } from './jobs/job-runner.js';
@@ -24,6 +25,7 @@ import { clockWarning } from './receiver-client/clock-difference.js';
 import { ReceiverClient, type ConnectOptions } from './receiver-client/receiver-client.js';
 import { withReceiver } from './receiver-client/with-receiver.js';
 import { controlDefinition, createControlService } from './service/control-service.js';
+import { sourceConcern } from './source-images.js';
 
 /** How long calls may go on after SIGTERM once the jobs have ended. */
 const stopGraceMs = 3_000;
@@ -110,10 +112,6 @@ export const startAgent = async (
   const zstd = await findZstd();
   await server.listenUnix(config.socket);
   const endpoint = await serveMetricsIf(metrics.registry, config.metrics, log);
-  log.info(
-    { socket: config.socket, receivers: Object.keys(config.receivers), zstd: zstd?.from ?? null, wire: wirePath() },
-    'ready',
-  );
   runner.resume(
     store
       .list({ activeOnly: true, limit: 100_000 })
@@ -122,35 +120,40 @@ export const startAgent = async (
   );
   caretaker.start();
   const ending = new AbortController();
-  const certificates = Object.entries(config.receivers).map(([name, { tls }]) => ({
-    name: `certificate for receiver ${name}`,
-    check: async () => requireNotEnded(live.current.receivers[name]?.tls ?? tls),
-  }));
-  const cluster = {
+  const cluster: Concern = {
     name: 'cluster',
-    check: async (signal: AbortSignal) => {
-      await ceph.fsid({ signal });
+    check: async (signal) => {
+      await ceph.fsid({ signal, isAsked: true });
     },
   };
-  const well = untilWell([cluster, ...certificates], {
+  const source = sourceConcern({ ceph, metrics, log, now });
+  const certificates = new CertificateWatch({ log, now });
+  const well = new WellWatch({
+    concerns: () => [cluster, source, ...certificateConcerns(live.current, certificates, metrics)],
     log,
     signal: ending.signal,
-    onRound: (unwell) => {
-      server.setServing(unwell.length === 0);
+    onLook: (isWell) => {
+      server.setServing(isWell);
     },
   });
+  const receivers = Object.keys(config.receivers);
+  void well.start({ socket: config.socket, receivers, zstd: zstd?.from ?? null, wire: wirePath() });
   return {
     log,
     running: {
-      reload: () =>
-        live.reload(log, async (next) => {
+      async reload() {
+        await live.reload(log, async (next) => {
           for (const { tls } of Object.values(next.receivers)) await clientCredentials(tls);
           log.level = next.log_level;
           runner.reconfigured(next);
-        }),
+        });
+        metrics.certificates.keep(Object.keys(live.current.receivers));
+        certificates.sayAgain();
+        well.look();
+      },
       async stop() {
         ending.abort();
-        await well;
+        await well.ended();
         await runner.stop();
         await Promise.all([server.stop(stopGraceMs), caretaker.stop(), endpoint.stop()]);
         store.close();
@@ -159,6 +162,17 @@ export const startAgent = async (
     },
   };
 };
+
+const certificateConcerns = (
+  { receivers }: AgentConfig,
+  certificates: CertificateWatch,
+  metrics: AgentMetrics,
+): Concern[] =>
+  Object.entries(receivers).map(([receiver, { tls }]) => {
+    const name = `certificate for receiver ${receiver}`;
+    const onEnds = metrics.certificates.saw.bind(metrics.certificates, receiver);
+    return { name, check: () => certificates.check(name, tls, onEnds) };
+  });
 
 /** Settles leftovers: soon after something broke, and then less and less often. */
 class Caretaker {

@@ -15,16 +15,24 @@ export class Access {
     this.#stores = stores;
   }
 
-  /** The client's name. @throws ACCESS_DENIED for a certificate that the configuration does not know, or does not take for this client's */
-  client({ commonName, fingerprint }: Peer): string {
+  /** Why nobody with this certificate is let in; null for a client. */
+  refusal({ commonName, fingerprint }: Peer): 'unknown_client' | 'fingerprint' | null {
     const client = commonName === null ? undefined : this.#find(commonName);
-    if (commonName !== null && client !== undefined) {
-      if (isAccepted(client, fingerprint)) return commonName;
+    if (client === undefined) return 'unknown_client';
+    return isAccepted(client, fingerprint) ? null : 'fingerprint';
+  }
+
+  /** The client's name. @throws ACCESS_DENIED for a certificate that the configuration does not know, or does not take for this client's */
+  client(peer: Peer): string {
+    const { commonName, fingerprint } = peer;
+    const refusal = this.refusal(peer);
+    if (commonName !== null && refusal === null) return commonName;
+    if (refusal === 'fingerprint') {
       throw new FerryError(
         'ACCESS_DENIED',
-        `the receiver does not take certificate ${JSON.stringify(fingerprint ?? '')} for client ${JSON.stringify(commonName)}`,
+        `the receiver does not take certificate ${JSON.stringify(fingerprint ?? '')} for client ${JSON.stringify(commonName ?? '')}`,
         {
-          hint: `add its fingerprint to clients.${commonName}.certificates in the receiver's configuration if the key is to be trusted`,
+          hint: `add its fingerprint to clients.${commonName ?? ''}.certificates in the receiver's configuration if the key is to be trusted`,
         },
       );
     }

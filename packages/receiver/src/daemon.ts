@@ -2,19 +2,21 @@ import { findZstd } from '@rbdferry/core/compress/zstd.js';
 import { LiveConfig } from '@rbdferry/core/config/live-config.js';
 import type { Running } from '@rbdferry/core/lifecycle/daemon.js';
 import { theRealOutside, type Outside } from '@rbdferry/core/lifecycle/outside.js';
-import { untilWell, type Concern } from '@rbdferry/core/lifecycle/until-well.js';
+import { WellWatch, type Concern } from '@rbdferry/core/lifecycle/well-watch.js';
 import { describeStages } from '@rbdferry/core/log/describe-stages.js';
 import type { Logger } from '@rbdferry/core/log/logger.js';
 import { serveMetricsIf } from '@rbdferry/core/metrics/endpoint.js';
 import { oddNameTimes } from '@rbdferry/core/model/name-time.js';
 import { installHotPath, wirePath } from '@rbdferry/core/rpc/grpc-hot-path.js';
 import { transferDefinition } from '@rbdferry/core/rpc/hot-data.js';
+import { CertificateWatch } from '@rbdferry/core/rpc/certificate-watch.js';
 import { createServer } from '@rbdferry/core/rpc/server.js';
-import { reloadServerCredentials, requireNotEnded, serverCredentials } from '@rbdferry/core/rpc/tls.js';
+import { reloadServerCredentials, serverCredentials } from '@rbdferry/core/rpc/tls.js';
 import { Access } from './access.js';
 import { receiverConfigSchema, type ReceiverConfig } from './config.js';
 import { KnownBackups } from './known-backups.js';
 import { ReceiverMetrics } from './receiver-metrics.js';
+import { RefusedClients } from './refused-clients.js';
 import { createTransferService } from './service/transfer-service.js';
 import type { Store } from './store/port.js';
 import { RbdStore } from './store/rbd-store/rbd-store.js';
@@ -43,6 +45,8 @@ export const startReceiver = async (
   const ending = new AbortController();
   const known = new KnownBackups({ stores, metrics, log, signal: ending.signal });
   const zstd = await findZstd();
+  const access = new Access(() => live.current.clients, stores);
+  const refused = new RefusedClients({ log, onRefused: metrics.refused.bind(metrics), now });
   const server = createServer({
     proto: 'rbdferry/v1/transfer.proto',
     service: 'rbdferry.v1.TransferService',
@@ -55,11 +59,14 @@ export const startReceiver = async (
         metrics.connections.saw(client, { windowBytes, roundTripSeconds: roundTripMs / 1000 });
       },
     },
+    onRefused: (refusal) => {
+      refused.refused(refusal);
+    },
   });
   server.grpc.addService(
     transferDefinition,
     createTransferService({
-      access: new Access(() => live.current.clients, stores),
+      access,
       open,
       live: new LiveTransfers(listenToTransfers(metrics, log)),
       get stallMs() {
@@ -67,9 +74,11 @@ export const startReceiver = async (
       },
       zstd,
       now,
-      onFailure: (error, { client, method }) => {
+      onFailure: (error, { client, peer, address, method }) => {
         metrics.failed(error.code);
-        log.warn({ client, method, code: error.code, error: error.message }, 'a call failed');
+        const reason = access.refusal(peer);
+        if (reason !== null) refused.refused({ reason, address, client, detail: error.message });
+        else log.warn({ client, method, code: error.code, error: error.message }, 'a call failed');
       },
       onRemoved: (backups, client) => {
         known.removed(backups);
@@ -90,31 +99,44 @@ export const startReceiver = async (
   const credentials = await serverCredentials(config.tls);
   const port = await server.listenTls(config.listen, credentials);
   const endpoint = await serveMetricsIf(metrics.registry, config.metrics, log);
-  log.info(
-    { listen: config.listen, port, stores: [...stores.keys()], zstd: zstd?.from ?? null, wire: wirePath() },
-    'ready',
-  );
-  const certificate = { name: 'certificate', check: () => requireNotEnded(live.current.tls) };
-  const recovered = untilWell([certificate, ...storeConcerns(stores, log)], {
+  const certificates = new CertificateWatch({ log, now });
+  const certificate: Concern = {
+    name: 'certificate',
+    check: () =>
+      certificates.check('certificate', live.current.tls, (ends) => {
+        metrics.certificates.saw('', ends);
+      }),
+  };
+  const concerns = [
+    certificate,
+    ...storeConcerns(stores, log, (store) => {
+      if (config.metrics !== undefined) known.fill(store);
+    }),
+  ];
+  const well = new WellWatch({
+    concerns: () => concerns,
     log,
     signal: ending.signal,
-    onRound: (unwell) => {
-      server.setServing(unwell.length === 0);
+    onLook: (isWell) => {
+      server.setServing(isWell);
     },
-  }).then(() => {
-    if (config.metrics !== undefined) known.fill();
   });
+  const names = [...stores.keys()];
+  void well.start({ listen: config.listen, port, stores: names, zstd: zstd?.from ?? null, wire: wirePath() });
   return {
     log,
     running: {
-      reload: () =>
-        live.reload(log, async ({ tls, log_level }) => {
+      async reload() {
+        await live.reload(log, async ({ tls, log_level }) => {
           await reloadServerCredentials(credentials, tls);
           log.level = log_level;
-        }),
+        });
+        certificates.sayAgain();
+        well.look();
+      },
       async stop() {
         ending.abort();
-        await Promise.all([server.stop(stopGraceMs), recovered]);
+        await Promise.all([server.stop(stopGraceMs), well.ended()]);
         await Promise.all([known.idle(), endpoint.stop()]);
         await open.close();
         await Promise.all([...stores.values()].map((store) => store.close()));
@@ -166,12 +188,18 @@ const createStores = (
   return new Map(entries);
 };
 
-/** A store is well when it could be cleaned up. Runs beside the service: the locks of the chains keep the two apart. */
-const storeConcerns = (stores: ReadonlyMap<string, Store>, log: Logger): Concern[] =>
+/** A store is well when it answers and could be cleaned up, which runs beside the service: the locks of the chains keep the two apart. */
+const storeConcerns = (
+  stores: ReadonlyMap<string, Store>,
+  log: Logger,
+  onRecovered: (store: Store) => void,
+): Concern[] =>
   [...stores].map(([name, store]) => ({
     name: `store ${name}`,
-    check: async (signal) => {
+    check: (signal) => store.look({ signal }),
+    first: async (signal) => {
       const changed = await store.recover({ signal });
       log.info({ store: name, cleaned: changed }, 'store checked');
+      onRecovered(store);
     },
   }));

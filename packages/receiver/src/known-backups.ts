@@ -23,9 +23,9 @@ export class KnownBackups {
     this.#options = options;
   }
 
-  /** Looks through all stores. */
-  fill(): void {
-    for (const store of this.#options.stores.values()) this.#look(store, null);
+  /** Looks through the store. */
+  fill(store: Store): void {
+    this.#look(store, null);
   }
 
   /** An image whose newest backup went may have others, which are older. */

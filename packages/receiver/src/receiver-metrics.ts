@@ -1,4 +1,5 @@
 import { Counter, type Registry } from 'prom-client';
+import { CertificateMetrics } from '@rbdferry/core/metrics/certificate-metrics.js';
 import { ConnectionMetrics } from '@rbdferry/core/metrics/connection-metrics.js';
 import { Latest, type LatestEntry } from '@rbdferry/core/metrics/latest.js';
 import { addFoldedGauge, addLatestGauge } from '@rbdferry/core/metrics/latest-gauge.js';
@@ -9,6 +10,7 @@ import { parseBackupId } from '@rbdferry/core/model/backup-id.js';
 import type { Backup } from '@rbdferry/core/model/chain.js';
 import { formatImageSpec } from '@rbdferry/core/model/image-spec.js';
 import { software } from '@rbdferry/core/rpc/protocol.js';
+import { refusalReasons, type RefusalReason } from './refused-clients.js';
 
 const prefix = 'rbdferry_receiver_';
 
@@ -24,7 +26,9 @@ export class ReceiverMetrics {
   readonly transfers = new TransferMetrics(prefix, this.registry);
   /** By client. */
   readonly connections = new ConnectionMetrics(prefix, 'client', this.registry);
+  readonly certificates = new CertificateMetrics(prefix, this.registry, { isByReceiver: false });
   readonly #errors: Counter<'code'>;
+  readonly #refused: Counter<'reason'>;
   readonly #committed = new Latest<Labels, Committed>();
 
   constructor() {
@@ -37,6 +41,13 @@ export class ReceiverMetrics {
     });
     // Prometheus does not count what a series is born with: so each one is there before its first event.
     for (const code of errorCodes) this.#errors.inc({ code }, 0);
+    this.#refused = new Counter({
+      name: `${prefix}refused_total`,
+      help: 'Connections refused in the TLS handshake, and calls of clients that the configuration does not let in.',
+      labelNames: ['reason'],
+      registers: [registry],
+    });
+    for (const reason of refusalReasons) this.#refused.inc({ reason }, 0);
     addLatestGauge(this.#committed, {
       name: `${prefix}last_committed_timestamp_seconds`,
       help: 'When the newest backup of an image was committed, in seconds since 1970.',
@@ -49,6 +60,10 @@ export class ReceiverMetrics {
 
   failed(code: ErrorCode): void {
     this.#errors.inc({ code });
+  }
+
+  refused(reason: RefusalReason): void {
+    this.#refused.inc({ reason });
   }
 
   /** This backup was committed. */

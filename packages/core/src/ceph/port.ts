@@ -11,8 +11,8 @@ import type { ImageRef, ImageSpec, PoolSpec } from '../model/image-spec.js';
  * child and throws the signal's reason. A command that changes an image and is ended so may leave a lock on it for 30 s.
  */
 export interface CephPort {
-  /** The cluster's fsid, asked once and remembered. */
-  fsid(options?: CallOptions): Promise<string>;
+  /** The cluster's fsid, asked once and remembered. @param options.isAsked asks the cluster again, to see whether it answers */
+  fsid(options?: CallOptions & { readonly isAsked?: boolean }): Promise<string>;
 
   /** An image in the trash is found by its id only. @throws IMAGE_NOT_FOUND, POOL_NOT_FOUND, NAMESPACE_NOT_FOUND */
   info(image: ImageRef, options?: CallOptions): Promise<ImageInfo>;

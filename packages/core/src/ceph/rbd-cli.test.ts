@@ -162,6 +162,8 @@ describe('failures', () => {
     expect(await ceph.fsid()).toBe('db68cf53-3525-4204-8f1b-ea2c36610fec');
     await rm(file);
     expect(await ceph.fsid()).toBe('db68cf53-3525-4204-8f1b-ea2c36610fec');
+    await expect(ceph.fsid({ isAsked: true })).rejects.toMatchObject({ code: 'CEPH_FAILED' });
+    expect(await ceph.fsid()).toBe('db68cf53-3525-4204-8f1b-ea2c36610fec');
   });
 
   it('refuses metadata that rbd cannot take', async () => {

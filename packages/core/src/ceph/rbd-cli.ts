@@ -49,9 +49,10 @@ class RbdCli implements CephPort {
     this.#rbd = new RbdRunner(options);
   }
 
-  async fsid(options?: CallOptions): Promise<string> {
+  async fsid(options?: CallOptions & { readonly isAsked?: boolean }): Promise<string> {
+    if (this.#fsid !== null && options?.isAsked !== true) return this.#fsid;
     const request = { what: "ask for the cluster's fsid", args: ['fsid'] };
-    this.#fsid ??= schemas.parseFsid(await this.#rbd.text(this.#rbd.cephCall(request), request, options));
+    this.#fsid = schemas.parseFsid(await this.#rbd.text(this.#rbd.cephCall(request), request, options));
     return this.#fsid;
   }
 

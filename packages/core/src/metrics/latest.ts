@@ -41,6 +41,10 @@ export class Latest<Labels extends ImageLabels, Entry extends LatestEntry<Labels
     for (const [key, entry] of this.#entries) if (matches(entry)) this.#entries.delete(key);
   }
 
+  get entries(): Iterable<Entry> {
+    return this.#entries.values();
+  }
+
   /** Images without a series of their own. */
   get folded(): number {
     return Math.max(0, this.#entries.size - this.#max);

@@ -24,6 +24,8 @@ export interface CallContext {
   readonly client: string | null;
   /** Who the client's certificate says it is. */
   readonly peer: Peer;
+  /** The client's IP address; null on a unix socket. */
+  readonly address: string | null;
   /** The method's path, for logs. */
   readonly method: string;
 }
@@ -32,7 +34,7 @@ export interface CallContext {
 export type FailureListener = (error: FerryError, context: CallContext) => void;
 
 /** What the kinds of server call have in common. */
-type AnyServerCall = Pick<ServerUnaryCall<unknown, unknown>, 'cancelled' | 'getAuthContext' | 'getPath'> & {
+type AnyServerCall = Pick<ServerUnaryCall<unknown, unknown>, 'cancelled' | 'getAuthContext' | 'getPath' | 'getPeer'> & {
   once(event: 'cancelled', listener: () => void): unknown;
 };
 
@@ -50,8 +52,12 @@ const contextOf = (call: AnyServerCall): CallContext => {
   });
   if (call.cancelled) controller.abort(gone);
   const peer = peerOf(call);
-  return { signal: controller.signal, client: peer.commonName, peer, method: call.getPath() };
+  const address = addressOf(call.getPeer());
+  return { signal: controller.signal, client: peer.commonName, peer, address, method: call.getPath() };
 };
+
+/** Of `ADDRESS:PORT` as grpc-js says it; what else it says is no address. */
+const addressOf = (peer: string): string | null => /^\[?(?:::ffff:)?([0-9a-f.:]+?)\]?:\d+$/i.exec(peer)?.[1] ?? null;
 
 /**
  * Handlers that may be async and may throw: whatever they throw reaches the client as a status with the error's code.

@@ -6,6 +6,7 @@ import { HealthImplementation } from 'grpc-health-check';
 import { FerryError } from '../errors/ferry-error.js';
 import { serverOptions } from './options.js';
 import { addReflection } from './reflection.js';
+import type { TlsRefusal } from './tls-refusal.js';
 import { WideWindowServer, type WindowOptions } from './wide-window-server.js';
 
 export interface RpcServer {
@@ -28,9 +29,12 @@ export const createServer = (options: {
   /** Full name of the service, for health checks. */
   readonly service: string;
   /** How wide flow-control windows are; grpc-js's own clients need nothing wide where no bulk comes in. */
-  readonly windows?: WindowOptions;
+  readonly windows?: Omit<WindowOptions, 'onRefused'>;
+  /** Told of each connection that fails in the TLS handshake. */
+  readonly onRefused?: (refusal: TlsRefusal) => void;
 }): RpcServer => {
-  const grpc = new WideWindowServer(options.windows ?? { window: 'auto' }, serverOptions);
+  const { windows = { window: 'auto' }, onRefused } = options;
+  const grpc = new WideWindowServer({ ...windows, onRefused }, serverOptions);
   const health = new HealthImplementation({ '': 'SERVING', [options.service]: 'SERVING' });
   health.addToServer(grpc);
   addReflection(grpc, options.proto);

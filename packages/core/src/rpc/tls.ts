@@ -31,7 +31,8 @@ const readPem = async (what: string, path: string): Promise<Buffer> => {
   }
 };
 
-const readMaterial = async (files: TlsFiles): Promise<TlsMaterial> => {
+/** @throws CONFIG_MISSING */
+export const readMaterial = async (files: TlsFiles): Promise<TlsMaterial> => {
   const [ca, cert, key] = await Promise.all([
     readPem('CA', files.ca),
     readPem('certificate', files.cert),
@@ -60,25 +61,6 @@ export const serverCredentials = async (files: TlsFiles): Promise<ServerCredenti
   const material = await readMaterial(files);
   contextOf(material, files);
   return ServerCredentials.createSsl(material.ca, [{ private_key: material.key, cert_chain: material.cert }], true);
-};
-
-/** @throws CONFIG_INVALID when the CA's certificate or the daemon's own has ended; CONFIG_MISSING */
-export const requireNotEnded = async (files: TlsFiles, now: number = Date.now()): Promise<void> => {
-  const { ca, cert } = await readMaterial(files);
-  for (const [pem, path] of [
-    [ca, files.ca],
-    [cert, files.cert],
-  ] as const) {
-    const { validTo } = new X509Certificate(pem);
-    if (Date.parse(validTo) > now) continue;
-    throw new FerryError(
-      'CONFIG_INVALID',
-      `the certificate ${JSON.stringify(path)} ended on ${new Date(validTo).toISOString()}`,
-      {
-        hint: 'renew it with `rbdferry pki issue NAME --replace`, and reload the daemon',
-      },
-    );
-  }
 };
 
 interface ServerCredentialsInternals {

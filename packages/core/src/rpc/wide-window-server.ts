@@ -2,6 +2,7 @@ import type { IncomingHttpHeaders, Http2Server, Http2SecureServer, ServerHttp2Se
 import { TLSSocket } from 'node:tls';
 import { Server, type ServerOptions } from '@grpc/grpc-js';
 import { endWhenDead } from './dead-connection.js';
+import { watchRefusals, type TlsRefusal } from './tls-refusal.js';
 import { initialWindowBytes, WindowBudget, type WindowSetting } from './window.js';
 
 interface ServerInternals {
@@ -22,6 +23,8 @@ export interface WindowOptions {
   /** Path of the method whose streams carry much; only for those is a window widened. */
   readonly bulkPath?: string;
   readonly onConnection?: (facts: ConnectionFacts) => void;
+  /** Told of each connection that fails in the TLS handshake. */
+  readonly onRefused?: ((refusal: TlsRefusal) => void) | undefined;
 }
 
 /**
@@ -49,6 +52,8 @@ export class WideWindowServer extends Server {
       internals.commonServerOptions.minVersion = 'TLSv1.3';
       const server = create(credentials);
       server.on('secureConnection', endWhenDead);
+      const { onRefused } = options;
+      if (onRefused !== undefined && 'setSecureContext' in server) watchRefusals(server, onRefused);
       server.on('session', (session: ServerHttp2Session) => {
         session.setLocalWindowSize(windowBytes);
         void this.#follow(session);

@@ -60,6 +60,9 @@ export interface Store {
   /** What the chains of one image, or of all, take up. Measures what was not measured yet. */
   usage(image: string | null, options: LookOptions): AsyncIterable<ChainUsage>;
 
+  /** Whether it can be read at all, which is looked at again and again. Cheap. @throws POOL_NOT_FOUND, NAMESPACE_NOT_FOUND, CEPH_* */
+  look(options: Options): Promise<void>;
+
   /** Cleans up what an earlier life of the daemon left half done. Answers the names of the chains it changed. */
   recover(options: Options): Promise<string[]>;
 

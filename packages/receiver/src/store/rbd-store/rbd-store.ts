@@ -187,6 +187,10 @@ export class RbdStore implements Store {
     }
   }
 
+  async look(options: Options): Promise<void> {
+    await this.#context.ceph.list(this.#context.pool, options);
+  }
+
   async recover(options: Options): Promise<string[]> {
     const { ceph, pool, reader } = this.#context;
     await this.#prepareRemovals(options);
