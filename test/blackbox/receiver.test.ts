@@ -778,6 +778,8 @@ describe('the progress of a transfer', () => {
   }
   const progress = async (transferId: string, caller = agent1, waits: Message | null = null) =>
     (await caller.unary<Progress>('getTransferProgress', { transferId, waits })).waits;
+  const silence = async (transferId: string) =>
+    (await agent1.unary<{ silentMs?: number }>('getTransferProgress', { transferId, silentMs: 0 })).silentMs;
   /** As much as fits: what no honest client has counted. */
   const boast = (() => {
     const most = String(2n ** 64n - 1n);
@@ -791,6 +793,8 @@ describe('the progress of a transfer', () => {
       expect(await progress('mine', agent1, boast)).not.toBeNull();
       expect(await progress('mine', agent2)).toBeNull();
       expect(await progress('other')).toBeNull();
+      expect(await silence('mine')).toEqual(expect.any(Number));
+      expect(await silence('other')).toBeUndefined();
       break;
     }
     await expect.poll(() => progress('mine')).toBeNull();

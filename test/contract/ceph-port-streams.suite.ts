@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { CephPort, DiffRange } from '@rbdferry/core/ceph/port.js';
 import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { randomBytes } from '../ceph/cluster.js';
 import type { World } from './world.js';
 
@@ -111,6 +111,12 @@ export const cephPortStreamsSuite = (start: () => World | Promise<World>): void 
       await expect(read({ snap: 's2', fromSnap: 'nope' })).rejects.toEqual(failsWith('SNAPSHOT_NOT_FOUND'));
       const nobody = ceph.exportDiff({ ...source, image: 'nobody' }, full);
       await expect(nobody[Symbol.asyncIterator]().next()).rejects.toEqual(failsWith('IMAGE_NOT_FOUND'));
+    });
+
+    it('shows life', async () => {
+      const onAlive = vi.fn();
+      for await (const _ of ceph.exportDiff(source, full, { onAlive }));
+      expect(onAlive).toHaveBeenCalled();
     });
 
     it('leaves nothing behind when nobody wants the rest', async () => {

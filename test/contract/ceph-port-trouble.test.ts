@@ -4,7 +4,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { CephPort, ImageLayout } from '@rbdferry/core/ceph/port.js';
 import { layoutDifference } from '@rbdferry/core/ceph/layout-difference.js';
 import { createRbdCli, type RbdCliOptions } from '@rbdferry/core/ceph/rbd-cli.js';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { encodeEnd, encodeHeader } from '@rbdferry/core/diff/diff-writer.js';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { startCluster, type Cluster } from '../ceph/cluster.js';
 
 /** A cluster that cannot be reached, refuses, hangs or is full. */
@@ -146,18 +147,18 @@ it('makes images as asked, whatever ceph.conf and the pool have as defaults', as
   for (const key of Object.keys(defaults)) await cluster.rbd(['config', 'pool', 'rm', 'rbd', key]);
 });
 
-describe('a cluster that hangs', () => {
-  const frozen = async (daemon: string, use: () => Promise<void>): Promise<void> => {
-    const pid = cluster.daemonPids().get(daemon);
-    if (pid === undefined) throw new Error(`no ${daemon}`);
-    process.kill(pid, 'SIGSTOP');
-    try {
-      await use();
-    } finally {
-      process.kill(pid, 'SIGCONT');
-    }
-  };
+const frozen = async (daemon: string, use: () => Promise<void>): Promise<void> => {
+  const pid = cluster.daemonPids().get(daemon);
+  if (pid === undefined) throw new Error(`no ${daemon}`);
+  process.kill(pid, 'SIGSTOP');
+  try {
+    await use();
+  } finally {
+    process.kill(pid, 'SIGCONT');
+  }
+};
 
+describe('a cluster that hangs', () => {
   it('in its monitor is unreachable', () =>
     frozen('mon.a', async () => {
       const port = as({ deadlines: { connectMs: 1_000 } });
@@ -192,6 +193,53 @@ describe('a cluster that hangs', () => {
       const next = port.exportDiff(image, { snap: 's1', fromSnap: null }, controller)[Symbol.asyncIterator]().next();
       await expect(next).rejects.toEqual(failsWith('CANCELLED'));
     }));
+});
+
+describe('an rbd that moves no bytes', () => {
+  const thin = { ...image, image: 'thin' };
+  const snap = { snap: 's', fromSnap: null };
+  let signs: number;
+  const onAlive = (): void => {
+    signs += 1;
+  };
+
+  /** Nothing but objects to look at: some seconds' worth. */
+  beforeAll(async () => {
+    const objectBytes = 4096;
+    const small = { objectSizeBytes: objectBytes, stripeUnitBytes: objectBytes, stripeCount: 1 };
+    await ceph.create(thin, { ...layout, ...small, sizeBytes: BigInt(512 * MiB), features: ['layering'] });
+    await ceph.createSnapshot(thin, snap.snap);
+  });
+
+  beforeEach(() => {
+    signs = 0;
+  });
+
+  it('shows life while it looks at what does not differ, and none when its OSD hangs', async () => {
+    const stream = ceph.exportDiff(thin, snap, { onAlive })[Symbol.asyncIterator]();
+    await stream.next();
+    const rest = stream.next();
+    await vi.waitUntil(() => signs >= 3, { timeout: 30_000 });
+    await frozen('osd.0', async () => {
+      // What was answered before may still be told.
+      await sleep(1_200);
+      const before = signs;
+      await sleep(1_800);
+      expect(signs).toBe(before);
+    });
+    expect(Buffer.from((await rest).value ?? []).toString()).toBe('e');
+    expect((await stream.next()).done).toBe(true);
+  });
+
+  it('shows life while it makes an image smaller', async () => {
+    const sizeBytes = BigInt(448 * MiB);
+    const sink = ceph.importDiff(thin, { onAlive });
+    await sink.write(encodeHeader({ fromSnap: null, toSnap: 'small', sizeBytes }));
+    await sink.write(encodeEnd());
+    await sink.finish();
+    expect(signs).toBeGreaterThan(2);
+    expect((await ceph.info(thin)).sizeBytes).toBe(sizeBytes);
+  });
 });
 
 describe('a change that nobody waits for any more', () => {

@@ -1,4 +1,4 @@
-import { sourceChunkBytes, type CallOptions, type CephPort, type DiffRange } from '@rbdferry/core/ceph/port.js';
+import { sourceChunkBytes, type CephPort, type DiffRange, type TransferCallOptions } from '@rbdferry/core/ceph/port.js';
 import { encodeDataHeader, encodeEnd, encodeHeader, encodeZero } from '@rbdferry/core/diff/diff-writer.js';
 import type { FerryError } from '@rbdferry/core/errors/ferry-error.js';
 import type { ImageSpec } from '@rbdferry/core/model/image-spec.js';
@@ -39,13 +39,15 @@ class Export {
   readonly #diff: DiffRange;
   readonly #signal: AbortSignal | undefined;
   readonly #what: string;
+  readonly #onAlive: () => void;
   #killed: FerryError | null = null;
 
-  constructor(door: Door, spec: ImageSpec, diff: DiffRange, { signal }: CallOptions) {
+  constructor(door: Door, spec: ImageSpec, diff: DiffRange, { signal, onAlive = () => {} }: TransferCallOptions) {
     this.#door = door;
     this.#spec = spec;
     this.#diff = diff;
     this.#signal = signal;
+    this.#onAlive = onAlive;
     this.#what = `export ${namedSnap(spec, diff.snap)}`;
   }
 
@@ -60,6 +62,7 @@ class Export {
       const request = { call: 'exportDiff', what, where: this.#spec };
       const records = await this.#door.pass(request, { signal: this.#signal }, () => this.#records());
       for (const chunk of inChunks(records, options.chunkBytes ?? sourceChunkBytes)) {
+        this.#onAlive();
         yield chunk;
         // Not through the door: that the pool is gone is as little noticed as that the snapshot is.
         await cluster.trouble.pass('exportDiff.chunk', what, this.#signal);

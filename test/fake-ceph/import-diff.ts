@@ -1,4 +1,4 @@
-import type { ByteSink, CallOptions, CephPort } from '@rbdferry/core/ceph/port.js';
+import type { ByteSink, CephPort, TransferCallOptions } from '@rbdferry/core/ceph/port.js';
 import { DiffError } from '@rbdferry/core/diff/diff-error.js';
 import { DiffParser } from '@rbdferry/core/diff/diff-parser.js';
 import type { DiffHeader } from '@rbdferry/core/diff/records.js';
@@ -25,6 +25,7 @@ class Import implements ByteSink {
   readonly #what: string;
   readonly #signal: AbortSignal | undefined;
   readonly #ending = new AbortController();
+  readonly #onAlive: () => void;
   readonly #childGone: () => void;
   readonly #opened: Promise<Opened>;
   #unwatch = (): void => {};
@@ -34,12 +35,13 @@ class Import implements ByteSink {
   };
 
   /** @throws the signal's reason when it is aborted already */
-  constructor(door: Door, spec: ImageSpec, { signal }: CallOptions) {
+  constructor(door: Door, spec: ImageSpec, { signal, onAlive = () => {} }: TransferCallOptions) {
     throwIfAborted(signal);
     this.#door = door;
     this.#spec = spec;
     this.#what = `import into ${named(spec)}`;
     this.#signal = signal;
+    this.#onAlive = onAlive;
     signal?.addEventListener('abort', this.#onSignal);
     const kill = (failure: FerryError): void => {
       // Its watch stays: nobody closed the image.
@@ -107,6 +109,7 @@ class Import implements ByteSink {
       if (this.#state.kind === 'committed')
         throw refusal('CEPH_FAILED', this.#what, 'it ended before it got everything');
       work(opened);
+      this.#onAlive();
     });
   }
 

@@ -215,6 +215,8 @@ describe('transfers', () => {
       control.close();
     }
     expectError(result, 'TRANSFER_STALLED', 70, 'for 4 s');
+    expect(result.stderr).toMatch(/hint: .*cluster/);
+    expect(result.stderr).not.toContain('network');
     // The cluster is back, and so is the chain: the next backup is right.
     for (let tries = 0; tries < 60 && (await snapNames(pair.source, 'rbd/vm')).length > 1; tries += 1)
       await sleep(1000);

@@ -4,6 +4,7 @@ import { createLogger } from '@rbdferry/core/log/logger.js';
 import { parseBackupId, type BackupId, type BackupIdParts, type SnapName } from '@rbdferry/core/model/backup-id.js';
 import type { Backup } from '@rbdferry/core/model/chain.js';
 import { StreamDigest } from '@rbdferry/core/transfer/stream-digest.js';
+import { RbdLife } from '@rbdferry/core/transfer/life.js';
 import type { OpenedPush, Store } from '@rbdferry/receiver/store/port.js';
 import { RbdStore } from '@rbdferry/receiver/store/rbd-store/rbd-store.js';
 import { fakeCeph } from '../fake-ceph/fake-ceph.js';
@@ -53,7 +54,7 @@ export const pushTo = async (store: Store, { source, snap, base }: ToPush): Prom
 
 /** All but the end record. What was written is used again at once, for something else. */
 const send = async (push: OpenedPush, chunks: readonly Uint8Array[]): Promise<void> => {
-  push.begin();
+  push.begin(new RbdLife('backup'));
   try {
     for (const [index, chunk] of chunks.entries()) {
       const isLast = index === chunks.length - 1;

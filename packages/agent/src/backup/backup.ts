@@ -17,6 +17,7 @@ import type { Backup, Chain, StreamEnd } from '@rbdferry/core/model/chain.js';
 import { formatImageSpec, type ImageSpec } from '@rbdferry/core/model/image-spec.js';
 import { oddNameTimes } from '@rbdferry/core/model/name-time.js';
 import { planBackup, type BackupMode, type NoBase } from '@rbdferry/core/model/planner.js';
+import { PeerLife, RbdLife } from '@rbdferry/core/transfer/life.js';
 import { startEarly } from '@rbdferry/core/transfer/start-early.js';
 import type { JobContext, JobOutcome } from '../jobs/job-context.js';
 import type { LooseEndHandle } from '../jobs/loose-ends.js';
@@ -171,6 +172,7 @@ const transfer = async (
   job.phase('open');
   // It comes up while the receiver prepares its image, and then waits.
   const base = target.base?.snap ?? null;
+  const lives = { rbd: new RbdLife('source'), peer: new PeerLife('receiver') };
   const stream = startEarly(
     provenDiff(
       job.ceph,
@@ -181,7 +183,7 @@ const transfer = async (
         from: source.view.snapshots.find(({ name }) => name === base) ?? null,
         parent: source.info.parent,
       },
-      { signal },
+      { signal, onAlive: lives.rbd.sign },
     ),
   );
   try {
@@ -200,10 +202,11 @@ const transfer = async (
     job.phase('transfer');
     void estimateTotal(source, diff, { ...job, signal });
     const stages = job.transfer('sender');
-    void followStages(job.receiver, opened.transferId, { stages, signal });
+    void followStages(job.receiver, opened.transferId, { stages, lives, signal });
     return await sendDiff(stream, await job.receiver.push(opened.transferId, { signal, stages }), {
       stallMs: job.config.stall_timeout,
       meter: stages.meter,
+      lives,
       ...outgoingWithin(job.limits, job.receiver.compression),
       signal,
       onRead: (bytes) => {

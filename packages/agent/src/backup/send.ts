@@ -6,11 +6,13 @@ import { outgoing, type OutgoingOptions } from '@rbdferry/core/transfer/outgoing
 import { wireBytesOf } from '@rbdferry/core/transfer/piece.js';
 import { releaseRoomy } from '@rbdferry/core/transfer/roomy-buffer.js';
 import type { StageMeter } from '@rbdferry/core/transfer/stage-meter.js';
+import type { Life, Lives } from '@rbdferry/core/transfer/life.js';
 import { watchStall, withinStallTime } from '@rbdferry/core/transfer/stall.js';
 import type { Push } from '../receiver-client/receiver-client.js';
 
 export interface SendOptions extends OutgoingOptions {
   readonly stallMs: number;
+  readonly lives: Lives;
   readonly meter: StageMeter;
   /** Bytes of the diff as the source gives it. */
   readonly onRead: (bytes: number) => void;
@@ -25,11 +27,12 @@ export interface SendOptions extends OutgoingOptions {
  * unknown once `onCommit` was called.
  */
 export const sendDiff = async (source: ByteSource, push: Push, options: SendOptions): Promise<Backup> => {
-  const { meter } = options;
+  const { meter, lives } = options;
+  const watch = (what: string, life: Life) => ({ ms: options.stallMs, what, life });
   const digest = new StreamDigest();
   let streamBytes = 0n;
   try {
-    const chunks = watchStall(counted(source, options.onRead), options.stallMs, 'rbd export-diff sent no data');
+    const chunks = watchStall(counted(source, options.onRead), watch('rbd export-diff sent no data', lives.rbd));
     for await (const piece of outgoing(meter.arriving(chunks), options)) {
       const { content, frame } = piece;
       const [bytes, wireBytes] = [content.length, wireBytesOf(piece)];
@@ -38,7 +41,7 @@ export const sendDiff = async (source: ByteSource, push: Push, options: SendOpti
       streamBytes += BigInt(bytes);
       // Only its frame is still to be sent.
       if (frame !== null) releaseRoomy(content);
-      await meter.leaving(withinStallTime(sent, options.stallMs, 'the receiver took no data'));
+      await meter.leaving(withinStallTime(sent, watch('the receiver took no data', lives.peer)));
       meter.passed(bytes);
       options.onSent(wireBytes);
     }
@@ -46,7 +49,7 @@ export const sendDiff = async (source: ByteSource, push: Push, options: SendOpti
     const sent = { streamBytes, streamGmac };
     options.onCommit(sent);
     const answer = push.commit(sent);
-    const backup = await meter.leaving(withinStallTime(answer, options.stallMs, 'the receiver did not commit'));
+    const backup = await meter.leaving(withinStallTime(answer, watch('the receiver did not commit', lives.peer)));
     if (!isBackupOf(backup, sent)) {
       throw new FerryError('DIGEST_MISMATCH', 'the receiver committed something else than was sent');
     }

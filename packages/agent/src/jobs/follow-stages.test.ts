@@ -1,5 +1,6 @@
 import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
 import type { ErrorCode } from '@rbdferry/core/errors/registry.js';
+import { PeerLife, RbdLife } from '@rbdferry/core/transfer/life.js';
 import { TransferStages } from '@rbdferry/core/transfer/transfer-stages.js';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
@@ -47,7 +48,9 @@ describe('comparing with the receiver beside a transfer', () => {
         return answer === 'ok' ? Promise.resolve() : Promise.reject(new FerryError(answer, 'no'));
       },
     };
-    void followStages(receiver, 'id', { stages: new TransferStages('sender'), signal: ending.signal }).then(() => {
+    const lives = { rbd: new RbdLife('source'), peer: new PeerLife('receiver') };
+    const options = { stages: new TransferStages('sender'), lives, signal: ending.signal };
+    void followStages(receiver, 'id', options).then(() => {
       ended = true;
     });
   };

@@ -1,5 +1,6 @@
 import { setTimeout } from 'node:timers/promises';
 import { toFerryError } from '@rbdferry/core/errors/ferry-error.js';
+import type { Lives } from '@rbdferry/core/transfer/life.js';
 import type { TransferStages } from '@rbdferry/core/transfer/transfer-stages.js';
 import type { ReceiverClient } from '../receiver-client/receiver-client.js';
 
@@ -7,13 +8,13 @@ import type { ReceiverClient } from '../receiver-client/receiver-client.js';
 const intervalMs = 1_000;
 
 /**
- * Compares with the receiver, beside a transfer, what each end waits for. Lasts until the signal; never throws, and whatever
+ * Compares with the receiver, beside a transfer, what each end waits for, and whether its rbd is at work. Lasts until the signal; never throws, and whatever
  * becomes of it, the transfer does not notice.
  */
 export const followStages = async (
   receiver: Pick<ReceiverClient, 'compareWaits'>,
   transferId: string,
-  options: { readonly stages: TransferStages; readonly signal: AbortSignal },
+  options: { readonly stages: TransferStages; readonly lives: Lives; readonly signal: AbortSignal },
 ): Promise<void> => {
   const { signal } = options;
   while (!signal.aborted) {

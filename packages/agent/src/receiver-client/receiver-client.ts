@@ -20,12 +20,14 @@ import { clientCredentials } from '@rbdferry/core/rpc/tls.js';
 import { defaultWindowBytes, initialWindowBytes, WindowBudget } from '@rbdferry/core/rpc/window.js';
 import type { Piece } from '@rbdferry/core/transfer/piece.js';
 import { releaseRoomy } from '@rbdferry/core/transfer/roomy-buffer.js';
+import type { Lives } from '@rbdferry/core/transfer/life.js';
 import type { TransferStages } from '@rbdferry/core/transfer/transfer-stages.js';
 import {
   backupFromWire,
   chainFromWire,
   idFromWire,
   requireField,
+  silenceToWire,
   sourceToWire,
   usageFromWire,
   waitsFromWire,
@@ -348,14 +350,15 @@ export class ReceiverClient {
       throw new FerryError('STREAM_TRUNCATED', `${this.#peer.peer} ended the stream of ${id} without its trailer`);
   }
 
-  /** Both ends of a transfer under way tell each other what they waited for. @throws PROTOCOL_MISMATCH when the receiver is too old */
-  async compareWaits(transferId: string, { stages, signal }: TransferOptions): Promise<void> {
-    const { waits } = await callUnary(
+  /** Both ends of a transfer under way tell each other what they waited for, and when their rbd was last at work. @throws PROTOCOL_MISMATCH when the receiver is too old */
+  async compareWaits(transferId: string, { stages, lives, signal }: TransferOptions & { lives: Lives }): Promise<void> {
+    const { waits, silentMs } = await callUnary(
       this.#client.getTransferProgress.bind(this.#client),
-      { transferId, waits: waitsToWire(stages.meter.waits) },
+      { transferId, waits: waitsToWire(stages.meter.waits), silentMs: silenceToWire(lives.rbd) },
       this.#settings({ signal }, deadlines.progress),
     );
     stages.heard(waitsFromWire(waits));
+    if (waits !== undefined) lives.peer.heard(silentMs);
   }
 
   /** How long the quickest call there is takes. The connection stands already. */

@@ -12,6 +12,7 @@ import { formatImageSpec, type ImageSpec } from '@rbdferry/core/model/image-spec
 import { paced } from '@rbdferry/core/transfer/paced.js';
 import { wireBytesOf } from '@rbdferry/core/transfer/piece.js';
 import { releaseRoomy } from '@rbdferry/core/transfer/roomy-buffer.js';
+import { PeerLife, RbdLife, type Lives } from '@rbdferry/core/transfer/life.js';
 import { unlessAborted, watchStall, withinStallTime } from '@rbdferry/core/transfer/stall.js';
 import { expectedDiff, streamError } from '@rbdferry/core/transfer/stream-check.js';
 import { followStages } from '../jobs/follow-stages.js';
@@ -82,9 +83,10 @@ const importInto = async (
   const ending = new AbortController();
   const signal = AbortSignal.any([job.signal, ending.signal]);
   // Not the job's signal: the sink is ended by its own abort, which closes the input and leaves no lock.
-  const sink = job.ceph.importDiff(temporary);
+  const lives = { rbd: new RbdLife('production'), peer: new PeerLife('receiver') };
+  const sink = job.ceph.importDiff(temporary, { onAlive: lives.rbd.sign });
   try {
-    return { streamBytes: await receive(backup, layout, sink, { ...job, signal }), imageId: info.id };
+    return { streamBytes: await receive(backup, layout, sink, { ...job, signal, lives }), imageId: info.id };
   } catch (thrown) {
     await sink.abort();
     throw thrown instanceof DiffError ? streamError(thrown) : thrown;
@@ -106,7 +108,9 @@ const receive = async (
   backup: Backup,
   layout: Layout,
   sink: ByteSink,
-  job: Pick<JobContext, 'receiver' | 'signal' | 'config' | 'progress' | 'transfer' | 'limits'>,
+  job: Pick<JobContext, 'receiver' | 'signal' | 'config' | 'progress' | 'transfer' | 'limits'> & {
+    readonly lives: Lives;
+  },
 ): Promise<bigint> => {
   const stallMs = job.config.stall_timeout;
   const parser = new DiffParser(expectedDiff(layout, { snap: backup.snap, fromSnap: null }));
@@ -122,16 +126,16 @@ const receive = async (
       job.progress.estimate(Number(bytes));
     },
   };
-  const { receiver, signal, limits } = job;
+  const { receiver, signal, limits, lives } = job;
   const stages = job.transfer('taker');
   const { meter } = stages;
   const transferId = randomUUID();
-  void followStages(receiver, transferId, { stages, signal });
+  void followStages(receiver, transferId, { stages, lives, signal });
   const pulled = receiver.pull(backup.id, told, { signal, stages, transferId, limits });
   // A target that takes nothing must not keep a job from being cancelled.
   const taken = (step: Promise<void>, what: string) =>
-    meter.leaving(unlessAborted(withinStallTime(step, stallMs, what), signal));
-  const stream = watchStall(pulled, stallMs, 'the receiver sent no data');
+    meter.leaving(unlessAborted(withinStallTime(step, { ms: stallMs, what, life: lives.rbd }), signal));
+  const stream = watchStall(pulled, { ms: stallMs, what: 'the receiver sent no data', life: lives.peer });
   // What comes is paced as well: the receiver was told the job's limit, but not what other jobs take, nor the time of day.
   for await (const piece of paced(meter.arriving(stream), limits.buckets, { signal, meter })) {
     const data = piece.content;

@@ -2,18 +2,20 @@ import { FerryError, throwIfAborted } from '../errors/ferry-error.js';
 import { startChild, type Child } from './child.js';
 import { GatheredOutput } from './gathered-output.js';
 import { sourceChunkBytes, type ByteSource } from './port.js';
+import { Pulse } from './pulse.js';
 import { callError, succeeded, type Call } from './run-rbd.js';
 
 export interface TransferOptions {
   readonly killGraceMs: number;
   readonly signal: AbortSignal | undefined;
+  readonly onAlive: (() => void) | undefined;
 }
 
 const banner = Buffer.from('rbd diff v1\n');
 
 /**
  * A call's standard output as a {@link ByteSource}. Each iteration starts its own child. There is no deadline: how long it
- * may be silent depends on how much of the image is unchanged, so whoever reads it watches.
+ * may give nothing depends on how much of the image is unchanged, so whoever reads it watches, and hears of its life.
  */
 export const exportSource = (call: Call, options: TransferOptions): ByteSource => ({
   [Symbol.asyncIterator]: () => readChild(call, options),
@@ -21,16 +23,17 @@ export const exportSource = (call: Call, options: TransferOptions): ByteSource =
 
 async function* readChild(
   call: Call,
-  { killGraceMs, signal }: TransferOptions,
+  { killGraceMs, signal, onAlive = () => {} }: TransferOptions,
 ): AsyncGenerator<Uint8Array, void, undefined> {
   throwIfAborted(signal);
-  const child = startChild(call, { input: false, killGraceMs });
+  const pulse = new Pulse(onAlive);
+  const child = startChild({ ...call, args: [...call.args, ...pulse.args] }, { input: false, killGraceMs });
   const stop = (): void => {
     endReading(child);
   };
   signal?.addEventListener('abort', stop);
   try {
-    const problem = yield* diffOf(child);
+    const problem = yield* diffOf(child, pulse);
     const end = await child.ended;
     throwIfAborted(signal);
     if (!succeeded(end)) throw callError(call, end);
@@ -39,6 +42,7 @@ async function* readChild(
     signal?.removeEventListener('abort', stop);
     endReading(child);
     await child.ended;
+    pulse.stop();
   }
 }
 
@@ -47,11 +51,12 @@ async function* readChild(
  * A child that cannot connect may print about it where the diff should be ("server name not found"): that is kept back, for
  * whoever reads it would complain about the data.
  */
-async function* diffOf(child: Child): AsyncGenerator<Uint8Array, string | null, undefined> {
+async function* diffOf(child: Child, pulse: Pulse): AsyncGenerator<Uint8Array, string | null, undefined> {
   let head = Buffer.alloc(0);
   let isDiff = false;
   try {
     for await (const chunk of new GatheredOutput(child.stdout, sourceChunkBytes)) {
+      pulse.sawBytes();
       if (isDiff || chunk.subarray(0, banner.length).equals(banner)) {
         isDiff = true;
         yield chunk;

@@ -2,6 +2,7 @@ import { FerryError, abortReason, throwIfAborted } from '../errors/ferry-error.j
 import { startChild, type Child } from './child.js';
 import type { TransferOptions } from './export-source.js';
 import type { ByteSink } from './port.js';
+import { Pulse } from './pulse.js';
 import { callError, succeeded, type Call } from './run-rbd.js';
 
 export interface SinkOptions extends TransferOptions {
@@ -16,6 +17,7 @@ export interface SinkOptions extends TransferOptions {
 export class ImportSink implements ByteSink {
   readonly #call: Call;
   readonly #options: SinkOptions;
+  readonly #pulse: Pulse;
   readonly #child: Child;
   #aborting: Promise<void> | null = null;
 
@@ -24,11 +26,16 @@ export class ImportSink implements ByteSink {
     throwIfAborted(options.signal);
     this.#call = call;
     this.#options = options;
-    this.#child = startChild(call, { input: true, killGraceMs: options.killGraceMs });
+    this.#pulse = new Pulse(options.onAlive ?? (() => {}));
+    const args = [...call.args, ...this.#pulse.args];
+    this.#child = startChild({ ...call, args }, { input: true, killGraceMs: options.killGraceMs });
     // Nobody reads what it prints on standard output, which is nothing.
     this.#child.stdout.resume();
     options.signal?.addEventListener('abort', this.#onSignal);
-    void this.#child.ended.then(() => options.signal?.removeEventListener('abort', this.#onSignal));
+    void this.#child.ended.then(() => {
+      this.#pulse.stop();
+      options.signal?.removeEventListener('abort', this.#onSignal);
+    });
   }
 
   async write(chunk: Uint8Array): Promise<void> {
@@ -38,6 +45,7 @@ export class ImportSink implements ByteSink {
     const problem = await new Promise((resolve) => stdin.write(chunk, resolve));
     // A broken pipe comes with the child's end, which tells why. A write cut short by our own `destroy` reports no problem.
     if (problem != null || stdin.destroyed) throw await this.#failure();
+    this.#pulse.sawBytes();
   }
 
   async finish(): Promise<void> {

@@ -116,13 +116,16 @@ export interface CephPort {
   rename(from: ImageSpec, to: ImageSpec, options?: CallOptions): Promise<void>;
 
   /**
-   * `rbd export-diff`; the child is started at the first read. It may be silent for long at the start: about 7 s for each TiB
-   * that does not differ, and more with distant OSDs.
+   * `rbd export-diff`; the child is started at the first read. It may give no bytes for long, anywhere in the stream: about 7 s for
+   * each TiB that does not differ, and more with distant OSDs. `onAlive` tells that it is at work.
    */
-  exportDiff(image: ImageSpec, diff: DiffRange, options?: CallOptions): ByteSource;
+  exportDiff(image: ImageSpec, diff: DiffRange, options?: TransferCallOptions): ByteSource;
 
-  /** Starts `rbd import-diff` on the image's head. */
-  importDiff(image: ImageSpec, options?: CallOptions): ByteSink;
+  /**
+   * Starts `rbd import-diff` on the image's head. It may take no bytes for long: 38 s for each TiB by which an image without object-map
+   * becomes smaller. `onAlive` tells that it is at work.
+   */
+  importDiff(image: ImageSpec, options?: TransferCallOptions): ByteSink;
 
   /**
    * Bytes that `exportDiff` will roughly send (the lengths of the extents that differ), from `rbd diff` read as a stream.
@@ -133,6 +136,11 @@ export interface CephPort {
 
 export interface CallOptions {
   readonly signal?: AbortSignal | undefined;
+}
+
+export interface TransferCallOptions extends CallOptions {
+  /** Called about twice a second while bytes come or the cluster answers, and not while the child hangs or waits for us. */
+  readonly onAlive?: (() => void) | undefined;
 }
 
 export interface ImageInfo {

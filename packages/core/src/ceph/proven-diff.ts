@@ -1,6 +1,6 @@
 import { FerryError, toFerryError } from '../errors/ferry-error.js';
 import { formatImageSpec, type ImageSpec } from '../model/image-spec.js';
-import type { ByteSource, CallOptions, CephPort, ParentInfo, Snapshot } from './port.js';
+import type { ByteSource, CallOptions, CephPort, ParentInfo, Snapshot, TransferCallOptions } from './port.js';
 
 type SnapshotRef = Pick<Snapshot, 'id' | 'name'>;
 
@@ -27,14 +27,14 @@ type LookPort = Pick<CephPort, 'exportDiff' | 'info' | 'infoAt' | 'snapshots'>;
  *
  * @throws SOURCE_CHANGED, and whatever keeps us from looking
  */
-export const provenDiff = (ceph: LookPort, diff: DiffToRead, options: CallOptions = {}): ByteSource => ({
+export const provenDiff = (ceph: LookPort, diff: DiffToRead, options: TransferCallOptions = {}): ByteSource => ({
   [Symbol.asyncIterator]: () => readProven(ceph, diff, options),
 });
 
 async function* readProven(
   ceph: LookPort,
   diff: DiffToRead,
-  options: CallOptions,
+  options: TransferCallOptions,
 ): AsyncGenerator<Uint8Array, void, undefined> {
   const { image, snap, from, parent } = diff;
   const before = await ancestors(ceph, parent, options);

@@ -26,6 +26,7 @@ import {
   type ImageLayout,
   type ImageListing,
   type Snapshot,
+  type TransferCallOptions,
   type TrashEntry,
 } from './port.js';
 import { RbdRunner, type RbdCliOptions, type Room } from './rbd-runner.js';
@@ -301,19 +302,19 @@ class RbdCli implements CephPort {
     return this.#rbd.change({ what, args, meanings, writesTo: { pool: to.pool } }, options);
   }
 
-  exportDiff(image: ImageSpec, diff: DiffRange, options: CallOptions = {}): ByteSource {
+  exportDiff(image: ImageSpec, diff: DiffRange, { signal, onAlive }: TransferCallOptions = {}): ByteSource {
     const args = ['export-diff', '--no-progress', this.#rbd.concurrencyArg, ...rangeArgs(image, diff), '--path=-'];
     const call = this.#rbd.rbdCall({ what: `export ${namedSnap(image, diff.snap)}`, args });
-    return exportSource(call, { killGraceMs: this.#rbd.deadlines.killGraceMs, signal: options.signal });
+    return exportSource(call, { killGraceMs: this.#rbd.deadlines.killGraceMs, signal, onAlive });
   }
 
-  importDiff(image: ImageSpec, options: CallOptions = {}): ByteSink {
+  importDiff(image: ImageSpec, { signal, onAlive }: TransferCallOptions = {}): ByteSink {
     const args = ['import-diff', '--no-progress', ...writeCacheArgs, '--path=-', ...imageArgs(image)];
     // It waits on a full pool: what has a quota is the number of snapshots.
     const meanings = { ...noImage, quota: 'SNAPSHOT_LIMIT' } as const;
     const call = this.#rbd.rbdCall({ what: `import into ${named(image)}`, args, meanings });
     const { killGraceMs, closeGraceMs, fullMs } = this.#rbd.deadlines;
-    const sink = new ImportSink(call, { killGraceMs, closeGraceMs, signal: options.signal });
+    const sink = new ImportSink(call, { killGraceMs, closeGraceMs, signal, onAlive });
     return new RoomSink(sink, this.#rbd.askForRoom(call, this.#roomFor(image)), { afterMs: fullMs });
   }
 

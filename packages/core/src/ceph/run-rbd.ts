@@ -1,6 +1,7 @@
 import { throwIfAborted, abortReason, FerryError } from '../errors/ferry-error.js';
 import { startChild, type Child, type ChildEnd, type Command } from './child.js';
 import { classify, type Failure, type Meanings } from './classify.js';
+import { Pulse } from './pulse.js';
 import { whatItSaid } from './said.js';
 
 /** One call of a Ceph program. */
@@ -10,7 +11,7 @@ export interface Call extends Command {
   readonly meanings: Meanings;
 }
 
-/** How long a call may take: in all, or without any output (rbd prints its progress). Milliseconds. */
+/** How long a call may take: in all, or without any output (rbd prints its progress) or answer of the cluster. Milliseconds. */
 export type Patience =
   { readonly kind: 'deadline'; readonly ms: number } | { readonly kind: 'stall'; readonly ms: number };
 
@@ -63,7 +64,13 @@ export const runUnlessAbsent = async (call: Call, options: RunOptions): Promise<
 const attempt = async (call: Call, options: RunOptions): Promise<{ error: FerryError; absent: boolean } | null> => {
   throwIfAborted(options.signal);
   const watch = new Watch(call, options);
-  const child = startChild(call, { input: false, killGraceMs: options.killGraceMs, onStderr: () => watch.sawOutput() });
+  const pulse = options.patience.kind === 'stall' ? new Pulse(() => watch.sawOutput()) : null;
+  const command = { ...call, args: [...call.args, ...(pulse?.args ?? [])] };
+  const child = startChild(command, {
+    input: false,
+    killGraceMs: options.killGraceMs,
+    onStderr: () => watch.sawOutput(),
+  });
   watch.over(child);
   try {
     await drain(child, (chunk) => {
@@ -77,6 +84,7 @@ const attempt = async (call: Call, options: RunOptions): Promise<{ error: FerryE
     watch.stop();
     child.terminate();
     await child.ended;
+    pulse?.stop();
   }
 };
 

@@ -209,7 +209,7 @@ export const errorRegistry = {
     70,
     'DEADLINE_EXCEEDED',
     again,
-    'no bytes moved for the stall time; look at the network and at both clusters',
+    'nothing moved for the stall time; look at what the message names, its cluster, and then at the network',
   ),
   JOB_INTERRUPTED: entry(71, 'ABORTED', again, 'the agent was stopped while the job ran; start it again'),
   CONNECTION_LOST: entry(72, 'UNAVAILABLE', again, 'the connection broke; try again'),

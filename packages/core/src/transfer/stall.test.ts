@@ -6,6 +6,7 @@ const never = new Promise<never>(() => {});
 
 beforeEach(() => {
   vi.useFakeTimers();
+  signMs = -Infinity;
 });
 
 afterEach(() => {
@@ -26,8 +27,22 @@ const watch = (step: Promise<unknown>) => {
   return seen;
 };
 
-const stalled = { code: 'TRANSFER_STALLED', message: 'the receiver took no data for 10 s' };
-const within = <T>(step: Promise<T>) => withinStallTime(step, 10_000, 'the receiver took no data');
+/** When it last showed life; never, unless a test says so. */
+let signMs: number;
+const life = {
+  get silentMs() {
+    return performance.now() - signMs;
+  },
+  hintAfter: (ms: number) => `silent for ${ms} ms`,
+};
+const watching = (ms: number) => ({ ms, what: 'the receiver took no data', life });
+
+const stalled = {
+  code: 'TRANSFER_STALLED',
+  message: 'the receiver took no data for 10 s',
+  hint: 'silent for 10000 ms',
+};
+const within = <T>(step: Promise<T>) => withinStallTime(step, watching(10_000));
 
 describe('a step within the stall time', () => {
   it('gives its value or its failure, and leaves no timer', async () => {
@@ -44,6 +59,25 @@ describe('a step within the stall time', () => {
     expect(seen.error).toMatchObject(stalled);
   });
 
+  it('may take as long as it likes while there is life, and fails so long after the last sign of it', async () => {
+    const seen = watch(within(never));
+    for (let second = 0; second < 60; second += 3) {
+      await vi.advanceTimersByTimeAsync(3_000);
+      signMs = performance.now();
+    }
+    await vi.advanceTimersByTimeAsync(9_999);
+    expect(seen.error).toBeUndefined();
+    await vi.advanceTimersByTimeAsync(2);
+    expect(seen.error).toMatchObject(stalled);
+  });
+
+  it('has its whole time though there was no life before it', async () => {
+    signMs = performance.now() - 60_000;
+    const seen = watch(within(never));
+    await vi.advanceTimersByTimeAsync(9_999);
+    expect(seen.error).toBeUndefined();
+  });
+
   it('that fails after it was given up is no unhandled rejection', async () => {
     let fail: (error: Error) => void = () => {};
     const late = new Promise<never>((_, reject) => {
@@ -58,7 +92,7 @@ describe('a step within the stall time', () => {
 
   it('may be longer than a timer of Node can be, and does not fail at once', async () => {
     vi.useRealTimers();
-    const seen = watch(withinStallTime(never, 30 * 86_400_000, 'x'));
+    const seen = watch(withinStallTime(never, watching(30 * 86_400_000)));
     await new Promise((resolve) => setTimeout(resolve, 50));
     expect(seen.error).toBeUndefined();
   });
@@ -89,7 +123,7 @@ describe('a watched source', () => {
       yield* [1, 2, 3];
     }
     const got: number[] = [];
-    for await (const item of watchStall(three(), 1_000, 'x')) got.push(item);
+    for await (const item of watchStall(three(), watching(1_000))) got.push(item);
     expect(got).toEqual([1, 2, 3]);
     expect(vi.getTimerCount()).toBe(0);
   });
@@ -99,7 +133,7 @@ describe('a watched source', () => {
       yield 1;
       yield 2;
     }
-    const items = watchStall(two(), 1_000, 'x');
+    const items = watchStall(two(), watching(1_000));
     await items.next();
     await vi.advanceTimersByTimeAsync(60_000);
     expect(await items.next()).toEqual({ done: false, value: 2 });
@@ -116,7 +150,7 @@ describe('a watched source', () => {
         },
       }),
     };
-    const seen = watch(watchStall(hanging, 10_000, 'the receiver took no data').next());
+    const seen = watch(watchStall(hanging, watching(10_000)).next());
     await vi.advanceTimersByTimeAsync(10_000);
     expect(seen.error).toMatchObject(stalled);
     expect(told).toHaveBeenCalledOnce();
@@ -127,7 +161,7 @@ describe('a watched source', () => {
       yield 1;
       await never;
     }
-    const items = watchStall(one(), 10_000, 'the receiver took no data');
+    const items = watchStall(one(), watching(10_000));
     expect(await items.next()).toEqual({ done: false, value: 1 });
     const seen = watch(items.next());
     await vi.advanceTimersByTimeAsync(10_000);
@@ -139,7 +173,7 @@ describe('a watched source', () => {
       yield 1;
       throw new Error('rbd died');
     }
-    const items = watchStall(failing(), 1_000, 'x');
+    const items = watchStall(failing(), watching(1_000));
     await items.next();
     await expect(items.next()).rejects.toThrow('rbd died');
   });
@@ -153,7 +187,7 @@ describe('a watched source', () => {
         },
       }),
     };
-    await expect(watchStall(broken, 1_000, 'x').next()).rejects.toThrow('rbd died');
+    await expect(watchStall(broken, watching(1_000)).next()).rejects.toThrow('rbd died');
   });
 
   it('that is left early is ended, and its end is waited for', async () => {
@@ -166,7 +200,7 @@ describe('a watched source', () => {
         steps.push('ended');
       }
     }
-    for await (const _ of watchStall(endless(), 1_000, 'x')) break;
+    for await (const _ of watchStall(endless(), watching(1_000))) break;
     steps.push('left');
     expect(steps).toEqual(['ended', 'left']);
   });

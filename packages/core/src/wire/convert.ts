@@ -275,6 +275,12 @@ export const waitsToWire = ({ bytes, upstreamMs, downstreamMs, limitMs }: Waits)
   limitMs: BigInt(Math.round(limitMs)),
 });
 
+const maxUint32 = 2 ** 32 - 1;
+
+/** How long an end has been silent, in milliseconds. */
+export const silenceToWire = ({ silentMs }: { readonly silentMs: number }): number =>
+  Math.min(Math.round(silentMs), maxUint32);
+
 /** Null when the peer says nothing. What it says is for people to look at: nothing depends on it. */
 export const waitsFromWire = (waits: TransferWaits | undefined): Waits | null =>
   waits === undefined

@@ -6,6 +6,7 @@ import { parseBackupId, type BackupIdParts } from '@rbdferry/core/model/backup-i
 import type { Backup } from '@rbdferry/core/model/chain.js';
 import { createHandlers, type CallContext, type FailureListener } from '@rbdferry/core/rpc/handlers.js';
 import { agreeOnProtocol, software, zstdCapability } from '@rbdferry/core/rpc/protocol.js';
+import { PeerLife, RbdLife, type Lives } from '@rbdferry/core/transfer/life.js';
 import { releaseRoomy } from '@rbdferry/core/transfer/roomy-buffer.js';
 import {
   backupToWire,
@@ -13,6 +14,7 @@ import {
   chainToWire,
   usageToWire,
   requireField,
+  silenceToWire,
   snapFromWire,
   sourceFromWire,
   waitsFromWire,
@@ -103,9 +105,9 @@ export const createTransferService = (options: TransferServiceOptions): Transfer
       const { transferId: id } = header.value;
       const { push, intent } = options.open.take(id, client);
       const kind = intent.base === null ? 'full' : 'incremental';
-      const transfer = { kind, client, id, backupId: push.backupId, signal } as const;
+      const transfer = { kind, client, id, backupId: push.backupId, lives: newLives(), signal } as const;
       return options.live.receiving(transfer, async (stages) => {
-        const backup = await receivePush(rest(iterator), push, { ...options, intent, signal, stages });
+        const backup = await receivePush(rest(iterator), push, { ...options, ...transfer, intent, stages });
         options.onCommitted(backup);
         return { backup: backupToWire(backup), waits: waitsToWire(stages.meter.waits) };
       });
@@ -116,13 +118,24 @@ export const createTransferService = (options: TransferServiceOptions): Transfer
         const client = access.client(peer);
         const { id, store } = idFor(request.backupId, client);
         const transferId = transferIdOf(request.transferId);
-        const pull = await store.read(id, { signal });
+        const lives = newLives();
+        const pull = await store.read(id, { signal, onAlive: lives.rbd.sign });
         if (!isVisible(client, pull.backup.client)) {
           pull.close();
           throw hidden(id);
         }
-        const transfer = { kind: 'restore', client, id: transferId, backupId: request.backupId, signal } as const;
-        yield* options.live.sending(transfer, ({ meter }) => sendPull(pull, request, { ...options, signal, meter }));
+        const transfer = {
+          kind: 'restore',
+          client,
+          id: transferId,
+          backupId: request.backupId,
+          lives,
+          signal,
+        } as const;
+        const life = lives.rbd;
+        yield* options.live.sending(transfer, ({ meter }) =>
+          sendPull(pull, request, { ...options, life, signal, meter }),
+        );
       },
       {
         onSent: ({ part }) => {
@@ -132,9 +145,13 @@ export const createTransferService = (options: TransferServiceOptions): Transfer
     ),
 
     getTransferProgress: unary((request, { peer }) => {
-      const stages = options.live.find(access.client(peer), request.transferId);
-      stages?.heard(waitsFromWire(request.waits));
-      return Promise.resolve({ waits: stages === undefined ? undefined : waitsToWire(stages.meter.waits) });
+      const live = options.live.find(access.client(peer), request.transferId);
+      live?.stages.heard(waitsFromWire(request.waits));
+      live?.lives.peer.heard(request.silentMs);
+      return Promise.resolve({
+        waits: live && waitsToWire(live.stages.meter.waits),
+        silentMs: live && silenceToWire(live.lives.rbd),
+      });
     }),
 
     getBackup: unary(async (request, { peer, signal }) => {
@@ -190,6 +207,8 @@ export const createTransferService = (options: TransferServiceOptions): Transfer
     }),
   };
 };
+
+const newLives = (): Lives => ({ rbd: new RbdLife('backup'), peer: new PeerLife('agent') });
 
 const maxTransferIdLength = 100;
 

@@ -2,10 +2,16 @@ import type { KeptBackup } from '@rbdferry/core/wire/kept-backup.js';
 import type { ByteSource } from '@rbdferry/core/ceph/port.js';
 import type { FerryError } from '@rbdferry/core/errors/ferry-error.js';
 import type { BackupId, BackupIdParts, ChainName, SnapName } from '@rbdferry/core/model/backup-id.js';
+import type { RbdLife } from '@rbdferry/core/transfer/life.js';
 import type { Backup, Chain, ChainUsage, SourceFacts, StreamEnd } from '@rbdferry/core/model/chain.js';
 
 interface Options {
   readonly signal?: AbortSignal | undefined;
+}
+
+interface ReadOptions extends Options {
+  /** Told of signs of life of the stream, which may give no bytes for long. */
+  readonly onAlive?: (() => void) | undefined;
 }
 
 /** A chain that is there and cannot be read (or measured), and why. */
@@ -43,7 +49,7 @@ export interface Store {
   open(intent: PushIntent, options: Options): Promise<OpenedPush>;
 
   /** The backup's whole content as a full diff stream. @throws BACKUP_NOT_FOUND */
-  read(id: BackupIdParts, options: Options): Promise<OpenedPull>;
+  read(id: BackupIdParts, options: ReadOptions): Promise<OpenedPull>;
 
   /**
    * Removes one backup; with the last one the chain goes. Once begun it is not broken off, whoever goes away.
@@ -104,8 +110,8 @@ export interface StreamFacts extends StreamEnd {
 /** A chain held for one transfer. Exactly one of `commit` and `discard` ends it. */
 export interface OpenedPush {
   readonly backupId: BackupId;
-  /** The stream comes now: what takes time to start may start. */
-  begin(): void;
+  /** The stream comes now: what takes time to start may start. Signs of its work go to `life`. */
+  begin(life: RbdLife): void;
   /** Part of the stream, without its final end record. Once it resolves the chunk is used again: keep none of it. @throws the store's own failure */
   write(chunk: Uint8Array): Promise<void>;
   /** Adds the end record and makes the backup durable. When it throws nothing was committed, and it has cleaned up. */

@@ -2,6 +2,7 @@ import { toFerryError } from '@rbdferry/core/errors/ferry-error.js';
 import type { ErrorCode } from '@rbdferry/core/errors/registry.js';
 import type { BackupKind } from '@rbdferry/core/model/chain.js';
 import type { TransferEnd } from '@rbdferry/core/model/stages.js';
+import type { Lives } from '@rbdferry/core/transfer/life.js';
 import { TransferStages } from '@rbdferry/core/transfer/transfer-stages.js';
 
 /** A transfer whose stream is under way. */
@@ -11,8 +12,15 @@ export interface LiveTransfer {
   /** Its name between this client and us; empty for none. */
   readonly id: string;
   readonly backupId: string;
+  readonly lives: Lives;
   /** Aborted when the client has gone away. */
   readonly signal: AbortSignal;
+}
+
+/** What its client may know of a transfer, and tells us of itself. */
+interface Seen {
+  readonly stages: TransferStages;
+  readonly lives: Lives;
 }
 
 /** How a transfer ended: well, or with this code (CANCELLED when its client gave it up). */
@@ -25,16 +33,16 @@ export interface TransferListener {
 
 /** Transfers whose stream is under way, so that their clients can ask how they get on. */
 export class LiveTransfers {
-  readonly #stages = new Map<string, TransferStages>();
+  readonly #live = new Map<string, Seen>();
   readonly #listener: TransferListener;
 
   constructor(listener: TransferListener) {
     this.#listener = listener;
   }
 
-  /** The stages of a transfer of this client; undefined when there is none of that id. */
-  find(client: string, id: string): TransferStages | undefined {
-    return this.#stages.get(keyOf(client, id));
+  /** A transfer of this client; undefined when there is none of that id. */
+  find(client: string, id: string): Seen | undefined {
+    return this.#live.get(keyOf(client, id));
   }
 
   /** Receives; the transfer lasts as long as the promise. */
@@ -72,10 +80,11 @@ export class LiveTransfers {
   #begin(transfer: LiveTransfer, as: TransferEnd) {
     const key = keyOf(transfer.client, transfer.id);
     const stages = new TransferStages(as);
-    if (transfer.id !== '' && !this.#stages.has(key)) this.#stages.set(key, stages);
+    const seen = { stages, lives: transfer.lives };
+    if (transfer.id !== '' && !this.#live.has(key)) this.#live.set(key, seen);
     const ended = this.#listener.begun(transfer, stages);
     const end = (result: TransferResult) => {
-      if (this.#stages.get(key) === stages) this.#stages.delete(key);
+      if (this.#live.get(key) === seen) this.#live.delete(key);
       ended(result);
     };
     return { stages, end };

@@ -9,6 +9,7 @@ import { outgoing, type OutgoingOptions } from '@rbdferry/core/transfer/outgoing
 import type { Piece } from '@rbdferry/core/transfer/piece.js';
 import { releaseRoomy } from '@rbdferry/core/transfer/roomy-buffer.js';
 import type { StageMeter } from '@rbdferry/core/transfer/stage-meter.js';
+import type { Life } from '@rbdferry/core/transfer/life.js';
 import { watchStall } from '@rbdferry/core/transfer/stall.js';
 import { TokenBucket } from '@rbdferry/core/transfer/token-bucket.js';
 import { backupToWire, waitsToWire } from '@rbdferry/core/wire/convert.js';
@@ -19,6 +20,8 @@ type PullWishes = Omit<PullRequest, 'backupId' | 'transferId'>;
 
 export interface SendPullOptions {
   readonly stallMs: number;
+  /** Of the rbd that gives the stream. */
+  readonly life: Life;
   readonly zstd: Zstd | null;
   readonly meter: StageMeter;
   readonly signal: AbortSignal;
@@ -28,14 +31,14 @@ export interface SendPullOptions {
 export async function* sendPull(
   pull: OpenedPull,
   wishes: PullWishes,
-  { stallMs, zstd, signal, meter }: SendPullOptions,
+  { stallMs, life, zstd, signal, meter }: SendPullOptions,
 ): AsyncGenerator<PullResponse, void, undefined> {
   const total = new Total(pull);
   try {
     yield { part: { $case: 'header', value: backupToWire(pull.backup) } };
     const digest = new StreamDigest();
     let bytes = 0n;
-    const chunks = watchStall(pull.stream, stallMs, 'rbd export-diff sent no data');
+    const chunks = watchStall(pull.stream, { ms: stallMs, what: 'rbd export-diff sent no data', life });
     for await (const piece of outgoing(meter.arriving(chunks), { ...asWished(wishes, zstd), signal, meter })) {
       digest.update(piece.content);
       bytes += BigInt(piece.content.length);

@@ -9,6 +9,7 @@ import type { Backup } from '@rbdferry/core/model/chain.js';
 import { mapSomeAhead } from '@rbdferry/core/transfer/map-ahead.js';
 import { releaseRoomy } from '@rbdferry/core/transfer/roomy-buffer.js';
 import { expectedDiff, streamError } from '@rbdferry/core/transfer/stream-check.js';
+import type { Lives } from '@rbdferry/core/transfer/life.js';
 import { unlessAborted, watchStall } from '@rbdferry/core/transfer/stall.js';
 import type { TransferStages } from '@rbdferry/core/transfer/transfer-stages.js';
 import { waitsFromWire } from '@rbdferry/core/wire/convert.js';
@@ -20,6 +21,7 @@ export interface ReceivePushOptions {
   /** Null when this receiver said that it cannot read compressed parts. */
   readonly zstd: Zstd | null;
   readonly stages: TransferStages;
+  readonly lives: Lives;
   readonly signal: AbortSignal;
 }
 
@@ -36,10 +38,11 @@ export const receivePush = async (
   options: ReceivePushOptions,
 ): Promise<Backup> => {
   const { meter } = options.stages;
+  const { stallMs: ms, lives } = options;
   try {
     const stream = new IncomingStream(options.intent);
-    push.begin();
-    const watched = meter.arriving(watchStall(messages, options.stallMs, 'the sender sent no data'));
+    push.begin(lives.rbd);
+    const watched = meter.arriving(watchStall(messages, { ms, what: 'the agent sent no data', life: lives.peer }));
     for await (const { part } of mapSomeAhead(watched, (message) => decoding(options.zstd, message), framesAhead)) {
       if (part?.$case === 'data') {
         const chunk = stream.accept(part.value);

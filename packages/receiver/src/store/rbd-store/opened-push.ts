@@ -1,6 +1,7 @@
 import type { ByteSink } from '@rbdferry/core/ceph/port.js';
 import { FerryError, toFerryError } from '@rbdferry/core/errors/ferry-error.js';
 import type { Release } from '@rbdferry/core/lifecycle/keyed-lock.js';
+import type { RbdLife } from '@rbdferry/core/transfer/life.js';
 import { withinStallTime } from '@rbdferry/core/transfer/stall.js';
 import type { BackupId, ChainName, SnapName } from '@rbdferry/core/model/backup-id.js';
 import type { Backup } from '@rbdferry/core/model/chain.js';
@@ -29,7 +30,7 @@ const endRecord = Uint8Array.of('e'.charCodeAt(0));
 export class RbdOpenedPush implements OpenedPush {
   readonly backupId: BackupId;
   readonly #context: PushContext;
-  #sink: ByteSink | null = null;
+  #importing: { readonly sink: ByteSink; readonly life: RbdLife } | null = null;
   #ended = false;
 
   constructor(context: PushContext) {
@@ -37,14 +38,20 @@ export class RbdOpenedPush implements OpenedPush {
     this.backupId = context.backupId;
   }
 
-  begin(): void {
-    this.#sink ??= this.#context.ceph.importDiff(this.#context.reader.image(this.#context.chain));
+  begin(life: RbdLife): void {
+    const { ceph, reader, chain } = this.#context;
+    this.#importing ??= { sink: ceph.importDiff(reader.image(chain), { onAlive: life.sign }), life };
   }
 
   async write(chunk: Uint8Array): Promise<void> {
+    await this.#step((sink) => sink.write(chunk), 'took no data');
+  }
+
+  async #step(step: (sink: ByteSink) => Promise<void>, complaint: string): Promise<void> {
     const { chain, stallMs } = this.#context;
-    if (this.#sink === null) throw new FerryError('INTERNAL', `the push into ${chain} has not begun`);
-    await withinStallTime(this.#sink.write(chunk), stallMs, `rbd import-diff into ${chain} took no data`);
+    if (this.#importing === null) throw new FerryError('INTERNAL', `the push into ${chain} has not begun`);
+    const { sink, life } = this.#importing;
+    await withinStallTime(step(sink), { ms: stallMs, what: `rbd import-diff into ${chain} ${complaint}`, life });
   }
 
   /**
@@ -57,11 +64,10 @@ export class RbdOpenedPush implements OpenedPush {
    * Ceph 16.2.15, none of 400 one after the other).
    */
   async commit(stream: StreamFacts): Promise<Backup> {
-    const { reader, chain, intent, now, stallMs, background } = this.#context;
+    const { reader, chain, intent, now, background } = this.#context;
     try {
       await this.write(endRecord);
-      const sink = this.#sink;
-      if (sink !== null) await withinStallTime(sink.finish(), stallMs, `rbd import-diff into ${chain} did not end`);
+      await this.#step((sink) => sink.finish(), 'did not end');
       await this.#lookAtSnapshot();
       const backup = this.#backup(stream, now());
       await reader.setMetadata(chain, backupKey(intent.snap), encodeFacts(backup, intent.base?.snap ?? null));
@@ -94,7 +100,7 @@ export class RbdOpenedPush implements OpenedPush {
     if (this.#ended) return;
     this.#ended = true;
     try {
-      await this.#sink?.abort();
+      await this.#importing?.sink.abort();
       await this.#context.cleanUp();
     } finally {
       this.#context.release();

@@ -147,7 +147,7 @@ export class RbdStore implements Store {
     };
   }
 
-  async read(id: BackupIdParts, options: Options): Promise<OpenedPull> {
+  async read(id: BackupIdParts, options: Parameters<Store['read']>[1]): Promise<OpenedPull> {
     const { ceph, locks, reader } = this.#context;
     const close = await locks.acquire(readersOf(id.chain), { mode: 'shared', signal: options.signal });
     try {

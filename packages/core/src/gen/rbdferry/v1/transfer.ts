@@ -180,12 +180,23 @@ export interface GetTransferProgressRequest {
   /** Of OpenPushResponse, or the one in PullRequest. */
   transferId: string;
   /** What the client waited for. Unset when it does not say. */
-  waits: TransferWaits | undefined;
+  waits:
+    | TransferWaits
+    | undefined;
+  /**
+   * Milliseconds since the client's rbd moved bytes or was answered by its cluster: while it reads through what does not differ, no
+   * bytes come. Unset when it does not say.
+   */
+  silentMs?: number | undefined;
 }
 
 export interface GetTransferProgressResponse {
   /** Unset when no such transfer of this client is under way. */
-  waits: TransferWaits | undefined;
+  waits:
+    | TransferWaits
+    | undefined;
+  /** The same of the receiver's rbd. Unset also when the receiver does not say. */
+  silentMs?: number | undefined;
 }
 
 export interface PushResponse {
@@ -1518,7 +1529,7 @@ export const TransferWaits: MessageFns<TransferWaits> = {
 };
 
 function createBaseGetTransferProgressRequest(): GetTransferProgressRequest {
-  return { transferId: "", waits: undefined };
+  return { transferId: "", waits: undefined, silentMs: undefined };
 }
 
 export const GetTransferProgressRequest: MessageFns<GetTransferProgressRequest> = {
@@ -1528,6 +1539,9 @@ export const GetTransferProgressRequest: MessageFns<GetTransferProgressRequest> 
     }
     if (message.waits !== undefined) {
       TransferWaits.encode(message.waits, writer.uint32(18).fork()).join();
+    }
+    if (message.silentMs !== undefined) {
+      writer.uint32(24).uint32(message.silentMs);
     }
     return writer;
   },
@@ -1561,6 +1575,14 @@ export const GetTransferProgressRequest: MessageFns<GetTransferProgressRequest> 
             message.waits = TransferWaits.decode(reader, reader.uint32());
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.silentMs = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1581,6 +1603,11 @@ export const GetTransferProgressRequest: MessageFns<GetTransferProgressRequest> 
         ? globalThis.String(object.transfer_id)
         : "",
       waits: isSet(object.waits) ? TransferWaits.fromJSON(object.waits) : undefined,
+      silentMs: isSet(object.silentMs)
+        ? globalThis.Number(object.silentMs)
+        : isSet(object.silent_ms)
+        ? globalThis.Number(object.silent_ms)
+        : undefined,
     };
   },
 
@@ -1591,6 +1618,9 @@ export const GetTransferProgressRequest: MessageFns<GetTransferProgressRequest> 
     }
     if (message.waits !== undefined) {
       obj.waits = TransferWaits.toJSON(message.waits);
+    }
+    if (message.silentMs !== undefined) {
+      obj.silentMs = Math.round(message.silentMs);
     }
     return obj;
   },
@@ -1604,18 +1634,22 @@ export const GetTransferProgressRequest: MessageFns<GetTransferProgressRequest> 
     message.waits = (object.waits !== undefined && object.waits !== null)
       ? TransferWaits.fromPartial(object.waits)
       : undefined;
+    message.silentMs = object.silentMs ?? undefined;
     return message;
   },
 };
 
 function createBaseGetTransferProgressResponse(): GetTransferProgressResponse {
-  return { waits: undefined };
+  return { waits: undefined, silentMs: undefined };
 }
 
 export const GetTransferProgressResponse: MessageFns<GetTransferProgressResponse> = {
   encode(message: GetTransferProgressResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.waits !== undefined) {
       TransferWaits.encode(message.waits, writer.uint32(10).fork()).join();
+    }
+    if (message.silentMs !== undefined) {
+      writer.uint32(16).uint32(message.silentMs);
     }
     return writer;
   },
@@ -1641,6 +1675,14 @@ export const GetTransferProgressResponse: MessageFns<GetTransferProgressResponse
             message.waits = TransferWaits.decode(reader, reader.uint32());
             continue;
           }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.silentMs = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1654,13 +1696,23 @@ export const GetTransferProgressResponse: MessageFns<GetTransferProgressResponse
   },
 
   fromJSON(object: any): GetTransferProgressResponse {
-    return { waits: isSet(object.waits) ? TransferWaits.fromJSON(object.waits) : undefined };
+    return {
+      waits: isSet(object.waits) ? TransferWaits.fromJSON(object.waits) : undefined,
+      silentMs: isSet(object.silentMs)
+        ? globalThis.Number(object.silentMs)
+        : isSet(object.silent_ms)
+        ? globalThis.Number(object.silent_ms)
+        : undefined,
+    };
   },
 
   toJSON(message: GetTransferProgressResponse): unknown {
     const obj: any = {};
     if (message.waits !== undefined) {
       obj.waits = TransferWaits.toJSON(message.waits);
+    }
+    if (message.silentMs !== undefined) {
+      obj.silentMs = Math.round(message.silentMs);
     }
     return obj;
   },
@@ -1673,6 +1725,7 @@ export const GetTransferProgressResponse: MessageFns<GetTransferProgressResponse
     message.waits = (object.waits !== undefined && object.waits !== null)
       ? TransferWaits.fromPartial(object.waits)
       : undefined;
+    message.silentMs = object.silentMs ?? undefined;
     return message;
   },
 };
