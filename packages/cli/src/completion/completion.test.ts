@@ -15,7 +15,7 @@ import {
   streamOf,
   type FakeAgent,
 } from '../../test/fake-agent.js';
-import { bin, runCli } from '../../test/run-cli.js';
+import { bin, runCli, runProcess } from '../../test/run-cli.js';
 import { splitLine } from './split-line.js';
 
 const secondId = backupId.replace('22:40:43', '23:40:43');
@@ -56,9 +56,13 @@ describe('splitLine', () => {
 });
 
 /** What `__complete` answers to a line with the cursor at its end. */
-const complete = async ({ socket }: Pick<FakeAgent, 'socket'>, line: string, breaks = ''): Promise<string[]> => {
+const complete = async (
+  { socket }: Pick<FakeAgent, 'socket'>,
+  line: string,
+  { breaks = '', run = runCli }: { breaks?: string; run?: typeof runCli | typeof runProcess } = {},
+): Promise<string[]> => {
   const args = ['__complete', '--shell', 'bash', '--line', line, '--breaks', breaks];
-  const { status, stdout, stderr } = await runCli(args, { RBDFERRY_SOCKET: socket });
+  const { status, stdout, stderr } = await run(args, { RBDFERRY_SOCKET: socket });
   expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
   return stdout.split('\n').filter((each) => each !== '');
 };
@@ -126,11 +130,14 @@ describe('with an agent', () => {
   it('leaves out what the shell takes for words of their own', async () => {
     const agent = await agentWithBackups();
     const bashBreaks = ' \t\n"\'@><=;|&(:';
-    expect(await complete(agent, 'rbdferry restore rbd2/vm1.2026-11-24.10:4', bashBreaks)).toEqual(
+    expect(await complete(agent, 'rbdferry restore rbd2/vm1.2026-11-24.10:4', { breaks: bashBreaks })).toEqual(
       [backupId, secondId].map((id) => id.slice('rbd2/vm1.2026-11-24.10:'.length)),
     );
-    expect(await complete(agent, `rbdferry restore '${backupId.slice(0, 30)}`, ':@')).toEqual([backupId, secondId]);
-    expect(await complete(agent, 'rbdferry backup --mode=f', ':=@')).toEqual(['full']);
+    expect(await complete(agent, `rbdferry restore '${backupId.slice(0, 30)}`, { breaks: ':@' })).toEqual([
+      backupId,
+      secondId,
+    ]);
+    expect(await complete(agent, 'rbdferry backup --mode=f', { breaks: ':=@' })).toEqual(['full']);
   });
 
   it('puts odd names as bash must read them', async () => {
@@ -138,12 +145,12 @@ describe('with an agent', () => {
     const agent = await agentForTest({ states: [jobOf(running(1n), { id: 'b', image })] });
     const bashBreaks = ' \t\n"\'@><=;|&(:';
     const bare = String.raw`rbd/vm\ \(1\)\ \"x\"\ \#2\'s`;
-    expect(await complete(agent, 'rbdferry backup rbd/v', bashBreaks)).toContain(bare);
-    expect(await complete(agent, String.raw`rbdferry backup rbd/vm\ \(1`, bashBreaks)).toEqual([bare]);
-    expect(await complete(agent, `rbdferry backup 'rbd/vm (`, bashBreaks)).toEqual([
+    expect(await complete(agent, 'rbdferry backup rbd/v', { breaks: bashBreaks })).toContain(bare);
+    expect(await complete(agent, String.raw`rbdferry backup rbd/vm\ \(1`, { breaks: bashBreaks })).toEqual([bare]);
+    expect(await complete(agent, `rbdferry backup 'rbd/vm (`, { breaks: bashBreaks })).toEqual([
       image.replace("'", String.raw`'\''`),
     ]);
-    expect(await complete(agent, `rbdferry backup "rbd/vm (`, bashBreaks)).toEqual([
+    expect(await complete(agent, `rbdferry backup "rbd/vm (`, { breaks: bashBreaks })).toEqual([
       image.replaceAll('"', String.raw`\"`),
     ]);
   });
@@ -165,12 +172,9 @@ describe('with an agent', () => {
         }),
       },
     });
-    const began = performance.now();
-    expect(await complete(agent, 'rbdferry restore ')).toEqual([backupId, secondId]);
-    expect(performance.now() - began).toBeLessThan(3_000);
+    expect(await complete(agent, 'rbdferry restore ', { run: runProcess })).toEqual([backupId, secondId]);
     const mute = await agentForTest({ methods: { getAgentInfo: () => {}, listJobs: () => {} } });
-    expect(await complete(mute, 'rbdferry restore ')).toEqual([]);
-    expect(performance.now() - began).toBeLessThan(6_000);
+    expect(await complete(mute, 'rbdferry restore ', { run: runProcess })).toEqual([]);
   });
 });
 
