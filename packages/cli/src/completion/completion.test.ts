@@ -172,8 +172,9 @@ describe('with an agent', () => {
         }),
       },
     });
-    expect(await complete(agent, 'rbdferry restore ', { run: runProcess })).toEqual([backupId, secondId]);
+    expect(await complete(agent, 'rbdferry restore ')).toEqual([backupId, secondId]);
     const mute = await agentForTest({ methods: { getAgentInfo: () => {}, listJobs: () => {} } });
+    // Its process ends too, though a call is still open.
     expect(await complete(mute, 'rbdferry restore ', { run: runProcess })).toEqual([]);
   });
 });
@@ -209,27 +210,33 @@ const runShell = (
 const has = (shell: string): boolean => spawnSync(shell, ['-c', 'exit 0']).status === 0;
 
 describe('in bash', () => {
-  /** Sets what readline sets, calls what `complete` registered, and prints the answer. */
-  const inBash = async (agent: FakeAgent, line: string): Promise<string[]> => {
+  /** For each line: sets what readline sets, calls what `complete` registered, and prints the answer. */
+  const inBash = async (agent: FakeAgent, ...lines: string[]): Promise<string[][]> => {
     const script = `
 source <(rbdferry completion bash)
-COMP_LINE=${JSON.stringify(line)} COMP_POINT=\${#COMP_LINE}
 [[ $(complete -p rbdferry) == 'complete -F _rbdferry rbdferry' ]] || exit 1
-_rbdferry rbdferry
-printf '%s\\n' "\${COMPREPLY[@]}"`;
-    const { stdout, stderr } = await runShell(['bash', '--norc', '-c', script], { RBDFERRY_SOCKET: agent.socket });
+for COMP_LINE in "$@"; do
+  COMP_POINT=\${#COMP_LINE}
+  _rbdferry rbdferry
+  printf '%s\\n' "\${COMPREPLY[@]}" ''
+done`;
+    const command = ['bash', '--norc', '-c', script, 'bash', ...lines] as const;
+    const { stdout, stderr } = await runShell(command, { RBDFERRY_SOCKET: agent.socket });
     expect(stderr).toBe('');
-    return stdout.trimEnd().split('\n');
+    return stdout
+      .split(/\n\n/)
+      .slice(0, -1)
+      .map((answer) => answer.split('\n'));
   };
 
   it('completes verbs, and ids behind their last break', async () => {
-    const agent = await agentWithBackups();
-    expect(await inBash(agent, 'rbdferry res')).toEqual(['restore']);
-    expect(await inBash(agent, 'rbdferry restore rbd2/v')).toEqual([backupId, secondId]);
     const typed = backupId.slice(0, backupId.indexOf('@') + 3);
-    expect(await inBash(agent, `rbdferry restore ${typed}`)).toEqual(
+    const lines = ['rbdferry res', 'rbdferry restore rbd2/v', `rbdferry restore ${typed}`];
+    expect(await inBash(await agentWithBackups(), ...lines)).toEqual([
+      ['restore'],
+      [backupId, secondId],
       [backupId, secondId].map((id) => id.slice(id.indexOf('@'))),
-    );
+    ]);
   });
 
   it('completes on a terminal, where readline has its own idea of words', async () => {
@@ -257,7 +264,7 @@ show() { echo "GOT<$*>"; }
     let seen = '';
     child.stdout.on('data', (data) => (seen += String(data)));
     const sees = async (words: string) => {
-      const until = performance.now() + 10_000;
+      const until = performance.now() + 30_000;
       while (!seen.includes(words)) {
         if (performance.now() > until) throw new Error(`no ${words} in ${JSON.stringify(seen)}`);
         await new Promise((go) => setTimeout(go, 20));
@@ -277,7 +284,7 @@ show() { echo "GOT<$*>"; }
     }
     child.stdin.end('exit\n');
     await new Promise((resolve) => child.on('close', resolve));
-  });
+  }, 60_000);
 });
 
 describe.runIf(has('zsh'))('in zsh', () => {
