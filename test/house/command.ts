@@ -48,7 +48,9 @@ const divertOnce = (() => {
       Object.defineProperty(process, name, {
         configurable: true,
         get: () => current.getStore()?.[name] ?? real,
-        set: (value: unknown) => (real = value),
+        set: (value: unknown) => {
+          real = value;
+        },
       });
     }
   };
