@@ -12,10 +12,17 @@ const inMemory = [
   'test/recipes/**/*.test.ts',
   'test/house/**/*.test.ts',
 ];
+/** They change grpc-js and Node's streams for the whole process or look whether that was done, or put another module in a module's place. */
+const alone = [
+  'packages/core/src/rpc/**/*.test.ts',
+  'packages/agent/src/jobs/follow-stages.test.ts',
+  'packages/cli/src/render/json.test.ts',
+];
+const withoutCluster = { testTimeout: 60_000, maxWorkers: '100%', sequence: { groupOrder: 0 } };
 const elsewhere = ['**/node_modules/**', '**/dist/**'];
 
 /**
- * Unit tests run side by side; then tests on real clusters, two files at once, which keeps two cores busy; then what stops, kills
+ * Unit tests run side by side, on every core; then tests on real clusters, two files at once, which keeps two cores busy; then what stops, kills
  * and fills clusters, each file its own, and waits for that a third of the time.
  */
 export default defineConfig({
@@ -25,10 +32,13 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['packages/**/src/**/*.test.ts', 'scripts/**/*.test.ts', ...inMemory],
-          testTimeout: 20_000,
-          sequence: { groupOrder: 0 },
+          exclude: [...elsewhere, ...alone],
+          ...withoutCluster,
+          // A worker keeps what it has loaded for its next file: starting one for each file cost more than the tests.
+          isolate: false,
         },
       },
+      { test: { name: 'unit-alone', include: alone, ...withoutCluster } },
       {
         test: {
           ...onCeph,

@@ -22,9 +22,9 @@ import {
   streamOf,
   unreadableChain,
 } from '../test/fake-agent.js';
-import { bin, runCli, startCli } from '../test/run-cli.js';
+import { bin, runCli, runProcess, startCli } from '../test/run-cli.js';
 
-/** The real command as a child process, against a real gRPC server that plays the agent. */
+/** The command, in this process or in one of its own, against a real gRPC server that plays the agent. */
 
 const opened: { stop(): Promise<void> }[] = [];
 afterEach(async () => {
@@ -38,6 +38,21 @@ const agentWith = async (...options: Parameters<typeof startFakeAgent>): Promise
 };
 
 const on = ({ socket }: { socket: string }, ...args: string[]) => runCli(['--socket', socket, ...args]);
+
+describe('a process of its own', () => {
+  it('prints what came of it, and ends with its status', async () => {
+    const agent = await agentWith();
+    expect(await runProcess(['backup', 'rbd/vm1'], { RBDFERRY_SOCKET: agent.socket })).toMatchObject({
+      status: 0,
+      stdout: `${backupId}\n`,
+      stderr: '',
+    });
+    const states = [jobOf(queued), jobOf(failed('NO_CHAIN', 'there is none', 'make one'))];
+    expect(
+      await runProcess(['--socket', (await agentWith({ states })).socket, 'backup', 'rbd/vm1', '--json']),
+    ).toMatchObject({ status: 30, stderr: 'rbdferry: NO_CHAIN: there is none\nhint: make one\n' });
+  });
+});
 
 describe('backup', () => {
   it('prints only the id', async () => {
@@ -248,7 +263,7 @@ describe('an agent that', () => {
     const socket = join(temporary(), 'mute.sock');
     const connections: Socket[] = [];
     const mute = createServer((connection) => connections.push(connection)).listen(socket);
-    const end = await on({ socket }, 'version');
+    const end = await runProcess(['--socket', socket, 'version']);
     mute.close();
     for (const connection of connections) connection.destroy();
     expect(end.status).toBe(0);

@@ -1,6 +1,6 @@
 import { CommanderError } from 'commander';
 import { reportFailure } from './exit.js';
-import { expectOutputErrors, helpWritten } from './write-output.js';
+import { expectOutputErrors } from './write-output.js';
 
 /**
  * Runs a command line. Answers its exit status. Never throws.
@@ -11,16 +11,16 @@ export const runProgram = async (
   parse: () => Promise<unknown>,
   reword: (thrown: unknown) => unknown = (thrown) => thrown,
 ): Promise<number> => {
-  expectOutputErrors();
+  const helpWritten = expectOutputErrors();
   try {
-    await helping(parse);
+    await helping(parse, helpWritten);
     return 0;
   } catch (thrown) {
     return reportFailure(reword(thrown));
   }
 };
 
-const helping = async (parse: () => Promise<unknown>): Promise<void> => {
+const helping = async (parse: () => Promise<unknown>, helpWritten: () => Promise<void>): Promise<void> => {
   try {
     await parse();
   } catch (thrown) {

@@ -17,7 +17,8 @@ import {
   streamOf,
   type FakeAgent,
 } from '../test/fake-agent.js';
-import { bin, oldBin, type CliEnd } from '../test/run-cli.js';
+import { bin, oldBin, runOnFullDisk, type CliEnd } from '../test/run-cli.js';
+import { runRbdBackup } from './rbd-backup/run-rbd-backup.js';
 
 /** What cannot be written: full disks, closed and broken pipes, against a real gRPC server that plays the agent. */
 
@@ -41,6 +42,13 @@ const inShell = (line: string, args: readonly string[], program = bin): Promise<
 const on = (line: string, { socket }: FakeAgent, ...args: string[]) => inShell(line, ['--socket', socket, ...args]);
 
 const full = '{} >/dev/full';
+/** It says so, and what is done all the same. */
+const expectNotWritten = (end: Pick<CliEnd, 'status' | 'stdout' | 'stderr'>, words: string): void => {
+  expect({ status: end.status, stdout: end.stdout }).toEqual({ status: 3, stdout: '' });
+  expect(end.stderr).toContain(unwritten);
+  expect(end.stderr).toContain(words);
+  expect(end.stderr).not.toMatch(/\n\s+at /);
+};
 const unwritten = 'rbdferry: OUTPUT_FAILED: could not write to stdout: ENOSPC: no space left on device\n';
 
 describe('a full disk', () => {
@@ -69,11 +77,16 @@ describe('a full disk', () => {
     [`delete ${backupId}`, 'hint: the deletion was carried out; what is gone is told above'],
     [`delete ${backupId} --json`, 'hint: the deletion was carried out; what is gone is told above'],
   ])('%s says so, and what is done all the same', async (line, words) => {
-    const end = await on(full, await agentForTest(), ...line.split(' '));
-    expect({ status: end.status, stdout: end.stdout }).toEqual({ status: 3, stdout: '' });
-    expect(end.stderr).toContain(unwritten);
-    expect(end.stderr).toContain(words);
-    expect(end.stderr).not.toMatch(/\n\s+at /);
+    const end = await runOnFullDisk(['--socket', (await agentForTest()).socket, ...line.split(' ')]);
+    expectNotWritten(end, words);
+  });
+
+  it.each([
+    ['backup rbd/vm1', `hint: the backup is made: ${backupId}`],
+    ['list --json', 'hint: nothing but the output is missing'],
+    ['--help', 'hint: nothing but the output is missing'],
+  ])('/dev/full: %s says so', async (line, words) => {
+    expectNotWritten(await on(full, await agentForTest(), ...line.split(' ')), words);
   });
 
   it('pki: the files are made', async () => {
@@ -81,25 +94,27 @@ describe('a full disk', () => {
     onTestFinished(() => {
       rmSync(dir, { recursive: true, force: true });
     });
-    const { status, stderr } = await inShell(full, ['pki', 'init', '--dir', dir]);
+    const { status, stderr } = await runOnFullDisk(['pki', 'init', '--dir', dir]);
     expect(status).toBe(3);
     expect(stderr).toBe(`${unwritten}hint: the files are made: ${join(dir, 'ca.crt')}, ${join(dir, 'ca.key')}\n`);
   });
 
   it('a job that failed keeps its status', async () => {
     const states = [jobOf(queued), jobOf(failed('NO_CHAIN', 'no chain', 'make one'))];
-    const end = await on(full, await agentForTest({ states }), 'backup', 'rbd/vm1', '--json');
+    const { socket } = await agentForTest({ states });
+    const end = await runOnFullDisk(['--socket', socket, 'backup', 'rbd/vm1', '--json']);
     expect(end).toMatchObject({ status: 30, stderr: 'rbdferry: NO_CHAIN: no chain\nhint: make one\n' });
   });
 
   it('a deletion goes on, and tells on stderr what is gone', async () => {
     const event = (value: string) => ({ event: { $case: 'deleted' as const, value }, trashedUntilMs: 0n });
     const agent = () => agentForTest({ methods: { deleteBackups: streamOf(event('a'), event('b'), event('c')) } });
-    const end = await on(full, await agent(), 'delete', backupId);
+    const end = await runOnFullDisk(['--socket', (await agent()).socket, 'delete', backupId]);
     expect(end.stderr).toBe(
       `deleted a\ndeleted b\ndeleted c\n${unwritten}hint: the deletion was carried out; what is gone is told above\n`,
     );
-    expect((await on(full, await agent(), 'delete', backupId, '--json')).stderr).toContain('deleted a\ndeleted b\n');
+    const json = await runOnFullDisk(['--socket', (await agent()).socket, 'delete', backupId, '--json']);
+    expect(json.stderr).toContain('deleted a\ndeleted b\n');
   });
 
   it('that fills up in the middle of a text is no success either', async () => {
@@ -131,22 +146,28 @@ describe('a full disk', () => {
 });
 
 describe('rbd_backup on a full disk', () => {
-  const old = async (line: string, op: string) => {
+  const wordsOf = async (op: string) => {
     const { socket } = await agentForTest();
-    return inShell(line, ['--socket', socket, '-p', 'rbd', '-i', 'vm1', '-r', 'rbd2', ...op.split(' ')], oldBin);
+    return ['--socket', socket, '-p', 'rbd', '-i', 'vm1', '-r', 'rbd2', ...op.split(' ')];
   };
 
   it.each(['-o backup -m full', '-o du', `-o query_backup -s ${backupId}`, `-o backup -m full -a`, '-h'])(
     '%s',
     async (op) => {
-      const end = await old(full, op);
+      const end = await runOnFullDisk(await wordsOf(op), runRbdBackup);
       expect(end.status).toBe(3);
       expect(end.stderr).toContain(unwritten);
     },
   );
 
+  it('/dev/full: du', async () => {
+    const end = await inShell(full, await wordsOf('-o du'), oldBin);
+    expect(end.status).toBe(3);
+    expect(end.stderr).toContain(unwritten);
+  });
+
   it('dump, whose result goes to stderr', async () => {
-    expect(await old('{} 2>/dev/full', '-o dump')).toMatchObject({ status: 3 });
+    expect(await inShell('{} 2>/dev/full', await wordsOf('-o dump'), oldBin)).toMatchObject({ status: 3 });
   });
 });
 

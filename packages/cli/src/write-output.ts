@@ -63,19 +63,20 @@ export const printDone = async (done: string, printing: Promise<void>): Promise<
   }
 };
 
-let helpError: Error | undefined;
-
-/** Without a listener, a write that fails ends the process with a trace. Who writes is told by {@link writeTo}, and notes may get lost. */
-export const expectOutputErrors = (): void => {
+/**
+ * Without a listener, a write that fails ends the process with a trace. Who writes is told by {@link writeTo}, and notes may get lost.
+ *
+ * @returns what waits for help that was asked for: commander writes it, and does not look what becomes of it. It throws OUTPUT_FAILED.
+ */
+export const expectOutputErrors = (): (() => Promise<void>) => {
+  let helpError: Error | undefined;
   process.stdout.on('error', (error) => {
     helpError ??= error;
   });
   process.stderr.on('error', () => {});
-};
-
-/** Commander writes the help that was asked for, and does not look what becomes of it. @throws OUTPUT_FAILED */
-export const helpWritten = async (): Promise<void> => {
-  await writeToStream(process.stdout, '').catch(() => {});
-  await new Promise((resolve) => setImmediate(resolve));
-  if (helpError !== undefined) throw outputFailure('stdout', helpError);
+  return async () => {
+    await writeToStream(process.stdout, '').catch(() => {});
+    await new Promise((resolve) => setImmediate(resolve));
+    if (helpError !== undefined) throw outputFailure('stdout', helpError);
+  };
 };

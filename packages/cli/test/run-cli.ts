@@ -1,5 +1,8 @@
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import { commandEnd, type CommandEnd } from '../../../test/house/command.js';
+import { runRbdBackup } from '../src/rbd-backup/run-rbd-backup.js';
+import { runRbdferry } from '../src/run-rbdferry.js';
 
 export const bin = fileURLToPath(new URL('../bin/rbdferry', import.meta.url));
 export const oldBin = fileURLToPath(new URL('../bin/rbd_backup', import.meta.url));
@@ -58,9 +61,20 @@ export const startCli = (args: readonly string[], env: Record<string, string> = 
   };
 };
 
-export const runCli = (args: readonly string[], env: Record<string, string> = {}): Promise<CliEnd> =>
-  startCli(args, env).ended;
+/** The command in a process of its own, to its end: for what only a process can show. */
+export const runProcess = (args: readonly string[], env: Record<string, string> = {}, program = bin): Promise<CliEnd> =>
+  startCli(args, env, program).ended;
 
-/** Runs `rbd_backup` with the words of a line. */
-export const runOld = (line: string, env: Record<string, string> = {}): Promise<CliEnd> =>
-  startCli(line === '' ? [] : line.split(' '), env, oldBin).ended;
+/** Runs `rbdferry` in this process, which takes milliseconds. */
+export const runCli = (args: readonly string[], env: Record<string, string> = {}): Promise<CommandEnd> =>
+  commandEnd(() => runRbdferry(args), { env });
+
+/** {@link runCli}, or {@link runOld}, on a stdout that takes nothing. */
+export const runOnFullDisk = (args: readonly string[], run: typeof runRbdferry = runRbdferry): Promise<CommandEnd> => {
+  const stdoutFails = Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' });
+  return commandEnd(() => run(args), { env: {}, stdoutFails });
+};
+
+/** Runs `rbd_backup` with the words of a line, in this process. */
+export const runOld = (line: string, env: Record<string, string> = {}): Promise<CommandEnd> =>
+  commandEnd(() => runRbdBackup(line === '' ? [] : line.split(' ')), { env });

@@ -15,7 +15,7 @@ import {
   streamOf,
   type FakeAgent,
 } from '../../test/fake-agent.js';
-import { bin, runCli } from '../../test/run-cli.js';
+import { bin, runCli, runProcess } from '../../test/run-cli.js';
 import { splitLine } from './split-line.js';
 
 const secondId = backupId.replace('22:40:43', '23:40:43');
@@ -56,9 +56,13 @@ describe('splitLine', () => {
 });
 
 /** What `__complete` answers to a line with the cursor at its end. */
-const complete = async ({ socket }: Pick<FakeAgent, 'socket'>, line: string, breaks = ''): Promise<string[]> => {
+const complete = async (
+  { socket }: Pick<FakeAgent, 'socket'>,
+  line: string,
+  { breaks = '', run = runCli }: { breaks?: string; run?: typeof runCli | typeof runProcess } = {},
+): Promise<string[]> => {
   const args = ['__complete', '--shell', 'bash', '--line', line, '--breaks', breaks];
-  const { status, stdout, stderr } = await runCli(args, { RBDFERRY_SOCKET: socket });
+  const { status, stdout, stderr } = await run(args, { RBDFERRY_SOCKET: socket });
   expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
   return stdout.split('\n').filter((each) => each !== '');
 };
@@ -126,11 +130,14 @@ describe('with an agent', () => {
   it('leaves out what the shell takes for words of their own', async () => {
     const agent = await agentWithBackups();
     const bashBreaks = ' \t\n"\'@><=;|&(:';
-    expect(await complete(agent, 'rbdferry restore rbd2/vm1.2026-11-24.10:4', bashBreaks)).toEqual(
+    expect(await complete(agent, 'rbdferry restore rbd2/vm1.2026-11-24.10:4', { breaks: bashBreaks })).toEqual(
       [backupId, secondId].map((id) => id.slice('rbd2/vm1.2026-11-24.10:'.length)),
     );
-    expect(await complete(agent, `rbdferry restore '${backupId.slice(0, 30)}`, ':@')).toEqual([backupId, secondId]);
-    expect(await complete(agent, 'rbdferry backup --mode=f', ':=@')).toEqual(['full']);
+    expect(await complete(agent, `rbdferry restore '${backupId.slice(0, 30)}`, { breaks: ':@' })).toEqual([
+      backupId,
+      secondId,
+    ]);
+    expect(await complete(agent, 'rbdferry backup --mode=f', { breaks: ':=@' })).toEqual(['full']);
   });
 
   it('puts odd names as bash must read them', async () => {
@@ -138,12 +145,12 @@ describe('with an agent', () => {
     const agent = await agentForTest({ states: [jobOf(running(1n), { id: 'b', image })] });
     const bashBreaks = ' \t\n"\'@><=;|&(:';
     const bare = String.raw`rbd/vm\ \(1\)\ \"x\"\ \#2\'s`;
-    expect(await complete(agent, 'rbdferry backup rbd/v', bashBreaks)).toContain(bare);
-    expect(await complete(agent, String.raw`rbdferry backup rbd/vm\ \(1`, bashBreaks)).toEqual([bare]);
-    expect(await complete(agent, `rbdferry backup 'rbd/vm (`, bashBreaks)).toEqual([
+    expect(await complete(agent, 'rbdferry backup rbd/v', { breaks: bashBreaks })).toContain(bare);
+    expect(await complete(agent, String.raw`rbdferry backup rbd/vm\ \(1`, { breaks: bashBreaks })).toEqual([bare]);
+    expect(await complete(agent, `rbdferry backup 'rbd/vm (`, { breaks: bashBreaks })).toEqual([
       image.replace("'", String.raw`'\''`),
     ]);
-    expect(await complete(agent, `rbdferry backup "rbd/vm (`, bashBreaks)).toEqual([
+    expect(await complete(agent, `rbdferry backup "rbd/vm (`, { breaks: bashBreaks })).toEqual([
       image.replaceAll('"', String.raw`\"`),
     ]);
   });
@@ -165,12 +172,10 @@ describe('with an agent', () => {
         }),
       },
     });
-    const began = performance.now();
     expect(await complete(agent, 'rbdferry restore ')).toEqual([backupId, secondId]);
-    expect(performance.now() - began).toBeLessThan(3_000);
     const mute = await agentForTest({ methods: { getAgentInfo: () => {}, listJobs: () => {} } });
-    expect(await complete(mute, 'rbdferry restore ')).toEqual([]);
-    expect(performance.now() - began).toBeLessThan(6_000);
+    // Its process ends too, though a call is still open.
+    expect(await complete(mute, 'rbdferry restore ', { run: runProcess })).toEqual([]);
   });
 });
 
@@ -205,27 +210,33 @@ const runShell = (
 const has = (shell: string): boolean => spawnSync(shell, ['-c', 'exit 0']).status === 0;
 
 describe('in bash', () => {
-  /** Sets what readline sets, calls what `complete` registered, and prints the answer. */
-  const inBash = async (agent: FakeAgent, line: string): Promise<string[]> => {
+  /** For each line: sets what readline sets, calls what `complete` registered, and prints the answer. */
+  const inBash = async (agent: FakeAgent, ...lines: string[]): Promise<string[][]> => {
     const script = `
 source <(rbdferry completion bash)
-COMP_LINE=${JSON.stringify(line)} COMP_POINT=\${#COMP_LINE}
 [[ $(complete -p rbdferry) == 'complete -F _rbdferry rbdferry' ]] || exit 1
-_rbdferry rbdferry
-printf '%s\\n' "\${COMPREPLY[@]}"`;
-    const { stdout, stderr } = await runShell(['bash', '--norc', '-c', script], { RBDFERRY_SOCKET: agent.socket });
+for COMP_LINE in "$@"; do
+  COMP_POINT=\${#COMP_LINE}
+  _rbdferry rbdferry
+  printf '%s\\n' "\${COMPREPLY[@]}" ''
+done`;
+    const command = ['bash', '--norc', '-c', script, 'bash', ...lines] as const;
+    const { stdout, stderr } = await runShell(command, { RBDFERRY_SOCKET: agent.socket });
     expect(stderr).toBe('');
-    return stdout.trimEnd().split('\n');
+    return stdout
+      .split(/\n\n/)
+      .slice(0, -1)
+      .map((answer) => answer.split('\n'));
   };
 
   it('completes verbs, and ids behind their last break', async () => {
-    const agent = await agentWithBackups();
-    expect(await inBash(agent, 'rbdferry res')).toEqual(['restore']);
-    expect(await inBash(agent, 'rbdferry restore rbd2/v')).toEqual([backupId, secondId]);
     const typed = backupId.slice(0, backupId.indexOf('@') + 3);
-    expect(await inBash(agent, `rbdferry restore ${typed}`)).toEqual(
+    const lines = ['rbdferry res', 'rbdferry restore rbd2/v', `rbdferry restore ${typed}`];
+    expect(await inBash(await agentWithBackups(), ...lines)).toEqual([
+      ['restore'],
+      [backupId, secondId],
       [backupId, secondId].map((id) => id.slice(id.indexOf('@'))),
-    );
+    ]);
   });
 
   it('completes on a terminal, where readline has its own idea of words', async () => {
@@ -253,7 +264,7 @@ show() { echo "GOT<$*>"; }
     let seen = '';
     child.stdout.on('data', (data) => (seen += String(data)));
     const sees = async (words: string) => {
-      const until = performance.now() + 10_000;
+      const until = performance.now() + 30_000;
       while (!seen.includes(words)) {
         if (performance.now() > until) throw new Error(`no ${words} in ${JSON.stringify(seen)}`);
         await new Promise((go) => setTimeout(go, 20));
@@ -273,7 +284,7 @@ show() { echo "GOT<$*>"; }
     }
     child.stdin.end('exit\n');
     await new Promise((resolve) => child.on('close', resolve));
-  });
+  }, 60_000);
 });
 
 describe.runIf(has('zsh'))('in zsh', () => {

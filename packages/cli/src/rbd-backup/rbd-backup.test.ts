@@ -19,7 +19,7 @@ import {
   usageOf,
   type FakeAgent,
 } from '../../test/fake-agent.js';
-import { runOld } from '../../test/run-cli.js';
+import { oldBin, runOld, runProcess } from '../../test/run-cli.js';
 import { oldSize } from './old-dump.js';
 import { operationOf } from './operation.js';
 import { receiverFor } from './receiver.js';
@@ -32,6 +32,16 @@ const on = ({ socket }: FakeAgent, line: string, env: Record<string, string> = {
 const image = '-p rbd -i vm1';
 const asked = ({ calls }: FakeAgent) => calls.filter(({ method }) => method !== 'getAgentInfo');
 const restore = { kind: 2, image: 'rbd/vm1', backupId };
+
+it('as a process of its own prints what came of it, and ends with its status', async () => {
+  const words = ['-p', 'rbd', '-i', 'vm1', '-r', 'rbd2', '-o', 'backup', '-m', 'full'];
+  const inProcess = async (states?: Job[]) =>
+    runProcess(words, { RBDFERRY_SOCKET: (await agentForTest(states && { states })).socket }, oldBin);
+  expect(await inProcess()).toMatchObject({ status: 0, stdout: `${backupId}\n`, stderr: '' });
+  const end = await inProcess([jobOf(queued), jobOf(failed('CEPH_NO_SPACE', 'it is full', 'buy disks'))]);
+  expect(end).toMatchObject({ status: 63, stdout: '' });
+  expect(end.stderr).toContain('CEPH_NO_SPACE: it is full\nhint: buy disks');
+});
 
 describe('backup', () => {
   it('prints the id', async () => {
