@@ -17,8 +17,14 @@ const alone = [
   'packages/core/src/rpc/**/*.test.ts',
   'packages/agent/src/jobs/follow-stages.test.ts',
   'packages/cli/src/render/json.test.ts',
+  'test/house/wire-*.test.ts',
 ];
-const withoutCluster = { testTimeout: 60_000, maxWorkers: '100%', sequence: { groupOrder: 0 } };
+const withoutCluster = {
+  setupFiles: ['test/harness/poison.ts'],
+  testTimeout: 60_000,
+  maxWorkers: '100%',
+  sequence: { groupOrder: 0 },
+};
 const elsewhere = ['**/node_modules/**', '**/dist/**'];
 
 /**

@@ -1,6 +1,7 @@
 import { findZstd } from '@rbdferry/core/compress/zstd.js';
 import { LiveConfig } from '@rbdferry/core/config/live-config.js';
 import { toFerryError } from '@rbdferry/core/errors/ferry-error.js';
+import { Pauses, type BackOff } from '@rbdferry/core/lifecycle/back-off.js';
 import type { Running } from '@rbdferry/core/lifecycle/daemon.js';
 import { theRealOutside, type Outside } from '@rbdferry/core/lifecycle/outside.js';
 import { WellWatch, type Concern } from '@rbdferry/core/lifecycle/well-watch.js';
@@ -32,8 +33,7 @@ const stopGraceMs = 3_000;
 /** What is opened once. */
 const needRestart = ['socket', 'state', 'ceph', 'wire', 'metrics'] as const;
 /** How soon and how seldom unsettled leftovers are looked at again. */
-const settleSoonestMs = 1_000;
-const settleSeldomMs = 30_000;
+const settleBackOff: BackOff = { firstMs: 1_000, longestMs: 30_000 };
 
 /** Starts the agent from its configuration file. @throws CONFIG_MISSING, CONFIG_INVALID, STATE_LOCKED */
 export const startAgent = async (
@@ -181,7 +181,8 @@ class Caretaker {
   readonly #ending = new AbortController();
   #round: Promise<void> = Promise.resolve();
   #timer: NodeJS.Timeout | undefined;
-  #delayMs = settleSoonestMs;
+  readonly #pauses = new Pauses(settleBackOff);
+  #delayMs = settleBackOff.firstMs;
 
   /** @param forget forgets jobs that are old enough */
   constructor(options: Parameters<typeof settleLeftovers>[0], forget: () => void) {
@@ -196,7 +197,8 @@ class Caretaker {
 
   /** Something may be left: look soon. */
   poke(): void {
-    this.#delayMs = settleSoonestMs;
+    this.#pauses.restart();
+    this.#delayMs = this.#pauses.next();
     this.#again();
   }
 
@@ -219,7 +221,7 @@ class Caretaker {
       try {
         const { left } = await settleLeftovers(this.#options, this.#ending.signal);
         this.#forget();
-        this.#delayMs = left ? Math.min(this.#delayMs * 2, settleSeldomMs) : settleSeldomMs;
+        this.#delayMs = left ? this.#pauses.next() : settleBackOff.longestMs;
       } catch (thrown) {
         this.#options.log.error({ error: toFerryError(thrown).message }, 'the caretaker failed');
       }

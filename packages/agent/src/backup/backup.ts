@@ -1,6 +1,5 @@
-import { setTimeout } from 'node:timers/promises';
-import { estimateAfterMs, estimatedStreamBytes } from '@rbdferry/core/ceph/diff-extents.js';
-import type { DiffRange, Snapshot } from '@rbdferry/core/ceph/port.js';
+import { estimatedStreamBytes } from '@rbdferry/core/ceph/diff-extents.js';
+import type { Snapshot } from '@rbdferry/core/ceph/port.js';
 import { provenDiff } from '@rbdferry/core/ceph/proven-diff.js';
 import { FerryError, throwIfAborted, toFerryError } from '@rbdferry/core/errors/ferry-error.js';
 import type { ErrorCode } from '@rbdferry/core/errors/registry.js';
@@ -18,6 +17,7 @@ import { formatImageSpec, type ImageSpec } from '@rbdferry/core/model/image-spec
 import { oddNameTimes } from '@rbdferry/core/model/name-time.js';
 import { planBackup, type BackupMode, type NoBase } from '@rbdferry/core/model/planner.js';
 import { PeerLife, RbdLife } from '@rbdferry/core/transfer/life.js';
+import { estimateLater } from '@rbdferry/core/transfer/late-estimate.js';
 import { startEarly } from '@rbdferry/core/transfer/start-early.js';
 import type { JobContext, JobOutcome } from '../jobs/job-context.js';
 import type { LooseEndHandle } from '../jobs/loose-ends.js';
@@ -200,7 +200,13 @@ const transfer = async (
       throw new FerryError('INTERNAL', `the receiver would make ${opened.backupId} of ${target.backupId}`);
     }
     job.phase('transfer');
-    void estimateTotal(source, diff, { ...job, signal });
+    void estimateLater(
+      async (until) => estimatedStreamBytes(await job.ceph.diffExtents(source.spec, diff, { signal: until })),
+      (bytes) => {
+        job.progress.estimate(Number(bytes));
+      },
+      signal,
+    );
     const stages = job.transfer('sender');
     void followStages(job.receiver, opened.transferId, { stages, lives, signal });
     return await sendDiff(stream, await job.receiver.push(opened.transferId, { signal, stages }), {
@@ -223,20 +229,6 @@ const transfer = async (
   } finally {
     ending.abort(new FerryError('CANCELLED', 'the transfer has ended'));
     await stream.close();
-  }
-};
-
-/** Finds out, beside the transfer, how much there will be. Without an answer the total stays unknown. */
-const estimateTotal = async (
-  source: SourceImage,
-  diff: DiffRange,
-  job: Pick<JobContext, 'ceph' | 'progress' | 'signal'>,
-): Promise<void> => {
-  try {
-    await setTimeout(estimateAfterMs, undefined, { signal: job.signal });
-    job.progress.estimate(Number(estimatedStreamBytes(await job.ceph.diffExtents(source.spec, diff, job))));
-  } catch {
-    // The transfer has ended, or will tell what is wrong.
   }
 };
 

@@ -3,12 +3,11 @@ import type { ByteSink } from '@rbdferry/core/ceph/port.js';
 import { ifExists } from '@rbdferry/core/ceph/if-exists.js';
 import { layoutDifference } from '@rbdferry/core/ceph/layout-difference.js';
 import { DiffError } from '@rbdferry/core/diff/diff-error.js';
-import { DiffParser } from '@rbdferry/core/diff/diff-parser.js';
-import { StreamDigest } from '@rbdferry/core/transfer/stream-digest.js';
 import { FerryError, throwIfAborted, toFerryError } from '@rbdferry/core/errors/ferry-error.js';
 import type { BackupId } from '@rbdferry/core/model/backup-id.js';
 import type { Backup, Layout, StreamEnd } from '@rbdferry/core/model/chain.js';
 import { formatImageSpec, type ImageSpec } from '@rbdferry/core/model/image-spec.js';
+import { endRecord, IncomingStream } from '@rbdferry/core/transfer/incoming-stream.js';
 import { paced } from '@rbdferry/core/transfer/paced.js';
 import { wireBytesOf } from '@rbdferry/core/transfer/piece.js';
 import { releaseRoomy } from '@rbdferry/core/transfer/roomy-buffer.js';
@@ -113,11 +112,8 @@ const receive = async (
   },
 ): Promise<bigint> => {
   const stallMs = job.config.stall_timeout;
-  const parser = new DiffParser(expectedDiff(layout, { snap: backup.snap, fromSnap: null }));
-  const digest = new StreamDigest();
+  const incoming = new IncomingStream(expectedDiff(layout, { snap: backup.snap, fromSnap: null }));
   let trailer: StreamEnd | undefined;
-  let endRecord: Uint8Array | undefined;
-  let covered = 0n;
   const told = {
     onTrailer: (commit: StreamEnd) => {
       trailer = commit;
@@ -139,27 +135,19 @@ const receive = async (
   // What comes is paced as well: the receiver was told the job's limit, but not what other jobs take, nor the time of day.
   for await (const piece of paced(meter.arriving(stream), limits.buckets, { signal, meter })) {
     const data = piece.content;
-    parser.push(data);
-    digest.update(data);
-    if (parser.ended) endRecord ??= Uint8Array.from(data.subarray(-1));
-    const body = parser.ended ? data.subarray(0, -1) : data;
-    if (body.length > 0) await taken(sink.write(body), 'rbd import-diff took no data');
+    const before = incoming.coveredBytes;
+    await incoming.pass(data, (body) => taken(sink.write(body), 'rbd import-diff took no data'));
     meter.passed(data.length);
     job.progress.addWire(wireBytesOf(piece));
     // A diff without a beginning has no zero extents but those that the receiver made of zeros.
-    const { dataBytes, zeroBytes } = parser.totals;
-    job.progress.add(Number(dataBytes + zeroBytes - covered));
-    covered = dataBytes + zeroBytes;
+    job.progress.add(Number(incoming.coveredBytes - before));
     releaseRoomy(data);
   }
-  parser.finish();
-  if (trailer?.streamBytes !== parser.bytesConsumed || !digest.digest().equals(trailer.streamGmac)) {
-    throw new FerryError('DIGEST_MISMATCH', `what arrived of ${backup.id} is not what the receiver sent`);
-  }
+  const { streamBytes } = incoming.finish(trailer);
   // Only now may import-diff make the snapshot: a restored image has it if and only if it is whole.
-  if (endRecord !== undefined) await taken(sink.write(endRecord), 'rbd import-diff took no data');
+  await taken(sink.write(endRecord), 'rbd import-diff took no data');
   await taken(sink.finish(), 'rbd import-diff did not end');
-  return parser.bytesConsumed;
+  return streamBytes;
 };
 
 /** Looks at the temporary image with Ceph's own eyes. @throws VERIFY_FAILED */

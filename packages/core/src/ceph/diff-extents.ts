@@ -58,12 +58,6 @@ const recordHeadBytes = 17n;
 const headerBytes = 96n;
 
 /**
- * How long a transfer must last before its total is worth a second look at the image, in milliseconds: the look takes a quarter of
- * a second of CPU and more, which a short transfer can use better.
- */
-export const estimateAfterMs = 3_000;
-
-/**
  * About how long `rbd export-diff` of these extents will be: a little more rather than less, so that a transfer does not outgrow
  * its total. Bytes.
  */

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { toFerryError } from '../errors/ferry-error.js';
 import type { Logger } from '../log/logger.js';
+import { Pauses } from './back-off.js';
 
 /** Something that must be well for a daemon to do its work. */
 export interface Concern {
@@ -100,7 +101,7 @@ export class WellWatch {
 
   async #loop(name: string, onAnswer: () => void): Promise<void> {
     const { signal, onLook, concerns } = this.#options;
-    let delayMs = soonestMs;
+    const pauses = new Pauses({ firstMs: soonestMs, longestMs: minuteMs });
     while (!signal.aborted) {
       const concern = concerns().find((each) => each.name === name);
       if (concern === undefined) break;
@@ -108,8 +109,8 @@ export class WellWatch {
       if (signal.aborted) break;
       onLook(this.#unwell.size === 0);
       this.#beginNew();
-      await this.#pauseOrWaking(isWell ? (concern.everyMs ?? minuteMs) : delayMs);
-      delayMs = isWell ? soonestMs : Math.min(delayMs * 2, minuteMs);
+      if (isWell) pauses.restart();
+      await this.#pauseOrWaking(isWell ? (concern.everyMs ?? minuteMs) : pauses.next());
     }
     this.#loops.delete(name);
     if (this.#unwell.delete(name) && !signal.aborted) onLook(this.#unwell.size === 0);

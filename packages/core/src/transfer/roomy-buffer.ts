@@ -51,12 +51,21 @@ export const allocateRoomy = (sizeBytes: number): Buffer => Buffer.from(allocate
 export const allocateFramed = (sizeBytes: number): Buffer =>
   Buffer.from(allocate(Math.max(0, sizeBytes - roomBytes)), 0, sizeBytes);
 
+const poison = 0x5a;
+let isPoisoned = false;
+
+/** For tests: from now on what is given back is overwritten at once, so that whoever looks at it all the same reads nonsense. */
+export const poisonReleased = (): void => {
+  isPoisoned = true;
+};
+
 /**
  * Gives the whole buffer back, of which this is a part, for the next one who needs one. Nobody may look at any part of it any more;
  * a buffer of another kind is ignored.
  */
 export const releaseRoomy = (content: Uint8Array): void => {
   const { buffer } = content;
+  if (isPoisoned && roomy.has(buffer)) new Uint8Array(buffer).fill(poison);
   const isWorthIt = buffer.byteLength > roomBytes + leastBytes;
   if (!isWorthIt || !roomy.has(buffer) || spare.includes(buffer)) return;
   spare.push(buffer);

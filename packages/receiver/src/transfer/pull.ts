@@ -1,10 +1,9 @@
-import { setTimeout as sleep } from 'node:timers/promises';
-import { estimateAfterMs } from '@rbdferry/core/ceph/diff-extents.js';
 import type { CompressionMode } from '@rbdferry/core/compress/compress.js';
 import type { Zstd } from '@rbdferry/core/compress/zstd.js';
 import { StreamDigest } from '@rbdferry/core/transfer/stream-digest.js';
 import { Compression, type PullRequest, type PullResponse } from '@rbdferry/core/gen/rbdferry/v1/transfer.js';
 import { constantRate } from '@rbdferry/core/model/rate-limit.js';
+import { estimateLater } from '@rbdferry/core/transfer/late-estimate.js';
 import { outgoing, type OutgoingOptions } from '@rbdferry/core/transfer/outgoing.js';
 import type { Piece } from '@rbdferry/core/transfer/piece.js';
 import { releaseRoomy } from '@rbdferry/core/transfer/roomy-buffer.js';
@@ -33,7 +32,15 @@ export async function* sendPull(
   wishes: PullWishes,
   { stallMs, life, zstd, signal, meter }: SendPullOptions,
 ): AsyncGenerator<PullResponse, void, undefined> {
-  const total = new Total(pull);
+  let estimate: bigint | null = null;
+  const ending = new AbortController();
+  const estimating = estimateLater(
+    (until) => pull.estimate({ signal: until }),
+    (bytes) => {
+      estimate = bytes;
+    },
+    ending.signal,
+  );
   try {
     yield { part: { $case: 'header', value: backupToWire(pull.backup) } };
     const digest = new StreamDigest();
@@ -46,13 +53,15 @@ export async function* sendPull(
       // Only its frame is still to be sent.
       if (piece.frame !== null) releaseRoomy(piece.content);
       yield { part: partOf(piece) };
-      const estimate = total.take();
-      if (estimate !== null) yield { part: { $case: 'estimatedBytes', value: estimate } };
+      if (estimate === null) continue;
+      yield { part: { $case: 'estimatedBytes', value: estimate } };
+      estimate = null;
     }
     const end = { streamBytes: bytes, streamGmac: digest.digest(), waits: waitsToWire(meter.waits) };
     yield { part: { $case: 'trailer', value: end } };
   } finally {
-    await total.close();
+    ending.abort();
+    await estimating;
     pull.close();
   }
 }
@@ -84,36 +93,3 @@ const modeOf = (compression: Compression): CompressionMode | null => {
   if (compression === Compression.ON) return 'on';
   return compression === Compression.AUTO ? 'auto' : null;
 };
-
-/** How much there will be, found out beside the transfer. */
-class Total {
-  readonly #ending = new AbortController();
-  readonly #finding: Promise<void>;
-  #bytes: bigint | null = null;
-
-  constructor(pull: OpenedPull) {
-    this.#finding = this.#find(pull);
-  }
-
-  /** The total, once, when it is known. */
-  take(): bigint | null {
-    const bytes = this.#bytes;
-    this.#bytes = null;
-    return bytes;
-  }
-
-  async close(): Promise<void> {
-    this.#ending.abort();
-    await this.#finding;
-  }
-
-  async #find(pull: OpenedPull): Promise<void> {
-    const { signal } = this.#ending;
-    try {
-      await sleep(estimateAfterMs, undefined, { signal });
-      this.#bytes = await pull.estimate({ signal });
-    } catch {
-      // The transfer has ended, or will tell what is wrong. Without an answer the total stays unknown.
-    }
-  }
-}

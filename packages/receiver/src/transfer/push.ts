@@ -1,11 +1,10 @@
 import { decompressPart } from '@rbdferry/core/compress/decompress.js';
 import type { Zstd } from '@rbdferry/core/compress/zstd.js';
 import { DiffError } from '@rbdferry/core/diff/diff-error.js';
-import { DiffParser } from '@rbdferry/core/diff/diff-parser.js';
-import { StreamDigest } from '@rbdferry/core/transfer/stream-digest.js';
 import { FerryError, throwIfAborted } from '@rbdferry/core/errors/ferry-error.js';
-import type { Commit, CompressedData, PushRequest } from '@rbdferry/core/gen/rbdferry/v1/transfer.js';
+import type { CompressedData, PushRequest } from '@rbdferry/core/gen/rbdferry/v1/transfer.js';
 import type { Backup } from '@rbdferry/core/model/chain.js';
+import { IncomingStream } from '@rbdferry/core/transfer/incoming-stream.js';
 import { mapSomeAhead } from '@rbdferry/core/transfer/map-ahead.js';
 import { releaseRoomy } from '@rbdferry/core/transfer/roomy-buffer.js';
 import { expectedDiff, streamError } from '@rbdferry/core/transfer/stream-check.js';
@@ -40,13 +39,13 @@ export const receivePush = async (
   const { meter } = options.stages;
   const { stallMs: ms, lives } = options;
   try {
-    const stream = new IncomingStream(options.intent);
+    const { source, snap, base } = options.intent;
+    const stream = new IncomingStream(expectedDiff(source.layout, { snap, fromSnap: base?.snap ?? null }));
     push.begin(lives.rbd);
     const watched = meter.arriving(watchStall(messages, { ms, what: 'the agent sent no data', life: lives.peer }));
     for await (const { part } of mapSomeAhead(watched, (message) => decoding(options.zstd, message), framesAhead)) {
       if (part?.$case === 'data') {
-        const chunk = stream.accept(part.value);
-        if (chunk.length > 0) await meter.leaving(unlessAborted(push.write(chunk), options.signal));
+        await stream.pass(part.value, (body) => meter.leaving(unlessAborted(push.write(body), options.signal)));
         meter.passed(part.value.length);
         releaseRoomy(part.value);
       } else if (part?.$case === 'commit') {
@@ -73,39 +72,3 @@ const decoding = (zstd: Zstd | null, { part }: PushRequest): Promise<PushRequest
 const decoded = async (zstd: Zstd | null, part: CompressedData): Promise<PushRequest> => ({
   part: { $case: 'data', value: await decompressPart(zstd, part) },
 });
-
-/** The stream so far: its structure, its count and its digest. */
-class IncomingStream {
-  readonly #parser: DiffParser;
-  readonly #digest = new StreamDigest();
-
-  constructor({ source, snap, base }: PushIntent) {
-    this.#parser = new DiffParser(expectedDiff(source.layout, { snap, fromSnap: base?.snap ?? null }));
-  }
-
-  get bytes(): bigint {
-    return this.#parser.bytesConsumed;
-  }
-
-  /** What of the chunk may be written now: all but the end record. @throws DiffError */
-  accept(chunk: Uint8Array): Uint8Array {
-    this.#parser.push(chunk);
-    this.#digest.update(chunk);
-    // The parser refuses anything after the end record, so when it has ended the last byte is that record.
-    return this.#parser.ended && chunk.length > 0 ? chunk.subarray(0, -1) : chunk;
-  }
-
-  /** @throws STREAM_TRUNCATED, DIGEST_MISMATCH */
-  finish(commit: Commit) {
-    const summary = this.#parser.finish();
-    const streamGmac = this.#digest.digest();
-    if (commit.streamBytes !== this.bytes || !streamGmac.equals(commit.streamGmac)) {
-      throw new FerryError(
-        'DIGEST_MISMATCH',
-        `received ${this.bytes} bytes of GMAC ${streamGmac.toString('hex')}, ` +
-          `the sender says ${commit.streamBytes} of ${Buffer.from(commit.streamGmac).toString('hex')}`,
-      );
-    }
-    return { streamBytes: this.bytes, dataBytes: summary.dataBytes, streamGmac };
-  }
-}

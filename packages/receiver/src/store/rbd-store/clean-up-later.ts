@@ -1,8 +1,7 @@
+import { Pauses, type BackOff } from '@rbdferry/core/lifecycle/back-off.js';
 import type { ChainName } from '@rbdferry/core/model/backup-id.js';
 
-/** How soon and how seldom it is tried again, in milliseconds. */
-const soonestMs = 5_000;
-const seldomMs = 60_000;
+const backOff: BackOff = { firstMs: 5_000, longestMs: 60_000 };
 
 /**
  * Chains that could not be put right when their transfer failed: the cluster was away, or full, or still held the lock of a client
@@ -13,7 +12,7 @@ export class CleanUpLater {
   readonly #waiting = new Set<ChainName>();
   readonly #ending = new AbortController();
   #timer: NodeJS.Timeout | undefined;
-  #delayMs = soonestMs;
+  readonly #pauses = new Pauses(backOff);
   #round: Promise<void> = Promise.resolve();
 
   /** @param cleanUp answers whether the chain needs no more looking at; never rejects */
@@ -23,7 +22,7 @@ export class CleanUpLater {
 
   add(chain: ChainName): void {
     this.#waiting.add(chain);
-    this.#delayMs = soonestMs;
+    this.#pauses.restart();
     this.#schedule();
   }
 
@@ -38,7 +37,7 @@ export class CleanUpLater {
     if (this.#waiting.size === 0 || this.#ending.signal.aborted) return;
     this.#timer = setTimeout(() => {
       this.#round = this.#round.then(() => this.#look());
-    }, this.#delayMs);
+    }, this.#pauses.next());
   }
 
   async #look(): Promise<void> {
@@ -47,7 +46,6 @@ export class CleanUpLater {
       if (signal.aborted) return;
       if (await this.#cleanUp(chain, signal)) this.#waiting.delete(chain);
     }
-    this.#delayMs = Math.min(this.#delayMs * 2, seldomMs);
     this.#schedule();
   }
 }

@@ -1,6 +1,7 @@
 import type { ByteSink } from '@rbdferry/core/ceph/port.js';
 import { FerryError, toFerryError } from '@rbdferry/core/errors/ferry-error.js';
 import type { Release } from '@rbdferry/core/lifecycle/keyed-lock.js';
+import { endRecord } from '@rbdferry/core/transfer/incoming-stream.js';
 import type { RbdLife } from '@rbdferry/core/transfer/life.js';
 import { withinStallTime } from '@rbdferry/core/transfer/stall.js';
 import type { BackupId, ChainName, SnapName } from '@rbdferry/core/model/backup-id.js';
@@ -22,9 +23,6 @@ export interface PushContext extends StoreContext {
   /** Puts the chain right after a failure; never throws. */
   readonly cleanUp: () => Promise<void>;
 }
-
-/** The final record of an rbd diff: without it `import-diff` fails and makes no snapshot. */
-const endRecord = Uint8Array.of('e'.charCodeAt(0));
 
 /** A transfer into an RBD image whose state says `receiving` already. */
 export class RbdOpenedPush implements OpenedPush {
