@@ -6,7 +6,12 @@ const onCeph = {
   globalSetup: ['test/harness/global-setup.ts'],
 };
 const faults = ['test/faults/**/*.test.ts', 'test/ceph/**/*.test.ts'];
-const inMemory = ['test/fake-ceph/**/*.test.ts', 'test/contract/fake-*.test.ts', 'test/recipes/**/*.test.ts', 'test/releases/**/*.test.ts'];
+const inMemory = [
+  'test/fake-ceph/**/*.test.ts',
+  'test/contract/fake-*.test.ts',
+  'test/recipes/**/*.test.ts',
+  'test/releases/**/*.test.ts',
+];
 const elsewhere = ['**/node_modules/**', '**/dist/**'];
 
 /**

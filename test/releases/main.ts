@@ -13,7 +13,8 @@ const main = async (signal: AbortSignal): Promise<number> => {
     console.log(USAGE);
     return 0;
   }
-  if (process.getuid?.() !== 0) throw new SetupError('a root folder can only be made and entered by root');
+  if (process.getuid?.() !== 0)
+    throw new SetupError('a root folder can only be made and entered by root', 'run it as root, or with sudo');
   const rows = await tryReleases(options, signal);
   console.log(`\n${renderTable(rows)}`);
   return rows.every(({ failed, passed }) => failed === 0 && passed > 0) ? 0 : 1;

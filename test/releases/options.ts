@@ -11,7 +11,7 @@ Runs the tests of the contract, end to end and of faults on other releases of Ce
   --only TEXT       only test files whose path contains TEXT, such as "contract" or "e2e/changes"; may be given again
   --keep            take a root folder that is there as it is; without it, it is brought up to what the mirror has now
   --mirror URL      Debian's mirror; default: that of this machine's apt
-  --cache DIR       where the root folders are, 1.5 GB each; default: rbdferry-releases in the user's cache folder
+  --cache DIR       where the root folders are, 1 GB each; default: rbdferry-releases in the user's cache folder
   --help            this text`;
 
 /** Debian's suites, with the release of Ceph that each had when this was written. Debian 12 has the one that `npm test` takes. */

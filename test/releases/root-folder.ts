@@ -20,7 +20,7 @@ export interface RootOptions {
 const BASE_PACKAGES = ['ca-certificates', 'uuid-runtime', 'python3', 'procps'];
 const CEPH_PACKAGES = ['ceph-mon', 'ceph-osd', 'ceph-mgr', 'ceph-common'];
 const PROGRAMS = ['ceph-mon', 'ceph-osd', 'ceph-mgr', 'ceph', 'rbd', 'rados'];
-/** One takes 1.5 GB when it is done, and its packages' files a little more while they are unpacked. */
+/** One takes 0.9 GB when it is done, and more while its packages are unpacked. */
 const NEEDED_BYTES = 2e9;
 
 /**
