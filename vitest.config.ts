@@ -11,6 +11,7 @@ const inMemory = [
   'test/contract/fake-*.test.ts',
   'test/recipes/**/*.test.ts',
   'test/house/**/*.test.ts',
+  'test/releases/**/*.test.ts',
 ];
 /** They change grpc-js and Node's streams for the whole process or look whether that was done, or put another module in a module's place. */
 const alone = [

@@ -70,6 +70,8 @@ function monSection({ dir, fastPaxos }: ConfOptions): Section {
     mon_warn_on_pool_no_redundancy: false,
     // Erasure-coded pools on a memstore.
     mon_debug_no_require_bluestore_for_ec_overwrites: true,
+    // Release 20 takes keys of type `aes`, which all releases read, for an emergency only. Older ones do not know the setting.
+    mon_auth_emergency_allowed_ciphers: 'aes,aes256k',
     // By default a monitor ends itself on a disk that is 95 % full.
     mon_data_avail_warn: 1,
     mon_data_avail_crit: 0,

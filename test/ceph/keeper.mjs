@@ -35,7 +35,8 @@ function startDaemon({ name, argv }) {
   const output = fs.openSync(path.join(dir, `${name}.out`), 'a');
   // Should the keeper itself be killed, the kernel ends the daemons.
   const child = spawn('setpriv', ['--pdeathsig', 'KILL', ...argv], {
-    cwd: dir,
+    // Debian 13's OSDs look for their classes in a folder relative to this one; without them, every call of rbd is "not supported".
+    cwd: '/',
     stdio: ['ignore', output, output],
     env: { PATH: process.env.PATH, LC_ALL: 'C' },
   });

@@ -44,7 +44,7 @@ const notReached =
   /^timed out$|couldn't connect to the cluster|error connecting to the cluster|Error initializing cluster client|failed to fetch mon config|global_init: (?:unable to open|error reading) config file|did not load config file/m;
 const unreadableKey = /error setting modifier for .* type=key|failed to decode key|keyring .*Malformed input/;
 const unreadableKeyHint =
-  'this release of Ceph cannot read the key in the keyring, as with keys of a newer cluster: see step 2 of the README for keys that both read';
+  'this release of Ceph cannot read the key in the keyring, as with keys of a newer cluster: see step 3 of the README for keys that both read';
 
 /** An errno that several things may have; the first of them whose words the program itself, or librbd, said. */
 const refinements: Readonly<Partial<Record<number, readonly (readonly [RegExp, ErrorCode])[]>>> = {

@@ -85,9 +85,12 @@ describe('a connection that is reset while a write is under way', () => {
       for (;;) await call.write({ part: { $case: 'data', value: message() } });
     })();
     pushing.catch(() => {});
-    await vi.waitFor(() => {
-      expect(taken).toBeGreaterThan(0);
-    });
+    await vi.waitFor(
+      () => {
+        expect(taken).toBeGreaterThan(0);
+      },
+      { timeout: patienceMs },
+    );
     await relay.resetOnceFull();
     await expect(pushing).rejects.toMatchObject({ code: 'CONNECTION_LOST' });
   });
