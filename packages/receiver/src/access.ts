@@ -1,8 +1,8 @@
 import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
-import type { Chain } from '@rbdferry/core/model/chain.js';
 import type { Peer } from '@rbdferry/core/rpc/handlers.js';
+import { ClientStore } from './client-store.js';
 import type { ReceiverConfig } from './config.js';
-import type { Store, UnreadableChain } from './store/port.js';
+import type { Store } from './store/port.js';
 
 /** Who may do what, by the common name of the client's certificate. Asked at each call, so a change holds for open connections. */
 export class Access {
@@ -46,13 +46,8 @@ export class Access {
     return this.#find(client)?.stores ?? [];
   }
 
-  /** Whether no other client may use the store. */
-  isAlone(client: string, store: string): boolean {
-    return Object.entries(this.#clients).every(([name, { stores }]) => name === client || !stores.includes(store));
-  }
-
-  /** @throws STORE_NOT_FOUND, ACCESS_DENIED */
-  store(client: string, name: string): Store {
+  /** A store as this client sees it. @throws STORE_NOT_FOUND, ACCESS_DENIED */
+  open(client: string, name: string): ClientStore {
     const store = this.#stores.get(name);
     if (store === undefined)
       throw new FerryError('STORE_NOT_FOUND', `the receiver has no store ${JSON.stringify(name)}`);
@@ -62,7 +57,12 @@ export class Access {
         `client ${JSON.stringify(client)} may not use store ${JSON.stringify(name)}`,
       );
     }
-    return store;
+    return new ClientStore(store, client, { isAlone: this.#isAlone(client, name) });
+  }
+
+  /** Whether no other client may use the store. */
+  #isAlone(client: string, store: string): boolean {
+    return Object.entries(this.#clients()).every(([name, { stores }]) => name === client || !stores.includes(store));
   }
 
   #find(name: string): Client | undefined {
@@ -75,39 +75,3 @@ type Client = ReceiverConfig['clients'][string];
 
 const isAccepted = ({ certificates }: Client, fingerprint: string | null): boolean =>
   certificates === undefined || (fingerprint !== null && certificates.includes(fingerprint));
-
-/** A client sees its own backups, and those of the older tool, which say nothing of their client. */
-export const isVisible = (client: string, owner: string | null): boolean => owner === null || owner === client;
-
-/** The chain with only what the client may see; null when that is nothing. */
-export const visibleChain = (client: string, chain: Chain): Chain | null => {
-  const backups = chain.backups.filter((backup) => isVisible(client, backup.client));
-  return backups.length === 0 ? null : { ...chain, backups };
-};
-
-/**
- * Chains that could not be read while a client was answered. Whose they are cannot be read either: in a store that the client shares
- * with others it hears only that there are such chains.
- */
-export class UnreadableChains {
-  readonly #found: UnreadableChain[] = [];
-  readonly #store: string;
-  readonly #isAlone: boolean;
-
-  constructor(access: Access, client: string, store: string) {
-    this.#store = store;
-    this.#isAlone = access.isAlone(client, store);
-  }
-
-  readonly add = (chain: UnreadableChain): void => {
-    this.#found.push(chain);
-  };
-
-  told(): { store: string; name: string; error: FerryError }[] {
-    return this.#found.map(({ name, error }) => {
-      const store = this.#store;
-      if (this.#isAlone) return { store, name, error };
-      return { store, name: '', error: new FerryError(error.code, 'a chain of the store cannot be read') };
-    });
-  }
-}

@@ -2,7 +2,7 @@ import type { OpenPushRequest, PushRequest, TransferServiceServer } from '@rbdfe
 import type { Zstd } from '@rbdferry/core/compress/zstd.js';
 import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
 import { orThrow } from '@rbdferry/core/errors/parsed.js';
-import { parseBackupId, type BackupIdParts } from '@rbdferry/core/model/backup-id.js';
+import { parseBackupId } from '@rbdferry/core/model/backup-id.js';
 import type { Backup } from '@rbdferry/core/model/chain.js';
 import { createHandlers, type CallContext, type FailureListener } from '@rbdferry/core/rpc/handlers.js';
 import { agreeOnProtocol, software, zstdCapability } from '@rbdferry/core/rpc/protocol.js';
@@ -22,7 +22,7 @@ import {
 } from '@rbdferry/core/wire/convert.js';
 import { keptToWire } from '@rbdferry/core/wire/kept-backup.js';
 import { unreadableToWire } from '@rbdferry/core/wire/unreadable-chain.js';
-import { isVisible, UnreadableChains, visibleChain, type Access } from '../access.js';
+import type { Access } from '../access.js';
 import type { PushIntent, Removed } from '../store/port.js';
 import type { LiveTransfers } from '../transfer/live-transfers.js';
 import type { OpenTransfers } from '../transfer/open-transfers.js';
@@ -51,7 +51,7 @@ export const createTransferService = (options: TransferServiceOptions): Transfer
 
   const idFor = (text: string, client: string) => {
     const id = orThrow(parseBackupId(text), 'INVALID_BACKUP_ID');
-    return { id, store: access.store(client, id.store) };
+    return { id, store: access.open(client, id.store) };
   };
 
   return {
@@ -69,22 +69,17 @@ export const createTransferService = (options: TransferServiceOptions): Transfer
 
     listChains: serverStream(async function* (request, { peer, signal }) {
       const client = access.client(peer);
-      const store = access.store(client, request.store);
-      const unreadable = new UnreadableChains(access, client, store.name);
-      const chains = store.chains(request.image === '' ? null : request.image, {
-        signal,
-        onUnreadable: unreadable.add,
-      });
-      for await (const chain of chains) {
-        const visible = visibleChain(client, chain);
-        if (visible !== null) yield { chain: chainToWire(visible), unreadable: undefined };
+      const store = access.open(client, request.store);
+      for await (const told of store.chains(orNull(request.image), { signal })) {
+        yield told.kind === 'seen'
+          ? { chain: chainToWire(told.value), unreadable: undefined }
+          : { chain: undefined, unreadable: unreadableToWire(told.chain) };
       }
-      for (const chain of unreadable.told()) yield { chain: undefined, unreadable: unreadableToWire(chain) };
     }),
 
     openPush: unary(async (request, { peer, signal }) => {
       const client = access.client(peer);
-      const store = access.store(client, request.store);
+      const store = access.open(client, request.store);
       const intent = intentOf(request, client);
       const { base } = intent;
       if (base !== null) await options.open.discardOf(client, (other) => other.intent.base?.chain === base.chain);
@@ -120,10 +115,6 @@ export const createTransferService = (options: TransferServiceOptions): Transfer
         const transferId = transferIdOf(request.transferId);
         const lives = newLives();
         const pull = await store.read(id, { signal, onAlive: lives.rbd.sign });
-        if (!isVisible(client, pull.backup.client)) {
-          pull.close();
-          throw hidden(id);
-        }
         const transfer = {
           kind: 'restore',
           client,
@@ -158,33 +149,21 @@ export const createTransferService = (options: TransferServiceOptions): Transfer
       const client = access.client(peer);
       const { id, store } = idFor(request.backupId, client);
       await options.open.discardOf(client, ({ push }) => push.backupId === request.backupId);
-      const backup = await store.backup(id, { signal });
-      if (!isVisible(client, backup.client)) throw hidden(id);
-      return { backup: backupToWire(backup) };
+      return { backup: backupToWire(await store.backup(id, { signal })) };
     }),
 
     deleteBackup: unary(async (request, { peer, signal }) => {
       const client = access.client(peer);
       const { id, store } = idFor(request.backupId, client);
-      const removed = await store.remove(id, {
-        signal,
-        dryRun: request.dryRun,
-        client,
-        mayRemove: (owner) => isVisible(client, owner),
-      });
+      const removed = await store.remove(id, { signal, dryRun: request.dryRun });
       if (!request.dryRun) options.onRemoved(removed.backupIds, client);
       return { chainRemoved: removed.chainRemoved, trashedUntilMs: trashedUntilMs(removed) };
     }),
 
     deleteChain: unary(async (request, { peer, signal }) => {
       const client = access.client(peer);
-      const store = access.store(client, request.store);
-      const removed = await store.removeChain(chainNameFromWire(request.chain), {
-        signal,
-        dryRun: request.dryRun,
-        client,
-        mayRemove: (owner) => isVisible(client, owner),
-      });
+      const store = access.open(client, request.store);
+      const removed = await store.removeChain(chainNameFromWire(request.chain), { signal, dryRun: request.dryRun });
       if (!request.dryRun) options.onRemoved(removed.backupIds, client);
       const kept = removed.kept.map(keptToWire);
       return { backupIds: [...removed.backupIds], trashedUntilMs: trashedUntilMs(removed), kept };
@@ -192,17 +171,12 @@ export const createTransferService = (options: TransferServiceOptions): Transfer
 
     getStoreUsage: serverStream(async function* (request, { peer, signal }) {
       const client = access.client(peer);
-      const store = access.store(client, request.store);
-      const unreadable = new UnreadableChains(access, client, store.name);
-      const isWanted = (chain: string) => request.chain === '' || request.chain === chain;
-      const image = request.image === '' ? null : request.image;
-      for await (const usage of store.usage(image, { signal, onUnreadable: unreadable.add })) {
-        // One without backups went while it was measured.
-        if (!isWanted(usage.chain) || !isVisible(client, usage.client) || usage.backups.length === 0) continue;
-        yield { usage: usageToWire(usage), unreadable: undefined };
-      }
-      for (const chain of unreadable.told()) {
-        if (isWanted(chain.name)) yield { usage: undefined, unreadable: unreadableToWire(chain) };
+      const store = access.open(client, request.store);
+      const of = { image: orNull(request.image), chain: orNull(request.chain) };
+      for await (const told of store.usage(of, { signal })) {
+        yield told.kind === 'seen'
+          ? { usage: usageToWire(told.value), unreadable: undefined }
+          : { usage: undefined, unreadable: unreadableToWire(told.chain) };
       }
     }),
   };
@@ -219,9 +193,7 @@ const transferIdOf = (id: string): string => {
 
 const trashedUntilMs = ({ trashedUntil }: Removed): bigint => BigInt(trashedUntil?.getTime() ?? 0);
 
-/** The same words as for a backup that does not exist: a client learns nothing of others. */
-const hidden = (id: BackupIdParts): FerryError =>
-  new FerryError('BACKUP_NOT_FOUND', `there is no backup ${id.store}/${id.chain}@${id.snap}`);
+const orNull = (text: string): string | null => (text === '' ? null : text);
 
 const intentOf = (request: OpenPushRequest, client: string): PushIntent => {
   const base = request.baseId === '' ? null : orThrow(parseBackupId(request.baseId), 'INVALID_BACKUP_ID');
