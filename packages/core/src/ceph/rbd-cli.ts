@@ -29,8 +29,8 @@ import {
   type TransferCallOptions,
   type TrashEntry,
 } from './port.js';
-import { RbdRunner, type RbdCliOptions, type Room } from './rbd-runner.js';
-import { RoomSink } from './room-sink.js';
+import { RbdRunner, type RbdCliOptions, type PoolSpace } from './rbd-runner.js';
+import { PoolSpaceSink } from './pool-space-sink.js';
 import * as schemas from './schemas.js';
 
 export type { Deadlines, RbdCliOptions } from './rbd-runner.js';
@@ -183,7 +183,7 @@ class RbdCli implements CephPort {
     const args = ['snap', 'rollback', this.#rbd.concurrencyArg, ...snapArgs(image, snap)];
     const meanings = { missing: 'SNAPSHOT_NOT_FOUND', busy: 'IMAGE_IN_USE' } as const;
     const what = `roll back to ${namedSnap(image, snap)}`;
-    return this.#rbd.change({ what, args, meanings, long: true, writesTo: this.#roomFor(image) }, options);
+    return this.#rbd.change({ what, args, meanings, long: true, writesTo: this.#spaceFor(image) }, options);
   }
 
   /**
@@ -315,10 +315,10 @@ class RbdCli implements CephPort {
     const call = this.#rbd.rbdCall({ what: `import into ${named(image)}`, args, meanings });
     const { killGraceMs, closeGraceMs, fullMs } = this.#rbd.deadlines;
     const sink = new ImportSink(call, { killGraceMs, closeGraceMs, signal, onAlive });
-    return new RoomSink(sink, this.#rbd.askForRoom(call, this.#roomFor(image)), { afterMs: fullMs });
+    return new PoolSpaceSink(sink, this.#rbd.askForSpace(call, this.#spaceFor(image)), { afterMs: fullMs });
   }
 
-  #roomFor(image: ImageSpec): Room {
+  #spaceFor(image: ImageSpec): PoolSpace {
     return { pool: image.pool, dataPool: async (signal) => (await this.info(image, { signal })).dataPool };
   }
 

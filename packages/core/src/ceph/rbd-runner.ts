@@ -2,7 +2,7 @@ import type { z } from 'zod';
 import { FerryError } from '../errors/ferry-error.js';
 import type { Meanings } from './classify.js';
 import type { CallOptions } from './port.js';
-import { whileRoom, type AskForRoom } from './room.js';
+import { whileSpace, type AskForSpace } from './pool-space.js';
 import { run, runUnlessAbsent, type Call, type Patience, type RunOptions } from './run-rbd.js';
 import { fullPoolsSchema, parseAnswer } from './schemas.js';
 
@@ -78,11 +78,11 @@ export interface Request {
   /** Whether an answer counts although something it is about did not exist: `rbd ls -l` goes on after such images, and exits with 2. */
   readonly partial?: boolean;
   /** Where it writes; left out of what only reads, and of removals, which a full pool lets through. */
-  readonly writesTo?: Room;
+  readonly writesTo?: PoolSpace;
 }
 
-/** The pools that a command needs room in. */
-export interface Room {
+/** The pools that a command needs space in. */
+export interface PoolSpace {
   readonly pool: string;
   /** The image's data pool, if it has one. */
   readonly dataPool?: (signal: AbortSignal) => Promise<string | null>;
@@ -134,11 +134,11 @@ export class RbdRunner {
   }
 
   /** Whether a pool is full: the question to ask while a request takes long. */
-  askForRoom({ what }: Pick<Request, 'what'>, room: Room): AskForRoom {
+  askForSpace({ what }: Pick<Request, 'what'>, space: PoolSpace): AskForSpace {
     return async (signal) => {
       const full = await this.#fullPools({ signal });
       if (full.length === 0) return null;
-      const needed = [room.pool, await room.dataPool?.(signal)];
+      const needed = [space.pool, await space.dataPool?.(signal)];
       const pool = full.find((name) => needed.includes(name));
       return pool === undefined
         ? null
@@ -160,7 +160,7 @@ export class RbdRunner {
     const { writesTo } = request;
     if (writesTo === undefined) return this.#timed(request, work(signal));
     const options = { afterMs: this.deadlines.fullMs, signal };
-    return this.#timed(request, whileRoom(work, this.askForRoom(request, writesTo), options));
+    return this.#timed(request, whileSpace(work, this.askForSpace(request, writesTo), options));
   }
 
   /** Runs it for its JSON answer. */

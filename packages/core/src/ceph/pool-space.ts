@@ -1,7 +1,7 @@
 import type { FerryError } from '../errors/ferry-error.js';
 
 /** Finds out whether a pool is full; answers the error to fail with, or null. Rejects when it cannot be found out. */
-export type AskForRoom = (signal: AbortSignal) => Promise<FerryError | null>;
+export type AskForSpace = (signal: AbortSignal) => Promise<FerryError | null>;
 
 /** The longest time between two questions, in milliseconds. */
 const seldomMs = 60_000;
@@ -10,14 +10,14 @@ const seldomMs = 60_000;
  * Tells once that a pool turned out to be full: asks after a while, and then less and less often. An answer that does not come (the
  * user may not ask) is none. A timer and no more until it asks: there is one of these for each MiB that is written.
  */
-class RoomWatch {
-  readonly #ask: AskForRoom;
+class SpaceWatch {
+  readonly #ask: AskForSpace;
   readonly #onFull: (error: FerryError) => void;
   #waitMs: number;
   #timer: NodeJS.Timeout;
   #question: { readonly ending: AbortController; readonly answered: Promise<void> } | null = null;
 
-  constructor(ask: AskForRoom, afterMs: number, onFull: (error: FerryError) => void) {
+  constructor(ask: AskForSpace, afterMs: number, onFull: (error: FerryError) => void) {
     this.#ask = ask;
     this.#onFull = onFull;
     this.#waitMs = afterMs;
@@ -48,7 +48,7 @@ class RoomWatch {
   }
 }
 
-export interface RoomOptions {
+export interface SpaceOptions {
   /** How long a write may wait before it is asked about, in milliseconds. */
   readonly afterMs: number;
   readonly signal?: AbortSignal | undefined;
@@ -58,13 +58,13 @@ export interface RoomOptions {
  * A write to a full pool waits for ever and says nothing. So whoever waits longer than usual asks, and what waits is ended with
  * the reason that it gets in its signal.
  */
-export const whileRoom = async <T>(
+export const whileSpace = async <T>(
   work: (signal: AbortSignal) => Promise<T>,
-  ask: AskForRoom,
-  { afterMs, signal }: RoomOptions,
+  ask: AskForSpace,
+  { afterMs, signal }: SpaceOptions,
 ): Promise<T> => {
   const full = new AbortController();
-  const watch = new RoomWatch(ask, afterMs, (error) => {
+  const watch = new SpaceWatch(ask, afterMs, (error) => {
     full.abort(error);
   });
   try {
@@ -75,10 +75,10 @@ export const whileRoom = async <T>(
 };
 
 /** The same for a step that takes no signal: it is left waiting, and whoever catches the error ends what it waits for. */
-export const orFull = async <T>(step: Promise<T>, ask: AskForRoom, { afterMs }: RoomOptions): Promise<T> => {
-  let watch: RoomWatch | undefined;
+export const orFull = async <T>(step: Promise<T>, ask: AskForSpace, { afterMs }: SpaceOptions): Promise<T> => {
+  let watch: SpaceWatch | undefined;
   const full = new Promise<never>((_, reject) => {
-    watch = new RoomWatch(ask, afterMs, reject);
+    watch = new SpaceWatch(ask, afterMs, reject);
   });
   try {
     return await Promise.race([step, full]);

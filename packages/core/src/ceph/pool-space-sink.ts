@@ -1,13 +1,13 @@
 import type { ByteSink } from './port.js';
-import { orFull, type AskForRoom, type RoomOptions } from './room.js';
+import { orFull, type AskForSpace, type SpaceOptions } from './pool-space.js';
 
 /** A sink whose writes fail with CEPH_NO_SPACE, rather than wait for ever, when their pool is full. */
-export class RoomSink implements ByteSink {
+export class PoolSpaceSink implements ByteSink {
   readonly #sink: ByteSink;
-  readonly #ask: AskForRoom;
-  readonly #options: RoomOptions;
+  readonly #ask: AskForSpace;
+  readonly #options: SpaceOptions;
 
-  constructor(sink: ByteSink, ask: AskForRoom, options: RoomOptions) {
+  constructor(sink: ByteSink, ask: AskForSpace, options: SpaceOptions) {
     this.#sink = sink;
     this.#ask = ask;
     this.#options = options;
