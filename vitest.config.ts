@@ -23,6 +23,7 @@ const alone = [
 const withoutCluster = {
   setupFiles: ['test/harness/poison.ts'],
   testTimeout: 60_000,
+  hookTimeout: 60_000,
   maxWorkers: '100%',
   sequence: { groupOrder: 0 },
 };

@@ -16,7 +16,7 @@ interface Series {
 }
 
 /** Reads `/metrics` of a daemon whose configuration asks for it. */
-export const scrape = async (daemon: Daemon): Promise<Scrape> => {
+export const scrape = async (daemon: Pick<Daemon, 'waitFor'>): Promise<Scrape> => {
   const { port } = await daemon.waitFor('metrics');
   const text = await (await fetch(`http://127.0.0.1:${Number(port)}/metrics`)).text();
   const lines = text.split('\n');
