@@ -11,6 +11,7 @@ const inMemory = [
   'test/contract/fake-*.test.ts',
   'test/recipes/**/*.test.ts',
   'test/house/**/*.test.ts',
+  'test/store-contract/fake-*.test.ts',
 ];
 const elsewhere = ['**/node_modules/**', '**/dist/**'];
 
@@ -26,6 +27,8 @@ export default defineConfig({
           name: 'unit',
           include: ['packages/**/src/**/*.test.ts', 'scripts/**/*.test.ts', ...inMemory],
           testTimeout: 20_000,
+          hookTimeout: 60_000,
+          server: { deps: { external: [/\/packages\/[a-z]+\/dist\//] } },
           sequence: { groupOrder: 0 },
         },
       },
