@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { CephPort } from '@rbdferry/core/ceph/port.js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { commitOf, cut, facts, fullRecords, header, nextTime, some, streamOf } from '../blackbox/backup-streams.js';
@@ -194,6 +195,8 @@ describe('a push whose client goes away while it is opened', () => {
         const chain = kind === 'a full' ? `${pool}/abandoned.${asked.snap.replace('.snap', '.bkp.image')}` : baseId;
         const id = `${chain.replace(/@.*/, '')}@${asked.snap}`;
         const answer = expectFailure(agent1.backup(id), 'BACKUP_NOT_FOUND', 'NOT_FOUND');
+        // Long enough for the receiver to hear of it; what comes out is the same if it was not.
+        await sleep(20);
         delayed?.release();
         await answer;
         // It is answered for only when that is so.

@@ -41,6 +41,13 @@ export const storeTransfersSuite = (start: () => StoreWorld | Promise<StoreWorld
     expect(await world.writers()).toEqual([]);
   });
 
+  it('builds on any backup of a chain, whatever came after it', async () => {
+    const image = 'forked';
+    const base = partsOf((await sender.send(store, { image, at: 0 })).id);
+    for (const at of [2, 1] as const) await sender.send(store, { image, at, base });
+    expect(await wholeBackupsOf(image)).toHaveLength(3);
+  });
+
   describe.each(['a full', 'an increment'])('a transfer of %s that is not committed', (kind) => {
     const image = kind === 'a full' ? 'left-full' : 'left-increment';
     let base: BackupIdParts | null = null;
