@@ -12,6 +12,7 @@ const inMemory = [
   'test/recipes/**/*.test.ts',
   'test/house/**/*.test.ts',
   'test/releases/**/*.test.ts',
+  'test/store-contract/fake-*.test.ts',
 ];
 /** They change grpc-js and Node's streams for the whole process or look whether that was done, or put another module in a module's place. */
 const alone = [
@@ -25,6 +26,8 @@ const withoutCluster = {
   testTimeout: 60_000,
   hookTimeout: 60_000,
   maxWorkers: '100%',
+  // What is built is loaded as it is: Vitest would transform it once more, for each file.
+  server: { deps: { external: [/\/packages\/[a-z]+\/dist\//] } },
   sequence: { groupOrder: 0 },
 };
 const elsewhere = ['**/node_modules/**', '**/dist/**'];

@@ -81,15 +81,15 @@ export class Caller {
     });
   }
 
-  /** Cancels a call after so many milliseconds; resolves when it has ended, however it did. */
-  abandon(method: string, request: Message, afterMs: number): Promise<void> {
+  /** Cancels a call at this moment; resolves when it has ended, however it did. */
+  abandon(method: string, request: Message, moment: Promise<unknown>): Promise<void> {
     return new Promise((resolve) => {
       const call = this.#method(method)(request, () => {
         resolve();
       }) as ClientUnaryCall;
-      setTimeout(() => {
+      void moment.then(() => {
         call.cancel();
-      }, afterMs);
+      });
     });
   }
 

@@ -11,7 +11,7 @@ const blockHead = (kind: 0 | 1, size: number, isLast: boolean): Buffer => {
 /** A frame of blocks that each hold so many bytes, and do not say together how many. */
 const frame = (bytes: number, block: (at: number, size: number, isLast: boolean) => Buffer[]): Buffer => {
   // Magic number; no size, no checksum, no dictionary; a window of 128 KiB.
-  const parts = [Buffer.from('28b52ffd0038', 'hex')];
+  const parts: Buffer[] = [Buffer.from('28b52ffd0038', 'hex')];
   let at = 0;
   do {
     const size = Math.min(largestBlock, bytes - at);

@@ -2,12 +2,12 @@ import { fileURLToPath } from 'node:url';
 import type { JsonValue } from '@bufbuild/protobuf';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { applyWrites, randomBytes, sha256OfExport } from '../ceph/cluster.js';
+import { randomBytes } from '../ceph/image-content.js';
 import { readApiPage } from '../harness/api-page.js';
-import { startPair, type Pair } from '../harness/pair.js';
 import { Reflected, ReflectedError } from '../harness/reflected.js';
+import { startHouse, type House } from './house.js';
 
-/** docs/api.md, every line of it, sent to an agent on real clusters by a client that knows only what reflection tells. */
+/** docs/api.md, every line of it, sent to an agent by a client that knows only what reflection tells. */
 
 const page = await readApiPage();
 const root = fileURLToPath(new URL('../..', import.meta.url));
@@ -17,24 +17,24 @@ const control = 'rbdferry.v1.ControlService';
 const names = { job: 'k3v9x2m7qa', chain: '2026-11-24.10:40:39.458883', second: '2026-11-24.22:40:43.707889' } as const;
 const real = new Map<string, string>();
 
-let pair: Pair;
+let house: House;
 let agent: Reflected;
 const firstContent = { sha256: '' };
 
 beforeAll(async () => {
-  pair = await startPair({ name: 'apipage' });
-  agent = new Reflected(`unix:${pair.socket}`);
-  await pair.source.rbd(['create', '--size', '16M', 'rbd/vm1']);
-  await applyWrites(pair.source, 'rbd/vm1', [{ offset: 5000, data: randomBytes('api', 2_000_000) }]);
-  const id = await pair.ok('backup', 'rbd/vm1');
+  house = await startHouse();
+  agent = new Reflected(`unix:${house.socket}`);
+  await house.source.create('rbd/vm1', { sizeBytes: 4_194_304n });
+  house.source.write('rbd/vm1', 5000, randomBytes('api', 2_000_000));
+  const id = await house.ok('backup', 'rbd/vm1');
   real.set(names.chain, timeOf(id));
-  await applyWrites(pair.source, 'rbd/vm1', [{ offset: 900, data: randomBytes('page', 300_000) }]);
-  firstContent.sha256 = await sha256OfExport(pair.source, 'rbd/vm1');
+  house.source.write('rbd/vm1', 900, randomBytes('page', 300_000));
+  firstContent.sha256 = house.source.sha256('rbd/vm1');
 });
 
 afterAll(async () => {
   agent?.close();
-  await pair?.stop();
+  await house?.stop();
 });
 
 const timeOf = (id: string): string => /@(.*)\.snap$/.exec(id)?.[1] ?? '';
@@ -77,7 +77,7 @@ const remember = async (method: string, answers: readonly JsonValue[]): Promise<
   }
   if (method === 'StartRestore') {
     await watched(jobOf(answers[0]).id);
-    expect(await sha256OfExport(pair.source, 'rbd/vm1-yesterday')).toBe(firstContent.sha256);
+    expect(house.source.sha256('rbd/vm1-yesterday')).toBe(firstContent.sha256);
   }
 };
 
@@ -128,13 +128,13 @@ describe('the calls of the page', () => {
 });
 
 it('the program of the page prints the chains', async () => {
-  await pair.ok('backup', 'rbd/vm1');
-  const program = page.program.replace('/run/rbdferry/agent.sock', pair.socket);
+  await house.ok('backup', 'rbd/vm1');
+  const program = page.program.replace('/run/rbdferry/agent.sock', house.socket);
   expect(program).not.toBe(page.program);
   const { stdout } = await execa(process.execPath, ['--input-type=module', '--eval', program], {
     cwd: root,
     timeout: 60_000,
   });
-  const chains = JSON.parse(await pair.ok('list', 'rbd/vm1', '--json')) as { name: string }[];
+  const chains = JSON.parse(await house.ok('list', 'rbd/vm1', '--json')) as { name: string }[];
   expect(stdout.split('\n')).toEqual(chains.map(({ name }) => name));
 });

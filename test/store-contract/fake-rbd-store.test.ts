@@ -1,0 +1,10 @@
+import { describe } from 'vitest';
+import { startFakeRbdStoreWorld } from './fake-rbd-store-world.js';
+import { storeRemovalsSuite } from './store-removals.suite.js';
+import { storeSharingSuite } from './store-sharing.suite.js';
+import { storeTransfersSuite } from './store-transfers.suite.js';
+
+/** Stores of RBD images on a cluster in memory. */
+describe('transfers', () => storeTransfersSuite(startFakeRbdStoreWorld));
+describe('removals and usage', () => storeRemovalsSuite(startFakeRbdStoreWorld));
+describe('several at once', () => storeSharingSuite(startFakeRbdStoreWorld));
