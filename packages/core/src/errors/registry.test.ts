@@ -74,11 +74,11 @@ describe('docs/errors.md', () => {
   });
 });
 
-describe('the tests on real clusters', () => {
+describe('the tests of the whole product', () => {
   it('provoke every code through the command line, with its exit status', async () => {
     const root = new URL('../../../../test/', import.meta.url);
     const files = (await readdir(root, { recursive: true })).filter((name) =>
-      /^(e2e|faults|blackbox)\/.*\.test\.ts$/.test(name),
+      /^(e2e|faults|blackbox|house)\/.*\.test\.ts$/.test(name),
     );
     const sources = await Promise.all(files.map((name) => readFile(new URL(name, root), 'utf8')));
     // What they hand to expectError, directly or from a table: the code, then the exit status.
