@@ -43,6 +43,8 @@ interface Begun {
 interface Work {
   /** How many backups there are before. */
   readonly backups: number;
+  /** Whether the recovery dies as well. */
+  readonly again?: true;
   /** Answers the id of the job; null when what it does is no job. */
   readonly begin: (sites: TwoSites, newest: BackupId) => Promise<string | null>;
 }
@@ -67,10 +69,10 @@ const removeChain = async (sites: TwoSites, newest: BackupId): Promise<null> => 
 
 const works: [string, Work][] = [
   ['a full backup', { backups: 0, begin: backUp }],
-  ['an increment', { backups: 2, begin: backUp }],
+  ['an increment', { backups: 2, again: true, begin: backUp }],
   ['a restore to a new name', { backups: 2, begin: restoreTo('rbd/back') }],
-  ['a restore in place of its image', { backups: 2, begin: restoreTo(null) }],
-  ['a deletion of all but the newest', { backups: 3, begin: prune }],
+  ['a restore in place of its image', { backups: 2, again: true, begin: restoreTo(null) }],
+  ['a deletion of all but the newest', { backups: 3, again: true, begin: prune }],
   ['a deletion of a whole chain', { backups: 2, begin: removeChain }],
 ];
 
@@ -95,7 +97,7 @@ const isNew = (sites: TwoSites, seen: Set<string>, who: string): boolean => {
 
 const never: Death = { side: 'agent', at: Number.POSITIVE_INFINITY, when: 'before' };
 
-describe.each(works)('%s', (_, { backups, begin }) => {
+describe.each(works)('%s', (_, { backups, begin, again = false }) => {
   /** What is there before and after, and how many calls it takes. */
   const counted = async () => {
     const sites = await prepare(backups);
@@ -189,33 +191,38 @@ describe.each(works)('%s', (_, { backups, begin }) => {
     }
   });
 
-  /** Dies again after each call of a recovery. */
-  const dieAgain = async (death: Death, next: Side, of: { before: string[]; after: string[]; seen: Set<string> }) => {
+  /** The same side dies again after each call of its recovery. */
+  const dieAgain = async (death: Death, of: { before: string[]; after: string[]; seen: Set<string> }) => {
     for (let at = 1, isOver = false; !isOver; at += 1) {
       const begun = await dieOnce(death);
       const { sites, where } = begun;
-      const again = await sites.recover({ side: next, at, when: 'after' });
+      const { side } = death;
+      const lastCall = await sites.recover({ side, at, when: 'after' });
       isOver = !sites.hasDied;
-      if (!isOver && isNew(sites, of.seen, next)) {
+      if (!isOver && isNew(sites, of.seen, 'again')) {
         await sites.recover();
-        await check(begun, of).catch(says([where, `${next} after ${again}`]));
+        await check(begun, of).catch(says([where, `${side} after ${lastCall}`]));
       }
       await sites.close();
     }
   };
 
-  it.each(sides)('is so when one dies again while it recovers from a death of the %s', { timeout }, async (side) => {
-    const { calls, ...of } = await counted();
-    const seen = new Set<string>();
-    let found = 0;
-    for (const death of deathsOf(side, calls)) {
-      const { sites } = await dieOnce(death);
-      const isOther = isNew(sites, seen, '');
-      await sites.close();
-      if (!isOther) continue;
-      found += 1;
-      for (const next of sides) await dieAgain(death, next, { ...of, seen });
-    }
-    expect(found).toBeGreaterThan(1);
-  });
+  it.runIf(again).each(sides)(
+    'is done or was not begun when the %s dies again while it recovers',
+    { timeout },
+    async (side) => {
+      const { calls, ...of } = await counted();
+      const seen = new Set<string>();
+      let found = 0;
+      for (const death of deathsOf(side, calls)) {
+        const { sites } = await dieOnce(death);
+        const isOther = isNew(sites, seen, '');
+        await sites.close();
+        if (!isOther) continue;
+        found += 1;
+        await dieAgain(death, { ...of, seen });
+      }
+      expect(found).toBeGreaterThan(1);
+    },
+  );
 });
