@@ -222,7 +222,7 @@ describe.each(works)('%s', (_, { backups, begin, again = false }) => {
         found += 1;
         await dieAgain(death, { ...of, seen });
       }
-      expect(found).toBeGreaterThan(1);
+      expect(found).toBeGreaterThan(0);
     },
   );
 });
