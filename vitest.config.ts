@@ -5,7 +5,8 @@ const onCeph = {
   hookTimeout: 180_000,
   globalSetup: ['test/harness/global-setup.ts'],
 };
-const faults = ['test/faults/**/*.test.ts', 'test/ceph/**/*.test.ts'];
+const faults = ['test/faults/**/*.test.ts'];
+const harness = ['test/ceph/**/*.test.ts'];
 const inMemory = [
   'test/fake-ceph/**/*.test.ts',
   'test/contract/fake-*.test.ts',
@@ -34,7 +35,8 @@ const elsewhere = ['**/node_modules/**', '**/dist/**'];
 
 /**
  * Unit tests run side by side, on every core; then tests on real clusters, two files at once, which keeps two cores busy; then what stops, kills
- * and fills clusters, each file its own, and waits for that a third of the time.
+ * and fills clusters, each file its own, and waits for that a third of the time. The throw-away clusters' own tests are asked for by name:
+ * they change when test/ceph does.
  */
 export default defineConfig({
   test: {
@@ -55,7 +57,7 @@ export default defineConfig({
           ...onCeph,
           name: 'ceph',
           include: ['test/**/*.test.ts'],
-          exclude: [...elsewhere, ...faults, ...inMemory],
+          exclude: [...elsewhere, ...faults, ...harness, ...inMemory],
           maxWorkers: 2,
           sequence: { groupOrder: 1 },
         },
@@ -68,6 +70,16 @@ export default defineConfig({
           exclude: elsewhere,
           maxWorkers: 2,
           sequence: { groupOrder: 2 },
+        },
+      },
+      {
+        test: {
+          ...onCeph,
+          name: 'harness',
+          include: harness,
+          exclude: elsewhere,
+          maxWorkers: 1,
+          sequence: { groupOrder: 3 },
         },
       },
     ],

@@ -11,6 +11,8 @@ export interface DyingCeph {
   /** Every call that has reached the port, and the one that was not done, if it died before it. */
   readonly calls: readonly string[];
   readonly isDead: boolean;
+  /** Aborted at the moment of death, before anybody hears of it. */
+  readonly dead: AbortSignal;
 }
 
 /**
@@ -26,15 +28,15 @@ export const dyingCeph = (
 ): DyingCeph => {
   const calls: string[] = [];
   const sinks = new Set<ByteSink>();
-  let isDead = false;
+  const death = new AbortController();
 
   const die = async (): Promise<never> => {
-    isDead = true;
+    death.abort();
     await Promise.all([...sinks].map((sink) => sink.abort()));
     throw new Died(`died ${when} call ${at}, ${calls[at - 1]}`);
   };
   const mustLive = (): void => {
-    if (isDead) throw new Died(`died ${when} call ${at}, ${calls[at - 1]}, before this one`);
+    if (death.signal.aborted) throw new Died(`died ${when} call ${at}, ${calls[at - 1]}, before this one`);
   };
   const ceph = intercept(port, {
     opened: (sink) => sinks.add(sink),
@@ -53,8 +55,9 @@ export const dyingCeph = (
   return {
     ceph,
     calls,
+    dead: death.signal,
     get isDead() {
-      return isDead;
+      return death.signal.aborted;
     },
   };
 };

@@ -88,6 +88,19 @@ it('an increment lands on its base though an operator wrote into the chain', asy
   await store.close();
 });
 
+it('two transfers into one chain go one after the other, and both are right', async () => {
+  const cluster = new FakeCluster(storePool.pool);
+  const base = await firstBackup(cluster);
+  const store = rbdStoreOn(fakeCeph(cluster, { chunkBytes: 8_192 }));
+  await Promise.all([snaps[1], snaps[2]].map((snap) => pushTo(store, { source, snap, base })));
+  expect(cluster.overlaps).toEqual([]);
+  const all = await listed(store);
+  expect(all).toHaveLength(3);
+  for (const { id, snap } of all)
+    expect(await sha256OfRestored(store, partsOf(id))).toBe(source.cluster.sha256(source.image, snap));
+  await store.close();
+});
+
 it('a backup that is removed while it is read is no whole stream', async () => {
   const cluster = new FakeCluster(storePool.pool);
   const base = await firstBackup(cluster);

@@ -14,7 +14,11 @@ import { diffOf, factsOf, type Source } from './source.js';
 /** The pool of the stores that tests make. */
 export const storePool = { pool: 'backup', namespace: '' };
 
-export const rbdStoreOn = (ceph: CephPort, features = ['layering', 'exclusive-lock']): RbdStore =>
+export const rbdStoreOn = (
+  ceph: CephPort,
+  features = ['layering', 'exclusive-lock'],
+  now = () => Date.UTC(2026, 10, 27, 13),
+): RbdStore =>
   new RbdStore({
     name: 'main',
     pool: storePool,
@@ -24,7 +28,7 @@ export const rbdStoreOn = (ceph: CephPort, features = ['layering', 'exclusive-lo
     stallMs: 60_000,
     trashExpiryMs: null,
     log: createLogger('test', 'silent'),
-    now: () => Date.UTC(2026, 10, 27, 13),
+    now,
   });
 
 export const partsOf = (id: BackupId): BackupIdParts => {
