@@ -302,7 +302,7 @@ describe('a full cluster', () => {
     expect(await ceph.list(where)).toEqual(['vm']);
     expect((await ceph.listWithSnapshots(where))[0]?.snapshots).toHaveLength(2);
     expect(await ceph.watchers(image)).toEqual([]);
-    const metadata = await as({ deadlines: { metadataMs: 500 } }).metadata(image);
+    const metadata = await as({ deadlines: { metadataMs: 2_000 } }).metadata(image);
     expect(metadata).toEqual(
       new Map([
         ['facts', '{"text":"ü"}'],

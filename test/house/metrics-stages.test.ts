@@ -90,8 +90,8 @@ describe('metrics and stages', () => {
       expect(of(`${name}_transfers_total`, { kind: 'incremental', result: 'ok' })).toBe(1);
       expect(of(`${name}_transfers_total`, { kind: 'restore', result: 'ok' })).toBe(1);
       expect(of(`${name}_transfers_total`)).toBe(3);
-      expect(of(`${name}_stage_wait_seconds_total`, { kind: 'full', stage: 'source' })).toBeGreaterThan(0);
-      expect(of(`${name}_stage_wait_seconds_total`, { kind: 'full', stage: 'target' })).toBeGreaterThan(0);
+      // In memory a stage may answer at once: which one was waited for is told below, with slow ones.
+      expect(of(`${name}_stage_wait_seconds_total`, { kind: 'full' })).toBeGreaterThan(0);
       expect(of(`${name}_stage_wait_seconds_total`, { kind: 'full', stage: 'unknown' })).toBe(0);
     }
     const backedUp = full.streamBytes + increment.streamBytes;
