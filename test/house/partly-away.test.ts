@@ -3,7 +3,7 @@ import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { randomBytes } from '../ceph/image-content.js';
 import { startHouse, type House } from './house.js';
-import { chainOf } from './site.js';
+import { chainOf, imageOf, snapOf } from './site.js';
 
 /** What cannot be read, or written down, is told; everything else is answered all the same. */
 
@@ -95,6 +95,10 @@ describe('a store that is full', () => {
   it.each([['du'], ['report'], ['dump']])('%s tells its figures, though they cannot be written down', async (verb) => {
     house.source.write('rbd/vm', 200_000, randomBytes(verb, 50_000));
     const id = await house.ok('backup', 'rbd/vm');
+    // As if nobody had measured it while there was room.
+    await house.receiver.stop();
+    await house.backup.ceph.removeMetadata(imageOf(chainOf(id)), `rbdferry.usage.${snapOf(id)}`);
+    await house.receiver.start();
     house.backup.cluster.setFull('rbd2');
     try {
       const { exitCode, stdout } = await house.cli(verb, ...(verb === 'report' ? [] : ['rbd/vm']), '--json');
