@@ -54,7 +54,7 @@ const backUp = async (image: string): Promise<string> => {
   return job.backupId;
 };
 
-describe('a chain of one full and four increments', () => {
+describe('a chain of one full and three increments', () => {
   const image = 'rbd/chain';
   const ids: string[] = [];
   const hashes: string[] = [];
@@ -70,7 +70,7 @@ describe('a chain of one full and four increments', () => {
     return id;
   };
 
-  it('is backed up and listed: full, small writes and discards, written zeros, grow, shrink', async () => {
+  it('is backed up and listed: full; small writes, discards and written zeros; grow; shrink', async () => {
     await create(image, '--size', '64M');
     await applyWrites(pair.source, image, [
       { offset: 0, data: randomBytes('full', 9 * MiB) },
@@ -85,12 +85,10 @@ describe('a chain of one full and four increments', () => {
       { offset: 4 * MiB, zero: 4 * MiB },
       { offset: 1000, zero: 5000 },
     ];
-    await applyWrites(pair.source, image, [...small, ...zeroed]);
-    await backup('--mode', 'incr');
     // Zeros that are written, over data, in whole blocks and in parts of them: they are not sent.
     const withZeros = Buffer.concat([randomBytes('a', 10_000), Buffer.alloc(3 * MiB), randomBytes('b', 10_000)]);
-    await applyWrites(pair.source, image, [{ offset: MiB + 700, data: withZeros }]);
-    await backup();
+    await applyWrites(pair.source, image, [...small, ...zeroed, { offset: 20 * MiB + 700, data: withZeros }]);
+    await backup('--mode', 'incr');
     await pair.source.rbd(['resize', '--size', '96M', image]);
     await applyWrites(pair.source, image, [{ offset: 90 * MiB, data: randomBytes('grown', MiB) }]);
     await backup();
@@ -101,7 +99,7 @@ describe('a chain of one full and four increments', () => {
       backups: { id: string; streamBytes: number }[];
     }[];
     expect(chains.map(({ backups }) => backups.map(({ id }) => id))).toEqual([ids]);
-    expect(chains[0]?.backups[2]?.streamBytes).toBeLessThan(40_000);
+    expect(chains[0]?.backups[1]?.streamBytes).toBeLessThan(3 * MiB);
     for (const [index, id] of ids.entries()) expect(await backupOf(id)).toBe(hashes[index]);
   });
 
@@ -147,11 +145,13 @@ describe('every kind of image comes back as it was', () => {
   };
 
   it.each([
-    ['small objects', 'rbd/small', ['--size', '8M', '--object-size', '64K']],
+    [
+      'small objects, few features, a size that is no whole number of objects',
+      'rbd/odd',
+      ['--size', '10000000B', '--object-size', '64K', '--image-feature', 'layering'],
+    ],
     ['large objects', 'rbd/large', ['--size', '80M', '--object-size', '32M']],
     ['striping', 'rbd/striped', ['--size', '40M', '--stripe-unit', '64K', '--stripe-count', '4']],
-    ['few features', 'rbd/plain', ['--size', '20M', '--image-feature', 'layering']],
-    ['a size that is no whole number of objects', 'rbd/odd', ['--size', '10000000B']],
   ])('%s', async (_, image, args) => {
     await create(image, ...args);
     await applyWrites(
@@ -163,12 +163,6 @@ describe('every kind of image comes back as it was', () => {
       })),
     );
     await roundTrip(image);
-  });
-
-  it('an image that was never written', async () => {
-    await create('rbd/empty', '--size', '16M');
-    await backUp('rbd/empty');
-    await roundTrip('rbd/empty');
   });
 
   it('a clone, with its parent’s data', async () => {

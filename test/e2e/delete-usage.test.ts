@@ -11,7 +11,7 @@ const MiB = 1024 * 1024;
 let pair: Pair;
 
 beforeAll(async () => {
-  pair = await startPair({ name: 'delete', sourcePools: ['rbd', 'compute'], stores: ['rbd2', 'cold'] });
+  pair = await startPair({ name: 'delete', sourcePools: ['rbd', 'compute'], stores: ['rbd2'] });
 });
 
 afterAll(async () => {
@@ -94,10 +94,6 @@ describe('the middle one of three backups is deleted', () => {
     for (const each of left) expect(await sha256OfExport(pair.backup, each.id)).toBe(each.sha256);
   });
 
-  it('each of the others can be restored', async () => {
-    for (const each of left) await expectRestorable(each);
-  });
-
   it('what they take up is measured anew where it changed', async () => {
     const ids = left.map(({ id }) => id);
     const usage = JSON.parse(await pair.ok('du', image, '--json')) as {
@@ -116,53 +112,40 @@ describe('the middle one of three backups is deleted', () => {
     expect(chainOf(next.id)).toBe(chainOf(newest));
     expect(await listed(image)).toEqual([...left.map(({ id }) => id), next.id]);
     expect(await sha256OfExport(pair.backup, next.id)).toBe(next.sha256);
-    await expectRestorable(next);
+    for (const each of [...left, next]) await expectRestorable(each);
   });
 });
 
-describe('usage', () => {
-  it('du and report agree with `rbd diff` to the byte', async () => {
-    const image = 'compute/billed';
-    const made = await backUpTimes(image, 3);
-    const cold = await backUp(image, 3, '--store', 'cold');
-    const ids = made.map(({ id }) => id);
-    const check = async (left: readonly string[]) => {
-      const added = await addedByEach(left);
-      const [line] = (JSON.parse(await pair.ok('report', '--json')) as Record<string, unknown>[]).filter(
-        (each) => each['image'] === 'billed',
-      );
-      expect(line).toMatchObject({
-        store: 'rbd2',
-        client: 'agent1',
-        pool: 'compute',
-        namespace: '',
-        image: 'billed',
-        fsid: pair.source.fsid,
-        fullBackups: left.includes(ids[0] ?? '') ? 1 : 0,
-        incrementalBackups: left.filter((id) => id !== ids[0]).length,
-        addedBytes: sum(added),
-        sizeBytes: 16 * MiB,
-      });
-      expect(JSON.parse(await pair.ok('du', image, '--json'))).toMatchObject({
-        usedBytes: sum(added),
-        backups: left.length,
-      });
-      expect(await pair.ok('du', image, '--mb')).toBe(String(Math.floor(sum(added) / MiB)));
-      for (const [index, id] of left.entries()) {
-        expect(JSON.parse(await pair.ok('du', id, '--json'))).toMatchObject({ usedBytes: added[index], backups: 1 });
-      }
-    };
-    await check(ids);
-    await pair.ok('delete', ids[1] ?? '');
-    await check(ids.filter((_, index) => index !== 1));
-    await pair.ok('delete', ids[0] ?? '');
-    await check(ids.slice(2));
-    const everything = JSON.parse(await pair.ok('du', '--all-stores', '--json')) as { chains: { store: string }[] };
-    expect(new Set(everything.chains.map(({ store }) => store))).toEqual(new Set(['rbd2', 'cold']));
-    expect(JSON.parse(await pair.ok('du', cold.id, '--json'))).toMatchObject({
-      usedBytes: await addedBytes(cold.id, undefined),
+it('du and report agree with `rbd diff` to the byte', async () => {
+  const image = 'compute/billed';
+  const made = await backUpTimes(image, 3);
+  const ids = made.map(({ id }) => id);
+  const check = async (left: readonly string[]) => {
+    const added = await addedByEach(left);
+    const [line] = (JSON.parse(await pair.ok('report', '--json')) as Record<string, unknown>[]).filter(
+      (each) => each['image'] === 'billed',
+    );
+    expect(line).toMatchObject({
+      store: 'rbd2',
+      client: 'agent1',
+      pool: 'compute',
+      namespace: '',
+      image: 'billed',
+      fsid: pair.source.fsid,
+      fullBackups: left.includes(ids[0] ?? '') ? 1 : 0,
+      incrementalBackups: left.filter((id) => id !== ids[0]).length,
+      addedBytes: sum(added),
+      sizeBytes: 16 * MiB,
     });
-  });
+    expect(JSON.parse(await pair.ok('du', image, '--json'))).toMatchObject({
+      usedBytes: sum(added),
+      backups: left.length,
+      chains: [{ backups: added.map((addedBytes) => ({ addedBytes })) }],
+    });
+  };
+  await check(ids);
+  await pair.ok('delete', ids[0] ?? '');
+  await check(ids.slice(1));
 });
 
 describe('a store with trash_expiry', () => {
@@ -172,7 +155,7 @@ describe('a store with trash_expiry', () => {
   };
 
   it('puts the image of a chain into the trash, from where it comes back whole', async () => {
-    const made = await backUpTimes('rbd/trashed', 3);
+    const made = await backUpTimes('rbd/trashed', 2);
     const chain = chainOf(made[0]?.id ?? '').slice('rbd2/'.length);
     expect(await trash()).toEqual([]);
     const { port } = pair.receiver;
@@ -186,11 +169,9 @@ describe('a store with trash_expiry', () => {
     );
     pair.receiver = await startDaemon('rbdferry-receiver', pair.receiverConfig);
 
-    await pair.ok('delete', made[1]?.id ?? '');
-    expect(await trash()).toEqual([]);
     const started = Date.now();
     const whole = await pair.cli('delete', '--chain', `rbd2/${chain}`);
-    expect(whole.stdout.split('\n')).toEqual([made[0]?.id, made[2]?.id]);
+    expect(whole.stdout.split('\n')).toEqual(made.map(({ id }) => id));
     const until = /^the image (\S+) is in the trash of the backup cluster until (\S+)$/m.exec(whole.stderr);
     expect(until?.[1]).toBe(`rbd2/${chain}`);
     const hours = (Date.parse(until?.[2] ?? '') - started) / 3_600_000;
@@ -200,10 +181,7 @@ describe('a store with trash_expiry', () => {
     const [thrown] = await trash();
     expect(thrown?.name).toBe(chain);
     await pair.backup.rbd(['trash', 'restore', '--pool', 'rbd2', '--image-id', thrown?.id ?? '']);
-    expect(await listed('rbd/trashed')).toEqual([made[0]?.id, made[2]?.id]);
-    for (const index of [0, 2]) {
-      const { id, sha256 } = made[index] ?? { id: '', sha256: '' };
-      await expectRestorable({ id, sha256 });
-    }
+    expect(await listed('rbd/trashed')).toEqual(made.map(({ id }) => id));
+    for (const each of made) await expectRestorable(each);
   });
 });

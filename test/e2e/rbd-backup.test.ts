@@ -66,7 +66,7 @@ describe('the session in the README of the older tool', () => {
   let first: { hash: string; id: string };
 
   it('backup: full and incr print the id, and nothing else', async () => {
-    await pair.source.rbd(['create', image, '--size', '1G'], { user: 'agent' });
+    await pair.source.rbd(['create', image, '--size', '128M'], { user: 'agent' });
     await write(image, 'one', 0, 7 * MiB);
     const full = await old(`${common} -o backup -m full`);
     expect(full).toEqual({ exitCode: 0, stdout: expect.stringMatching(idOf('rbd2', 'tmpimage')), stderr: ignoredUser });
@@ -83,12 +83,12 @@ describe('the session in the README of the older tool', () => {
     await pair.source.rbd(['rm', image]);
     expect(await old(`${common} -o restore -s ${first.id}`)).toEqual({ exitCode: 0, stdout: '', stderr: ignoredUser });
     const { stdout } = await pair.source.rbd(['info', image]);
-    expect(stdout).toContain('size 1 GiB in 256 objects');
+    expect(stdout).toContain('size 128 MiB in 32 objects');
     expect(await sha256OfExport(pair.source, image)).toBe(first.hash);
   });
 
   it('delete: prints nothing, and the backup is gone', async () => {
-    for (const seed of ['three', 'four', 'five']) {
+    for (const seed of ['three', 'four']) {
       await write(image, seed, 11 * MiB, 2 * MiB);
       ids.push(await good(`${common} -o backup -m full`));
     }
@@ -111,14 +111,12 @@ describe('the session in the README of the older tool', () => {
     const chains = [...new Set(ids.map((id) => chainOf(id).slice('rbd2/'.length)))];
     const lines = [
       `=== ${chains[0]} === passive`,
-      `------      1 ${snapOf(ids[0] ?? '')} 1024 MB `,
-      `------      2 ${snapOf(ids[1] ?? '')} 1024 MB `,
+      `------      1 ${snapOf(ids[0] ?? '')} 128 MB `,
+      `------      2 ${snapOf(ids[1] ?? '')} 128 MB `,
       `=== ${chains[1]} === passive`,
-      `------      3 ${snapOf(ids[2] ?? '')} 1024 MB `,
-      `=== ${chains[2]} === passive`,
-      `------      4 ${snapOf(ids[3] ?? '')} 1024 MB `,
-      `=== ${chains[3]} === active`,
-      `------      5 ${snapOf(ids[4] ?? '')} 1024 MB `,
+      `------      3 ${snapOf(ids[2] ?? '')} 128 MB `,
+      `=== ${chains[2]} === active`,
+      `------      4 ${snapOf(ids[3] ?? '')} 128 MB `,
     ];
     expect(rest.map((line) => line.replace(new RegExp(log), ''))).toEqual(lines);
   });
@@ -130,12 +128,12 @@ describe('the session in the README of the older tool', () => {
       const sameChain = before !== undefined && chainOf(before) === chainOf(id);
       bytes += await diffBytes(pair.backup, id, sameChain ? snapOf(before) : undefined);
     }
-    expect(bytes).toBeGreaterThan(4 * 7 * MiB);
+    expect(bytes).toBeGreaterThan(3 * 7 * MiB);
     expect(await good(`${common} -o du`)).toBe(megabytes(bytes));
   });
 
   it('du_snap: what one backup added', async () => {
-    await pair.source.rbd(['create', 'rbd/zhangzh_tmp', '--size', '10240'], { user: 'agent' });
+    await pair.source.rbd(['create', 'rbd/zhangzh_tmp', '--size', '256'], { user: 'agent' });
     const backup = '-p rbd -i zhangzh_tmp -r rbd2 -u root -d node-6 -o backup';
     const duSnap = (id: string) => good(`-p rbd -i zhangzh_tmp -o du_snap -s ${id} -u root -d node-6`);
     const full = await good(`${backup} -m full`);
@@ -143,7 +141,6 @@ describe('the session in the README of the older tool', () => {
     let before = full;
     for (const [offset, bytes] of [
       [0, 28 * MiB + 100_000],
-      [20 * MiB, 56 * MiB],
       [5 * MiB, MiB - 1],
     ] as const) {
       await write('rbd/zhangzh_tmp', `at ${offset}`, offset, bytes);
