@@ -48,6 +48,26 @@ const rules = [
     why: 'a recipe does not know who asks for it',
   },
   {
+    from: /^packages\/receiver\/src\/(store|transfer)\//,
+    to: /^packages\/receiver\/src\/(service\/|daemon\.ts|access\.ts|client-store\.ts)/,
+    why: 'a store and a transfer do not know who asks: access and service stand before them',
+  },
+  {
+    from: /^packages\/receiver\/src\/store\//,
+    to: /^packages\/receiver\/src\/transfer\//,
+    why: 'a store is written to and read from; it does not know by what',
+  },
+  {
+    from: /^packages\/receiver\/src\/(?!store\/rbd-store\/|daemon\.ts)/,
+    to: /^packages\/receiver\/src\/store\/rbd-store\//,
+    why: 'the receiver speaks to stores through their port; only the daemon knows which kinds there are',
+  },
+  {
+    from: /^packages\/cli\/src\/(render|view)\//,
+    to: /^packages\/cli\/src\/(commands\/|program\.ts|client\.ts|agent\.ts|rbd-backup\/)/,
+    why: 'what is shown does not ask: views and their texts stand on values',
+  },
+  {
     from: /^packages\/(?!core\/src\/ceph\/)/,
     to: /^execa$|^(node:)?child_process$/,
     why: 'only core/ceph starts processes: there they get their deadlines, their environment and their end',

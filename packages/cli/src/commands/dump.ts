@@ -15,7 +15,7 @@ export const addDump: AddVerb = (program) => {
     .option('--json', 'print a JSON array of chains, a chain a line')
     .addHelpText('after', examples('dump rbd/vm1', "dump rbd/vm1 --json | jq '.[].backups[].addedBytes'"))
     .action(async (image, { json = false, ...place }) => {
-      const { dumpOf } = await import('../view/dump.js');
+      const { dumpOf } = await import('../dump-backups.js');
       const { ListingNotes, noteUnreadable } = await import('../listing-notes.js');
       const all = await withAgent(program, (agent) => dumpOf(agent, { image, ...place }, noteUnreadable));
       const { print, printLine } = await import('../output.js');
