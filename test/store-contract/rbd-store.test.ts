@@ -35,4 +35,4 @@ const startRbdStoreWorld = async (): Promise<StoreWorld> => {
   };
 };
 
-storeTransfersSuite(startRbdStoreWorld);
+storeTransfersSuite(startRbdStoreWorld, ['an increment']);

@@ -8,8 +8,17 @@ import { chainsOf, notFound, wholeBackups } from './looks.js';
 import { Sender } from './sender.js';
 import type { StoreWorld } from './store-world.js';
 
-/** What every kind of store promises of one transfer after the other. */
-export const storeTransfersSuite = (start: () => StoreWorld | Promise<StoreWorld>): void => {
+type Kind = 'a full' | 'an increment';
+
+/**
+ * What every kind of store promises of one transfer after the other.
+ *
+ * @param kinds of transfers that are left uncommitted: on a slow world one of them will do
+ */
+export const storeTransfersSuite = (
+  start: () => StoreWorld | Promise<StoreWorld>,
+  kinds: readonly Kind[] = ['a full', 'an increment'],
+): void => {
   let world: StoreWorld;
   let store: Store;
   let sender: Sender;
@@ -49,7 +58,7 @@ export const storeTransfersSuite = (start: () => StoreWorld | Promise<StoreWorld
     expect(await wholeBackupsOf(image)).toHaveLength(3);
   });
 
-  describe.each(['a full', 'an increment'])('a transfer of %s that is not committed', (kind) => {
+  describe.each(kinds)('a transfer of %s that is not committed', (kind) => {
     const image = kind === 'a full' ? 'left-full' : 'left-increment';
     let base: BackupIdParts | null = null;
     let listed: string[] = [];
