@@ -299,8 +299,9 @@ describe('a full cluster', () => {
 
   it('still tells what is in it', async () => {
     expect((await ceph.info(image)).sizeBytes).toBe(layout.sizeBytes);
-    expect(await ceph.list(where)).toEqual(['vm']);
-    expect((await ceph.listWithSnapshots(where))[0]?.snapshots).toHaveLength(2);
+    expect(await ceph.list(where)).toContain('vm');
+    const listed = await ceph.listWithSnapshots(where);
+    expect(listed.find(({ name }) => name === 'vm')?.snapshots).toHaveLength(2);
     expect(await ceph.watchers(image)).toEqual([]);
     const metadata = await as({ deadlines: { metadataMs: 2_000 } }).metadata(image);
     expect(metadata).toEqual(
