@@ -170,8 +170,10 @@ describe('kill -9 of the receiver', () => {
     await pair.receiver.waitFor('store checked');
     expect(stateOf(await control.until(job.id, hasEnded))).toBe('failed');
     // The agent may be quicker with its question than the receiver's own look, which then leaves the chain to it.
-    const left = async () => (await snapNames(pair.backup, chain)).toSorted();
-    await expect.poll(left, { timeout: 20_000 }).toEqual(known.map(snapOf).toSorted());
+    const state = async () => (await pair.backup.rbd(['image-meta', 'get', chain, 'rbdferry.state'])).stdout;
+    // Until it is done: of two commands that change an image at the same time one may hang.
+    await expect.poll(state, { timeout: 60_000, interval: 500 }).toContain('"clean"');
+    expect((await snapNames(pair.backup, chain)).toSorted()).toEqual(known.map(snapOf).toSorted());
     // The command outlived its receiver.
     await writeFile(gate, '');
     await thereIs(`${gate}.passed`);
