@@ -1,5 +1,7 @@
+import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { randomBytes } from '../ceph/image-content.js';
+import { intercept } from '../fake-ceph/intercept.js';
 import { startHouse, type House } from './house.js';
 import { snapOf } from './site.js';
 
@@ -48,4 +50,22 @@ it('a receiver that is away for a while fails no job that has attempts left', as
 it('what nobody can wait for fails at once, whatever attempts there are', async () => {
   expect(await house.cli('backup', 'rbd/nobody', '--attempts', '5')).toMatchObject({ exitCode: 20, stdout: '' });
   expect(await house.cli('backup', image, '--attempts', '0')).toMatchObject({ exitCode: 2 });
+});
+
+it('a restore whose last answer was lost is done, and nothing is restored twice', async () => {
+  const backup = await house.ok('backup', image);
+  house.agent.between = (ceph) =>
+    intercept(ceph, {
+      async around({ name }, run) {
+        const done = await run();
+        if (name === 'rename') throw new FerryError('CEPH_TIMEOUT', 'rbd rename gave no answer');
+        return done;
+      },
+    });
+  await house.agent.restart();
+  const end = await house.cli('restore', backup, '--replace', '--attempts', '2');
+  expect(end).toMatchObject({ exitCode: 0, stdout: image });
+  expect(end.stderr).toContain('rbd rename gave no answer');
+  expect(house.source.sha256(image)).toBe(house.backup.sha256(backup));
+  expect(await house.source.trash('rbd')).toHaveLength(1);
 });

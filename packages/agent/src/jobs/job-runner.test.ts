@@ -247,4 +247,24 @@ describe('attempts', () => {
     expect(runs).toBe(1);
     expect(of.looseEnds.of(id)).toEqual([]);
   });
+
+  it('do not do again what the one before did: a restore whose image has its name is done', async () => {
+    let runs = 0;
+    const of = scene(
+      {
+        sends: kindOf((context) => {
+          runs += 1;
+          context.looseEnd({ kind: 'end' });
+          return Promise.reject(new FerryError('CEPH_TIMEOUT', 'at the rename'));
+        }),
+      },
+      { end: { settle: () => Promise.resolve({ kind: 'completed', backup: null }) } },
+    );
+    const id = of.submit('sends', 'rbd/a', { attempts: 2 });
+    await turns();
+    of.clock.ms += 30_000;
+    await of.look();
+    expect(of.runner.get(id).state).toMatchObject({ kind: 'committed', attempt: 2 });
+    expect(runs).toBe(1);
+  });
 });

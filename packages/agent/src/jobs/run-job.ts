@@ -2,7 +2,6 @@ import type { CephPort } from '@rbdferry/core/ceph/port.js';
 import { FerryError, toFerryError } from '@rbdferry/core/errors/ferry-error.js';
 import { pauseMs, type BackOff } from '@rbdferry/core/lifecycle/back-off.js';
 import type { Logger } from '@rbdferry/core/log/logger.js';
-import type { Backup } from '@rbdferry/core/model/chain.js';
 import { attemptOf } from '@rbdferry/core/model/job-state.js';
 import type { AgentMetrics } from '../agent-metrics.js';
 import type { AgentConfig } from '../config.js';
@@ -15,6 +14,7 @@ import type { JobKind, JobKinds, RecoverDeps } from './job-kind.js';
 import type { JobStore } from './job-store.js';
 import type { Job, JobRequest } from './job.js';
 import type { LiveJob } from './live-job.js';
+import type { Settled } from './loose-end-kind.js';
 import type { LooseEnds } from './loose-ends.js';
 
 /** What jobs run with. */
@@ -57,8 +57,8 @@ const attempt = async (live: LiveJob, given: ForJob, deps: JobDeps): Promise<Job
   const { request } = live.job;
   const kind = deps.kinds[request.kind];
   if (kind === undefined) throw new FerryError('INTERNAL', `this release knows no job of the kind "${request.kind}"`);
-  const committed = await settleEarlier(live, kind, given, deps);
-  if (committed !== null) return { streamBytes: committed.streamBytes };
+  const done = await settleEarlier(live, kind, given, deps);
+  if (done !== null) return done;
   const limits = given.limits.of(request.receiver, request.limitBytesPerSecond ?? null);
   const connecting = deps.connect(request.receiver, {
     signal: live.controller.signal,
@@ -74,25 +74,28 @@ const attempt = async (live: LiveJob, given: ForJob, deps: JobDeps): Promise<Job
 };
 
 /**
- * What the attempts before left open is settled first: one of them may have been committed after all, and then there is nothing left to do.
- * Answers that backup. @throws when it cannot be settled now
+ * What the attempts before left open is settled first: one of them may have done its work after all, and then there is nothing left to do.
+ * Answers that outcome. @throws when it cannot be settled now
  */
 const settleEarlier = async (
   live: LiveJob,
   kind: JobKind<JobRequest>,
   { unlessBusy }: ForJob,
   { looseEnds, ceph, store, connect }: JobDeps,
-): Promise<Backup | null> => {
+): Promise<JobOutcome | null> => {
   const { signal } = live.controller;
-  let committed: Backup | null = null;
+  let done: Extract<Settled, { kind: 'completed' }> | null = null;
   for (const { handle } of looseEnds.of(live.job.id)) {
     const settled = await handle.settle();
-    if (settled.kind === 'completed') committed = settled.backup ?? committed;
+    if (settled.kind === 'completed') done = settled;
   }
-  if (committed === null) return null;
+  if (done === null) return null;
+  const { backup } = done;
+  // A restore: its image has its name.
+  if (backup === null) return { streamBytes: 0n };
   const deps = { ceph, jobs: store, connect: (receiver: string) => connect(receiver, { signal }), unlessBusy };
-  live.warnings.push(...(await kind.commitAfterAll(live.job, committed, deps)));
-  return committed;
+  live.warnings.push(...(await kind.commitAfterAll(live.job, backup, deps)));
+  return { streamBytes: backup.streamBytes };
 };
 
 const warnOf = (receiver: ReceiverClient, live: LiveJob): void => {

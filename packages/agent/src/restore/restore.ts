@@ -16,6 +16,7 @@ import { unlessAborted, watchStall, withinStallTime } from '@rbdferry/core/trans
 import { expectedDiff, streamError } from '@rbdferry/core/transfer/stream-check.js';
 import { followStages } from '../jobs/follow-stages.js';
 import type { JobContext, JobOutcome } from '../jobs/job-context.js';
+import type { Settled } from '../jobs/loose-end-kind.js';
 import type { LooseEndHandle } from '../jobs/loose-ends.js';
 import { dress, type Whole } from './dress.js';
 import type { RestoreEnd } from './restore-end.js';
@@ -49,8 +50,11 @@ export const runRestore = async (request: RestoreRequest, job: JobContext): Prom
     imageId: null,
   };
   const looseEnd = job.looseEnd(end);
+  let streamBytes = 0n;
   try {
-    const { streamBytes, imageId } = await importInto(temporary, backup, job);
+    const imported = await importInto(temporary, backup, job);
+    const { imageId } = imported;
+    ({ streamBytes } = imported);
     job.phase('verify');
     const whole = await verify(temporary, { backup, imageId }, job);
     await dress(temporary, backup, whole, job);
@@ -60,8 +64,10 @@ export const runRestore = async (request: RestoreRequest, job: JobContext): Prom
     looseEnd.close();
     return { streamBytes };
   } catch (thrown) {
-    await cleanUp(looseEnd, job);
-    throw thrown;
+    // A rename that gave no answer may have been carried out: then the image is there, and the job is done.
+    if ((await cleanUp(looseEnd, job)) !== 'completed') throw thrown;
+    job.warn(`the image has its name, though that could not be seen at once: ${toFerryError(thrown).message}`);
+    return { streamBytes };
   }
 };
 
@@ -221,11 +227,13 @@ const putBack = async (oldId: string, target: ImageSpec, job: JobContext): Promi
   }
 };
 
-const cleanUp = async (looseEnd: LooseEndHandle, job: JobContext): Promise<void> => {
+/** Answers how it came out; null while that is not known. */
+const cleanUp = async (looseEnd: LooseEndHandle, job: JobContext): Promise<Settled['kind'] | null> => {
   job.phase('clean-up');
   try {
-    await looseEnd.settle();
+    return (await looseEnd.settle()).kind;
   } catch (thrown) {
     job.log.warn({ error: toFerryError(thrown).message }, 'could not clean up yet; the agent tries again');
+    return null;
   }
 };
