@@ -1,4 +1,4 @@
 import { cephPortStreamsSuite } from './ceph-port-streams.suite.js';
 import { startRbdWorld } from './rbd-world.js';
 
-cephPortStreamsSuite(() => startRbdWorld('streams', 'receiver'));
+cephPortStreamsSuite(() => startRbdWorld({ name: 'streams', user: 'receiver', adapter: 'cli' }));

@@ -1,4 +1,7 @@
+import { describe } from 'vitest';
 import { cephPortSuite } from './ceph-port.suite.js';
 import { startRbdWorld } from './rbd-world.js';
 
-cephPortSuite(() => startRbdWorld('port', 'agent'));
+describe.each(['cli', 'librbd'] as const)('through %s', (adapter) => {
+  cephPortSuite(() => startRbdWorld({ name: `port-${adapter}`, user: 'agent', adapter }));
+});

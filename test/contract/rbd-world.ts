@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { CephPort } from '@rbdferry/core/ceph/port.js';
-import { createRbdCli } from '@rbdferry/core/ceph/rbd-cli.js';
+import { createCeph, type Adapter } from '@rbdferry/core/ceph/create-ceph.js';
 import { toFerryError } from '@rbdferry/core/errors/ferry-error.js';
 import { formatImageSpec, type ImageSpec } from '@rbdferry/core/model/image-spec.js';
 import { execa } from 'execa';
@@ -12,14 +12,21 @@ import type { World } from './world.js';
 const specOf = (image: ImageSpec, snap?: string): string =>
   snap === undefined ? formatImageSpec(image) : `${formatImageSpec(image)}@${snap}`;
 
-/** The port as a user with `profile rbd` and nothing more. @param user whose CephX key it has */
-export const startRbdWorld = async (name: string, user: 'agent' | 'receiver'): Promise<World> => {
+export interface RbdWorldOptions {
+  readonly name: string;
+  /** Whose CephX key it has: one with `profile rbd` and nothing more. */
+  readonly user: 'agent' | 'receiver';
+  readonly adapter: Adapter['kind'];
+}
+
+/** A real cluster, and the port to it. */
+export const startRbdWorld = async ({ name, user, adapter }: RbdWorldOptions): Promise<World> => {
   const cluster = await startCluster({ name, osds: 3, pools: ['rbd'], memstoreBytes: 1024 * 1024 * 1024 });
   await cluster.createPool('ec', { erasure: true });
   await cluster.createPool('secret', { rbd: false });
   await cluster.rbd(['namespace', 'create', 'rbd/ns']);
   const { keyringPath } = cluster.users[user];
-  const ceph = createRbdCli({ conf: cluster.confPath, user, keyring: keyringPath });
+  const { ceph } = await createCeph({ conf: cluster.confPath, user, keyring: keyringPath, adapter });
   const rbd = async (...args: string[]): Promise<string> => (await cluster.rbd(args)).stdout;
   return {
     ceph,

@@ -37,7 +37,7 @@ export interface Child {
 }
 
 /** What a Ceph program may see of our environment: no CEPH_ARGS or CEPH_CONF, and the same locale and zone everywhere. */
-const environment = (): Record<string, string | undefined> => ({
+export const childEnvironment = (): Record<string, string | undefined> => ({
   PATH: process.env['PATH'],
   LD_LIBRARY_PATH: process.env['LD_LIBRARY_PATH'],
   PYTHONPATH: process.env['PYTHONPATH'],
@@ -52,7 +52,7 @@ export const startChild = ({ program, args }: Command, options: ChildOptions): C
     buffer: false,
     encoding: 'buffer',
     reject: false,
-    env: environment(),
+    env: childEnvironment(),
     extendEnv: false,
     forceKillAfterDelay: options.killGraceMs,
     // A child that takes input ends by itself, cleanly, when we die and its input closes. A signal, from our exit or from

@@ -96,7 +96,8 @@ const errnoOf = (exitCode: number | undefined, own: string): number => {
   return Number([...own.matchAll(/\((\d+)\) [A-Z]/g)].at(-1)?.[1] ?? 0);
 };
 
-const byErrno = (number: number, meanings: Meanings): Failure => {
+/** What an errno means, when nothing more is known than what was asked for. */
+export const byErrno = (number: number, meanings: Meanings): Failure => {
   switch (number) {
     case errno.ENOENT:
       return { code: meanings.missing ?? 'CEPH_FAILED', absent: true };

@@ -1,21 +1,14 @@
 import { FerryError, toFerryError } from '../errors/ferry-error.js';
 import type { MetadataEntry } from '../model/image-meta.js';
-import {
-  formatImageRef,
-  formatImageSpec,
-  formatPoolSpec,
-  type ImageRef,
-  type ImageSpec,
-  type PoolSpec,
-} from '../model/image-spec.js';
+import { formatImageSpec, formatPoolSpec, type ImageRef, type ImageSpec, type PoolSpec } from '../model/image-spec.js';
 import { destArgs, expiryArg, imageArgs, layoutArgs, poolArgs, rangeArgs, snapArgs, writeCacheArgs } from './argv.js';
 import { ExtentSum } from './diff-extents.js';
 import { exportSource } from './export-source.js';
 import { hedge } from './hedge.js';
 import { ImportSink } from './import-sink.js';
+import { named, namedSnap, noImage, requireMetadataValue } from './naming.js';
 import { parseOmapMetadata } from './omap-metadata.js';
 import {
-  maxMetadataValueBytes,
   type ByteSink,
   type ByteSource,
   type CallOptions,
@@ -37,10 +30,6 @@ export type { Deadlines, RbdCliOptions } from './rbd-runner.js';
 
 /** The port to a cluster through its own programs, `rbd`, `ceph` (for the fsid, and to see whether a pool is full) and `rados`. Starts nothing by itself. */
 export const createRbdCli = (options: RbdCliOptions): CephPort => new RbdCli(options);
-
-const named = (image: ImageRef): string => `image "${formatImageRef(image)}"`;
-const namedSnap = (image: ImageRef, snap: string): string => `"${formatImageRef(image)}@${snap}"`;
-const noImage = { missing: 'IMAGE_NOT_FOUND' } as const;
 
 class RbdCli implements CephPort {
   readonly #rbd: RbdRunner;
@@ -221,13 +210,7 @@ class RbdCli implements CephPort {
 
   async setMetadata(image: ImageSpec, key: string, value: string, options?: CallOptions): Promise<void> {
     const what = `set metadata "${key}" of ${named(image)}`;
-    const bytes = Buffer.byteLength(value);
-    if (bytes === 0 || bytes > maxMetadataValueBytes) {
-      throw new FerryError(
-        'CEPH_FAILED',
-        `cannot ${what}: rbd takes 1 to ${maxMetadataValueBytes} bytes, not ${bytes}`,
-      );
-    }
+    requireMetadataValue(what, value);
     const args = ['image-meta', 'set', ...imageArgs(image), '--', key, value];
     await this.#rbd.change({ what, args, meanings: noImage, writesTo: { pool: image.pool } }, options);
   }

@@ -6,6 +6,12 @@ import { whileSpace, type AskForSpace } from './pool-space.js';
 import { run, runUnlessAbsent, type Call, type Patience, type RunOptions } from './run-rbd.js';
 import { fullPoolsSchema, parseAnswer } from './schemas.js';
 
+/** Where is told what was run, and what went wrong without failing anything. */
+export interface CephLog {
+  debug(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+}
+
 export interface RbdCliOptions {
   /** Path of the cluster's ceph.conf. */
   readonly conf: string;
@@ -19,7 +25,7 @@ export interface RbdCliOptions {
   readonly deadlines?: Partial<Deadlines> | undefined;
   /** Operations in flight for what goes through whole images; default 40. */
   readonly concurrency?: number | undefined;
-  readonly log?: { debug(fields: object, message: string): void } | undefined;
+  readonly log?: CephLog | undefined;
 }
 
 /** All in milliseconds. */
@@ -63,7 +69,7 @@ const defaultDeadlines: Deadlines = {
  */
 const quiet = ['--admin-socket=', '--log-file=', '--log-to-stderr=false', '--err-to-stderr=true'];
 
-const defaultConcurrency = 40;
+export const defaultConcurrency = 40;
 /** Far above any pool's listing; a bound, not a limit anybody should meet. */
 const maxAnswerBytes = 256 * 1024 * 1024;
 
