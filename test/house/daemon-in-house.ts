@@ -46,7 +46,7 @@ export class DaemonInHouse {
     const before = this.records.length;
     await this.#writeConfig();
     const { running } = await this.#start(this.path, {
-      createCeph: () => this.between(fakeCeph(cluster)),
+      createCeph: () => ({ ceph: this.between(fakeCeph(cluster)), adapter: { kind: 'cli', why: 'in memory' } }),
       createLogger: (name, level) => createLogger(name, level, this.#log()),
       now,
     });

@@ -44,8 +44,15 @@ export const startAgent = async (
   const config = live.current;
   const log = createLogger('rbdferry-agent', config.log_level);
   if (config.wire === 'in-place') installHotPath();
-  const { conf, user, keyring, command_timeout } = config.ceph;
-  const ceph = createCeph({ conf, user, keyring, deadlines: { commandMs: command_timeout } });
+  const { conf, user, keyring, adapter, command_timeout } = config.ceph;
+  const { ceph, adapter: chosen } = await createCeph({
+    conf,
+    user,
+    keyring,
+    adapter,
+    deadlines: { commandMs: command_timeout },
+    log,
+  });
   const connect = async (name: string, options: ConnectOptions) => {
     const receiver = await ReceiverClient.connect(name, receiverConfig(live.current, name), { ...options, now });
     const warning = clockWarning(receiver);
@@ -137,7 +144,7 @@ export const startAgent = async (
     },
   });
   const receivers = Object.keys(config.receivers);
-  void well.start({ socket: config.socket, receivers, zstd: zstd?.from ?? null, wire: wirePath() });
+  void well.start({ socket: config.socket, receivers, zstd: zstd?.from ?? null, wire: wirePath(), ceph: chosen });
   return {
     log,
     running: {

@@ -1,3 +1,4 @@
+import type { CephPort } from '@rbdferry/core/ceph/port.js';
 import { findZstd } from '@rbdferry/core/compress/zstd.js';
 import { LiveConfig } from '@rbdferry/core/config/live-config.js';
 import type { Running } from '@rbdferry/core/lifecycle/daemon.js';
@@ -39,7 +40,16 @@ export const startReceiver = async (
   const config = live.current;
   const log = createLogger('rbdferry-receiver', config.log_level);
   if (config.wire === 'in-place') installHotPath();
-  const stores = createStores(live, log, outside);
+  const { conf, user, keyring, adapter, command_timeout } = config.ceph;
+  const { ceph, adapter: chosen } = await outside.createCeph({
+    conf,
+    user,
+    keyring,
+    adapter,
+    deadlines: { commandMs: command_timeout },
+    log,
+  });
+  const stores = createStores(live, { ceph, log, now });
   const open = new OpenTransfers();
   const metrics = new ReceiverMetrics();
   const ending = new AbortController();
@@ -122,7 +132,14 @@ export const startReceiver = async (
     },
   });
   const names = [...stores.keys()];
-  void well.start({ listen: config.listen, port, stores: names, zstd: zstd?.from ?? null, wire: wirePath() });
+  void well.start({
+    listen: config.listen,
+    port,
+    stores: names,
+    zstd: zstd?.from ?? null,
+    wire: wirePath(),
+    ceph: chosen,
+  });
   return {
     log,
     running: {
@@ -163,13 +180,9 @@ const nameOf = ({ kind, client, backupId }: LiveTransfer) => ({ transfer: kind, 
 
 const createStores = (
   live: LiveConfig<ReceiverConfig>,
-  log: Logger,
-  { createCeph, now }: Outside,
+  { ceph, log, now }: { ceph: CephPort; log: Logger } & Pick<Outside, 'now'>,
 ): Map<string, Store> => {
-  const config = live.current;
-  const { conf, user, keyring, command_timeout } = config.ceph;
-  const ceph = createCeph({ conf, user, keyring, deadlines: { commandMs: command_timeout } });
-  const entries = Object.entries(config.stores).map(([name, store]): [string, Store] => [
+  const entries = Object.entries(live.current.stores).map(([name, store]): [string, Store] => [
     name,
     new RbdStore({
       name,

@@ -1,18 +1,9 @@
+import type { Adapter, AdapterChoice } from './adapter.js';
 import { LibrbdCeph } from './librbd/librbd-ceph.js';
 import { LibrbdHelper } from './librbd/librbd-helper.js';
 import type { CephPort } from './port.js';
 import { createRbdCli } from './rbd-cli.js';
 import { defaultConcurrency, RbdRunner, type RbdCliOptions } from './rbd-runner.js';
-
-/** How the cluster is spoken to: through librbd, or through the `rbd` program alone; `auto` takes librbd where it can be used. */
-export const adapterChoices = ['auto', 'librbd', 'cli'] as const;
-export type AdapterChoice = (typeof adapterChoices)[number];
-
-/** What the daemons say in `ready`. */
-export interface Adapter {
-  readonly kind: Exclude<AdapterChoice, 'auto'>;
-  readonly why: string;
-}
 
 export interface CephAndAdapter {
   readonly ceph: CephPort;

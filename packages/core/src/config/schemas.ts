@@ -1,3 +1,4 @@
+import { adapterChoices } from '../ceph/adapter.js';
 import { z } from 'zod';
 import { nameProblem, parsePoolSpec, plainNameProblem } from '../model/image-spec.js';
 import { parseDuration, parseRate, parseSize } from '../model/quantity.js';
@@ -117,6 +118,8 @@ export const cephSchema = z.strictObject({
   keyring: z.string().min(1).optional(),
   /** Deadline of quick rbd commands. */
   command_timeout: timeoutSchema.default(60_000),
+  /** How the cluster is spoken to. */
+  adapter: z.enum(adapterChoices).default('auto'),
 });
 
 export const tlsSchema = z.strictObject({
