@@ -11,7 +11,7 @@ import {
   type Verbs,
 } from './protocol.js';
 
-const program = fileURLToPath(new URL('./helper.js', import.meta.url));
+const theProgram = fileURLToPath(new URL('./helper.js', import.meta.url));
 /** Each call under way takes a thread of the pool, and so do Node's own file reads. */
 const threads = '64';
 
@@ -68,9 +68,10 @@ export class HelperProcess {
   readonly #said = { loaded: new Deferred<Loaded>(), connected: new Deferred<Connected>() };
   #calls = 0;
   #answers = 0;
-  #onSettled: () => void = () => {};
+  readonly #onSettled = new Set<() => void>();
 
-  constructor(options: Omit<StartMessage, 'kind'>) {
+  /** @param program another one than the helper's own, for tests */
+  constructor(options: Omit<StartMessage, 'kind'>, program = theProgram) {
     this.#child = fork(program, {
       serialization: 'advanced',
       execArgv: [],
@@ -114,7 +115,7 @@ export class HelperProcess {
       },
       giveUp: () => {
         pending.isGivenUp = true;
-        this.#onSettled();
+        this.#lookAround();
       },
     };
   }
@@ -122,13 +123,15 @@ export class HelperProcess {
   /** Resolves when every call has ended but those that were given up, or after so long. */
   async othersEnded(longestMs: number): Promise<void> {
     const done = new Deferred<null>();
-    this.#onSettled = () => {
+    const look = (): void => {
       if ([...this.#pending.values()].every(({ isGivenUp }) => isGivenUp)) done.resolve(null);
     };
+    this.#onSettled.add(look);
     const timer = setTimeout(done.resolve, longestMs, null);
-    this.#onSettled();
+    look();
     await done.promise;
     clearTimeout(timer);
+    this.#onSettled.delete(look);
   }
 
   /** Lets the calls that are under way end, and then ends it. It gets no more. */
@@ -168,7 +171,11 @@ export class HelperProcess {
   #settle(id: number, end: CallEnd<Verb>): void {
     this.#pending.get(id)?.settle(end);
     this.#pending.delete(id);
-    this.#onSettled();
+    this.#lookAround();
+  }
+
+  #lookAround(): void {
+    for (const look of this.#onSettled) look();
   }
 
   async #whenEnded(): Promise<{ how: string; lostChanges: boolean }> {

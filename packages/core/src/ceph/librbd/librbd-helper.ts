@@ -13,6 +13,8 @@ export interface HelperOptions {
   readonly concurrency: number;
   readonly deadlines: Pick<Deadlines, 'commandMs' | 'stallMs' | 'connectMs' | 'leastAgeMs'>;
   readonly log: CephLog;
+  /** Another program than the helper's own, for tests. */
+  readonly program?: string;
 }
 
 export interface CallSettings {
@@ -194,7 +196,7 @@ export class LibrbdHelper {
     const { conf, user, keyring, concurrency, deadlines } = this.#options;
     const connectSeconds = Math.max(1, Math.ceil(Math.min(deadlines.connectMs, deadlines.commandMs) / 1000));
     const options: Omit<StartMessage, 'kind'> = { conf, user, keyring, connectSeconds, concurrency };
-    const process = new HelperProcess(options);
+    const process = new HelperProcess(options, this.#options.program);
     void this.#whenEnded(process);
     return { process, files };
   }
