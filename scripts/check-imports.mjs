@@ -33,6 +33,16 @@ const rules = [
     why: 'ceph never sees gRPC: the door to Ceph must not know who is asking',
   },
   {
+    from: /^packages\/(?!core\/src\/ceph\/librbd\/native\.ts)/,
+    to: /^koffi$/,
+    why: 'a wrong pointer ends the process that has it: only the helper calls C, by the declarations in native.ts',
+  },
+  {
+    from: /^packages\/(?!core\/src\/ceph\/librbd\/)|^packages\/core\/src\/ceph\/librbd\/(looks|helper-process|librbd-[a-z]+)\.ts$/,
+    to: /^(packages\/core\/src|@rbdferry\/core)\/ceph\/librbd\/(native|native-failure|connection|read-image|verbs|helper)\.[jt]s$/,
+    why: 'what the helper is made of stays in the helper; the daemons speak its protocol',
+  },
+  {
     from: /^packages\/core\/src\/rpc\//,
     to: /^packages\/core\/src\/(ceph|diff)\//,
     why: 'rpc never sees Ceph: it carries messages',

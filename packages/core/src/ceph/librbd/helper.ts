@@ -102,6 +102,8 @@ const main = (): void => {
     } else if (message.kind === 'call') void calls?.call(message.id, message.verb, message.ask);
     else calls?.cancel(message.id);
   });
+  // Whoever stops the daemon may mean its whole group: a call is not cut off for that. We end with the daemon.
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => {});
   process.on('disconnect', () => {
     if (calls === null || calls.underWay === 0) end();
     setTimeout(end, lastCallsMs);

@@ -120,7 +120,7 @@ describe('a helper that ends under its calls', () => {
 
   it('fails a change, and its client is shut out before that is told', async () => {
     await start('connected');
-    const pid = await helper.pid().then(() => list('answer'));
+    const pid = await list('answer');
     await expect(change('die')).rejects.toMatchObject({
       code: 'CEPH_UNAVAILABLE',
       message: 'cannot do it: the helper that calls librbd ended: it was ended by SIGSEGV',

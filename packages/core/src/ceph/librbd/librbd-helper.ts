@@ -74,9 +74,12 @@ export class LibrbdHelper {
     this.#current = null;
   }
 
-  /** The process id of the helper that gets the next call; undefined when there is none. For tests. */
-  async pid(): Promise<number | undefined> {
-    return (await this.#current)?.process.pid;
+  /** The helper that gets the next call, by its process id and by what the cluster knows it by; null when there is none. For tests. */
+  async client(): Promise<{ pid: number; address: string } | null> {
+    const process = (await this.#current)?.process;
+    const connected = await process?.connected;
+    if (process?.pid === undefined || connected?.kind !== 'connected') return null;
+    return { pid: process.pid, address: connected.address };
   }
 
   /** @throws CEPH_UNAVAILABLE, CEPH_TIMEOUT, or what the verb's failure means; the signal's reason */
