@@ -66,6 +66,7 @@ export class HelperProcess {
   readonly #child: ChildProcess;
   readonly #pending = new Map<number, Pending>();
   readonly #said = { loaded: new Deferred<Loaded>(), connected: new Deferred<Connected>() };
+  readonly #begin = performance.now();
   #calls = 0;
   #answers = 0;
   readonly #onSettled = new Set<() => void>();
@@ -94,6 +95,10 @@ export class HelperProcess {
   /** Of the process, for tests that end or stop it; undefined when it could not be started. */
   get pid(): number | undefined {
     return this.#child.pid;
+  }
+
+  get ageMs(): number {
+    return performance.now() - this.#begin;
   }
 
   /** Whether it ever answered a call. */

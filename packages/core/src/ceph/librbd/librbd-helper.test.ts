@@ -263,6 +263,19 @@ it('tells whether librbd can be used', async () => {
   expect(await (await start('dies')).test()).toEqual({ kind: 'unusable', why: 'it was ended by SIGABRT' });
 });
 
+it('connects anew when a right is missing, which may have been given since', async () => {
+  await start('connected');
+  const [pid] = await list('answer');
+  await expect(change('denied')).rejects.toMatchObject({ code: 'CEPH_PERMISSION' });
+  expect(await list('answer')).toEqual([pid]);
+  const later = performance.now() + 6_000;
+  const clock = vi.spyOn(performance, 'now').mockReturnValue(later);
+  await expect(change('denied')).rejects.toMatchObject({ code: 'CEPH_PERMISSION' });
+  clock.mockRestore();
+  expect(await list('answer')).not.toEqual([pid]);
+  expect((await calls()).filter((line) => line === 'createSnapshot denied')).toHaveLength(3);
+});
+
 it('says what an errno means', async () => {
   await start('connected');
   await expect(list('denied')).rejects.toMatchObject({

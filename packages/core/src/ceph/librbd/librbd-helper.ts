@@ -35,8 +35,12 @@ const fenceMs = 10_000;
 const filesMs = 1_000;
 /** How long is waited before a new helper is started when the last ones ended before they answered anything. */
 const startBackOff: BackOff = { firstMs: 100, longestMs: 10_000 };
-/** What a client is told that was shut out of the cluster. */
+/** What a client is told that was shut out of the cluster: ENOTCONN, ESHUTDOWN. */
 const shutOut: readonly number[] = [107, 108];
+/** What a client is told that lacks a right: EPERM, EACCES. */
+const denied: readonly number[] = [1, 13];
+/** How old a connection is, in milliseconds, when a right that it lacks may have been given since: it knows those of its beginning. */
+const oldRightsMs = 2_000;
 
 interface Current {
   readonly process: HelperProcess;
@@ -96,9 +100,7 @@ export class LibrbdHelper {
         const process = await this.#connected(asked);
         const end = await this.#attempt(process, { verb, ask, asked, settings });
         if (end.kind === 'answer') return end.answer;
-        const isShutOut = end.kind === 'failure' && shutOut.includes(end.failure.errno);
-        if (isShutOut) this.#retire(process);
-        if (attempt < mostAttempts && readingVerbs.has(verb) && (isShutOut || end.kind === 'lost')) continue;
+        if (attempt < mostAttempts && this.#mayTryAgain(process, verb, end)) continue;
         throw end.kind === 'failure' ? failureError(end.failure, asked) : await this.#lost(process, asked);
       }
     } finally {
@@ -152,6 +154,16 @@ export class LibrbdHelper {
       clearTimeout(aborting);
       signal?.removeEventListener('abort', onAbort);
     }
+  }
+
+  /** Whether a call that failed so may do better through another helper. One that may have changed something is left to the caller. */
+  #mayTryAgain(process: HelperProcess, verb: Verb, end: CallEnd<Verb>): boolean {
+    if (end.kind === 'lost') return readingVerbs.has(verb);
+    if (end.kind === 'answer') return false;
+    const isShutOut = shutOut.includes(end.failure.errno);
+    const mayHaveRights = denied.includes(end.failure.errno) && process.ageMs > oldRightsMs;
+    if (isShutOut || mayHaveRights) this.#retire(process);
+    return mayHaveRights || (isShutOut && readingVerbs.has(verb));
   }
 
   async #watchLeft(process: HelperProcess, ended: Promise<unknown>, patienceMs: number): Promise<void> {
