@@ -1,5 +1,7 @@
+import { writeFile } from 'node:fs/promises';
+import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createLibrbd } from '@rbdferry/core/ceph/create-ceph.js';
+import { createCeph, createLibrbd } from '@rbdferry/core/ceph/create-ceph.js';
 import type { CephPort, ImageLayout } from '@rbdferry/core/ceph/port.js';
 import { toFerryError } from '@rbdferry/core/errors/ferry-error.js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -126,4 +128,31 @@ it('a helper that was shut out of the cluster is replaced', async () => {
   await ceph.setMetadata(image, 'key', 'again');
   expect((await client()).pid).not.toBe(before.pid);
   expect(warnings).toEqual([]);
+});
+
+describe('a librbd that cannot be loaded', () => {
+  const withBrokenLibrary = async (use: (why: unknown) => Promise<void>): Promise<void> => {
+    const library = path.join(cluster.dir, 'librbd.so.1');
+    await writeFile(library, 'no library');
+    process.env['LD_LIBRARY_PATH'] = cluster.dir;
+    try {
+      await use(expect.stringContaining(library));
+    } finally {
+      delete process.env['LD_LIBRARY_PATH'];
+    }
+  };
+  const options = () => ({ conf: cluster.confPath, user: cluster.users.agent.name });
+
+  it('is told, and the rbd program does it all', () =>
+    withBrokenLibrary(async (why) => {
+      const { adapter } = await createCeph({ ...options(), adapter: 'auto' });
+      expect(adapter).toEqual({ kind: 'cli', why });
+    }));
+
+  it('fails every call where nothing else was wanted', () =>
+    withBrokenLibrary(async (why) => {
+      const chosen = await createCeph({ ...options(), adapter: 'librbd' });
+      expect(chosen.adapter).toEqual({ kind: 'librbd', why });
+      await expect(chosen.ceph.list(where)).rejects.toMatchObject({ code: 'CEPH_NOT_INSTALLED', message: why });
+    }));
 });

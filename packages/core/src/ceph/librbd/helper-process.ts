@@ -44,7 +44,9 @@ export type Connected =
   | { readonly kind: 'unusable'; readonly why: string }
   | { readonly kind: 'ended'; readonly how: string };
 
-export type Loaded = { readonly kind: 'loaded'; readonly librbd: string } | Exclude<Connected, { kind: 'connected' }>;
+/** What became of the attempt to load the libraries. */
+export type Loaded =
+  { readonly kind: 'loaded'; readonly librbd: string } | Exclude<Connected, { kind: 'connected' | 'not-connected' }>;
 
 class Deferred<T> {
   readonly promise: Promise<T>;
@@ -156,10 +158,10 @@ export class HelperProcess {
         this.#said.loaded.resolve(message);
         break;
       case 'unusable':
-      case 'not-connected':
         this.#said.loaded.resolve(message);
         this.#said.connected.resolve(message);
         break;
+      case 'not-connected':
       case 'connected':
         this.#said.connected.resolve(message);
         break;

@@ -1,5 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { abortReason, FerryError, throwIfAborted } from '../../errors/ferry-error.js';
+import type { ErrorCode } from '../../errors/registry.js';
 import { pauseMs, type BackOff } from '../../lifecycle/back-off.js';
 import type { CephLog, Deadlines } from '../rbd-runner.js';
 import { HelperProcess, type CallEnd, type Connected } from './helper-process.js';
@@ -69,7 +70,7 @@ export class LibrbdHelper {
     const loaded = await within(this.#options.deadlines.connectMs, process.loaded);
     if (loaded === null) return { kind: 'unusable', why: 'the libraries could not be loaded in time' };
     if (loaded.kind === 'loaded') return { kind: 'usable', librbd: loaded.librbd };
-    return { kind: 'unusable', why: loaded.kind === 'not-connected' ? errnoText(loaded.failure) : whyNot(loaded) };
+    return { kind: 'unusable', why: loaded.kind === 'unusable' ? loaded.why : loaded.how };
   }
 
   /** Ends the helper for good: it was not chosen. */
@@ -179,22 +180,7 @@ export class LibrbdHelper {
     if (connected?.kind === 'connected') return process;
     this.#retire(process);
     process.kill();
-    if (connected === null) {
-      throw new FerryError(
-        'CEPH_UNAVAILABLE',
-        `cannot ${asked.what}: no connection to the cluster within ${longestMs / 1000} s`,
-      );
-    }
-    if (connected.kind === 'not-connected') {
-      throw new FerryError(
-        'CEPH_UNAVAILABLE',
-        `cannot ${asked.what}: the cluster was not reached: ${errnoText(connected.failure)}`,
-      );
-    }
-    throw new FerryError(
-      'CEPH_UNAVAILABLE',
-      `cannot ${asked.what}: the helper that calls librbd ended: ${whyNot(connected)}`,
-    );
+    throw notConnected(connected, asked, longestMs);
   }
 
   async #ensure(): Promise<Current> {
@@ -284,8 +270,24 @@ export class LibrbdHelper {
   }
 }
 
-const whyNot = (ended: Exclude<Connected, { kind: 'connected' | 'not-connected' }>): string =>
-  ended.kind === 'unusable' ? ended.why : ended.how;
+/** @param connected null when nothing came within so long */
+const notConnected = (
+  connected: Exclude<Connected, { kind: 'connected' }> | null,
+  { what }: Asked,
+  longestMs: number,
+): FerryError => {
+  const cannot = (code: ErrorCode, why: string) => new FerryError(code, `cannot ${what}: ${why}`);
+  if (connected === null)
+    return cannot('CEPH_UNAVAILABLE', `no connection to the cluster within ${longestMs / 1000} s`);
+  switch (connected.kind) {
+    case 'not-connected':
+      return cannot('CEPH_UNAVAILABLE', `the cluster was not reached: ${errnoText(connected.failure)}`);
+    case 'unusable':
+      return cannot('CEPH_NOT_INSTALLED', `librbd cannot be used: ${connected.why}`);
+    case 'ended':
+      return cannot('CEPH_UNAVAILABLE', `the helper that calls librbd ended: ${connected.how}`);
+  }
+};
 
 const stateOf = async (path: string): Promise<string> => {
   try {
