@@ -111,7 +111,7 @@ export class HelperProcess {
   call<V extends Verb>(verb: V, ask: Verbs[V]['ask'], onAlive: () => void = () => {}): Calling<V> {
     const id = (this.#calls += 1);
     const ended = new Deferred<CallEnd<V>>();
-    const pending: Pending = { verb, settle: ended.resolve as Pending['settle'], onAlive, isGivenUp: false };
+    const pending: Pending = { verb, settle: ended.resolve, onAlive, isGivenUp: false };
     this.#pending.set(id, pending);
     if (this.#child.connected) this.#child.send({ kind: 'call', id, verb, ask }, () => {});
     else this.#settle(id, { kind: 'lost' });

@@ -207,7 +207,7 @@ export class LibrbdHelper {
     this.#failures = process.hasAnswered ? 0 : this.#failures + 1;
     this.#options.log.debug({ how }, 'the helper that calls librbd has ended');
     this.#retire(process);
-    this.#fenced(process);
+    void this.#fenced(process);
   }
 
   readonly #fences = new WeakMap<HelperProcess, Promise<void>>();

@@ -14,6 +14,9 @@ export class NativeError extends Error {
 
 export const isMissing = (thrown: unknown): boolean => thrown instanceof NativeError && thrown.failure.errno === enoent;
 
+const toError = (thrown: unknown): Error =>
+  thrown instanceof Error ? thrown : new Error('koffi refused a call', { cause: thrown });
+
 /** What a function can be asked, and its answer to come. */
 interface Callable<Args extends unknown[], Result> {
   readonly info: { readonly name: string };
@@ -33,7 +36,7 @@ export const calling = async <Args extends unknown[]>(
     native.async(...args, (error, answer) => {
       // Only koffi itself fails so: an argument of another type.
       if (error === null || error === undefined) resolve(answer);
-      else reject(error instanceof Error ? error : new Error(String(error)));
+      else reject(toError(error));
     });
   });
   return checked(at, native, result);

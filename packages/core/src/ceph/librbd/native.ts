@@ -1,4 +1,4 @@
-import type { KoffiFunc } from 'koffi';
+import type { KoffiFunc, LibraryHandle } from 'koffi';
 
 /** Opaque handles of librados and librbd. They never leave the helper: a wrong one is a segmentation fault. */
 export type ClusterHandle = bigint & { readonly handle: 'rados_t' };
@@ -186,7 +186,7 @@ const eitherOf = <T>(first: () => T, second: () => T): T => {
 };
 
 /** The interface's version, such as 1.16.0. */
-const versionOf = (library: import('koffi').LibraryHandle): string => {
+const versionOf = (library: LibraryHandle): string => {
   const [major, minor, extra]: [number][] = [[0], [0], [0]];
   library.func('void rbd_version(_Out_ int *major, _Out_ int *minor, _Out_ int *extra)')(major, minor, extra);
   return [major, minor, extra].map((part) => part?.[0]).join('.');

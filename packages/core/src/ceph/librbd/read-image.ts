@@ -132,7 +132,7 @@ export const readList = async <T>(
     } catch (thrown) {
       if (!(thrown instanceof NativeError) || thrown.failure.errno !== erange) throw thrown;
       // What it asks for may have grown until the next call.
-      room = Math.max(Number(max[0]), room) + 64;
+      room = Math.max(max[0], room) + 64;
     }
   }
 };

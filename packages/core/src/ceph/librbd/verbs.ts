@@ -36,7 +36,7 @@ export const handlers: Handlers = {
 
   listLong: async (connection, where, { onAlive }) => {
     const names = await connection.inPool(where, (io) => namesIn(connection, io, where));
-    const listed: (ImageListing | null)[] = new Array<null>(names.length).fill(null);
+    const listed: (ImageListing | null)[] = names.map(() => null);
     let next = 0;
     const lane = async (): Promise<void> => {
       for (let at = next++; at < names.length; at = next++) {
