@@ -1,6 +1,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { AdapterChoice } from '@rbdferry/core/ceph/adapter.js';
 import { startCluster, type Cluster } from '../ceph/cluster.js';
 import { runCli, startDaemon, type CliResult, type Daemon } from './daemon.js';
 
@@ -34,6 +35,9 @@ export interface PairOptions {
   readonly receiverExtra?: string;
   /** The receiver's deadline of quick `rbd` commands, as a duration such as `10s`; 60 s when left out. */
   readonly receiverCommandTimeout?: string;
+  readonly agentCommandTimeout?: string;
+  /** How both daemons speak to their clusters. */
+  readonly adapter?: AdapterChoice;
   /** Added to the environment of both daemons. */
   readonly env?: Readonly<Record<string, string>>;
   readonly log?: (line: string) => void;
@@ -42,7 +46,7 @@ export interface PairOptions {
 }
 
 export const startPair = async (options: PairOptions): Promise<Pair> => {
-  const { name, sourcePools = ['rbd'], stores = ['rbd2'], env = {}, log = () => {} } = options;
+  const { name, sourcePools = ['rbd'], stores = ['rbd2'], env = {}, log = () => {}, adapter = 'auto' } = options;
   const dir = await mkdtemp(join(tmpdir(), `rbdferry-${name}-`));
   const size = options.memstoreBytes === undefined ? {} : { memstoreBytes: options.memstoreBytes };
   const [source, backup] = await Promise.all([
@@ -60,8 +64,14 @@ export const startPair = async (options: PairOptions): Promise<Pair> => {
   const writeReceiverConfig = (port: number) =>
     writeFile(
       receiverConfig,
-      receiverYaml({ port, pki, cluster: backup, stores, commandTimeout: options.receiverCommandTimeout ?? '60s' }) +
-        (options.receiverExtra ?? ''),
+      receiverYaml({
+        port,
+        pki,
+        cluster: backup,
+        stores,
+        commandTimeout: options.receiverCommandTimeout ?? '60s',
+        adapter,
+      }) + (options.receiverExtra ?? ''),
     );
 
   const startReceiver = async (port: number): Promise<Daemon> => {
@@ -72,8 +82,16 @@ export const startPair = async (options: PairOptions): Promise<Pair> => {
   const { port } = receiver;
   await writeFile(
     agentConfig,
-    agentYaml({ port, pki, cluster: source, store: stores[0] ?? '', socket, state: join(dir, 'state') }) +
-      (options.agentExtra ?? ''),
+    agentYaml({
+      port,
+      pki,
+      cluster: source,
+      store: stores[0] ?? '',
+      socket,
+      state: join(dir, 'state'),
+      commandTimeout: options.agentCommandTimeout ?? '60s',
+      adapter,
+    }) + (options.agentExtra ?? ''),
   );
   const pair: Pair = {
     dir,
@@ -122,10 +140,11 @@ const receiverYaml = (of: {
   cluster: Cluster;
   stores: readonly string[];
   commandTimeout: string;
+  adapter: AdapterChoice;
 }): string => `
 listen: 127.0.0.1:${of.port}
 ${tlsYaml(of.pki, 'receiver')}
-ceph: { conf: ${of.cluster.confPath}, user: receiver, keyring: ${of.cluster.users.receiver.keyringPath}, command_timeout: ${of.commandTimeout} }
+ceph: { conf: ${of.cluster.confPath}, user: receiver, keyring: ${of.cluster.users.receiver.keyringPath}, command_timeout: ${of.commandTimeout}, adapter: ${of.adapter} }
 stores:
 ${of.stores.map((store) => `  ${store.replace('/', '-')}: { pool: ${store} }`).join('\n')}
 clients:
@@ -139,10 +158,12 @@ const agentYaml = (of: {
   store: string;
   socket: string;
   state: string;
+  commandTimeout: string;
+  adapter: AdapterChoice;
 }): string => `
 socket: ${of.socket}
 state: ${of.state}
-ceph: { conf: ${of.cluster.confPath}, user: agent, keyring: ${of.cluster.users.agent.keyringPath} }
+ceph: { conf: ${of.cluster.confPath}, user: agent, keyring: ${of.cluster.users.agent.keyringPath}, command_timeout: ${of.commandTimeout}, adapter: ${of.adapter} }
 receivers:
   dr:
     address: localhost:${of.port}

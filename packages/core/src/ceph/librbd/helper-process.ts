@@ -15,11 +15,12 @@ const theProgram = fileURLToPath(new URL('./helper.js', import.meta.url));
 /** Each call under way takes a thread of the pool, and so do Node's own file reads. */
 const threads = '64';
 
-/** How a call ended: answered, failed, or taken along by the end of its helper. */
+/** How a call ended: answered, failed, taken along by the end of its helper, or never made because that took no more. */
 export type CallEnd<V extends Verb> =
   | { readonly kind: 'answer'; readonly answer: Verbs[V]['answer'] }
   | { readonly kind: 'failure'; readonly failure: NativeFailure }
-  | { readonly kind: 'lost' };
+  | { readonly kind: 'lost' }
+  | { readonly kind: 'refused' };
 
 export interface Calling<V extends Verb> {
   readonly ended: Promise<CallEnd<V>>;
@@ -70,7 +71,7 @@ export class HelperProcess {
   readonly #said = { loaded: new Deferred<Loaded>(), connected: new Deferred<Connected>() };
   readonly #begin = performance.now();
   #calls = 0;
-  #answers = 0;
+  #isRetired = false;
   readonly #onSettled = new Set<() => void>();
 
   /** @param program another one than the helper's own, for tests */
@@ -103,9 +104,9 @@ export class HelperProcess {
     return performance.now() - this.#begin;
   }
 
-  /** Whether it ever answered a call. */
-  get hasAnswered(): boolean {
-    return this.#answers > 0;
+  /** Whether it gets no more calls. */
+  get isRetired(): boolean {
+    return this.#isRetired || !this.#child.connected;
   }
 
   call<V extends Verb>(verb: V, ask: Verbs[V]['ask'], onAlive: () => void = () => {}): Calling<V> {
@@ -113,8 +114,8 @@ export class HelperProcess {
     const ended = new Deferred<CallEnd<V>>();
     const pending: Pending = { verb, settle: ended.resolve, onAlive, isGivenUp: false };
     this.#pending.set(id, pending);
-    if (this.#child.connected) this.#child.send({ kind: 'call', id, verb, ask }, () => {});
-    else this.#settle(id, { kind: 'lost' });
+    if (this.isRetired) this.#settle(id, { kind: 'refused' });
+    else this.#child.send({ kind: 'call', id, verb, ask }, () => {});
     return {
       ended: ended.promise,
       cancel: () => {
@@ -143,6 +144,7 @@ export class HelperProcess {
 
   /** Lets the calls that are under way end, and then ends it. It gets no more. */
   async retire(longestMs: number): Promise<void> {
+    this.#isRetired = true;
     await this.othersEnded(longestMs);
     if (this.#child.connected) this.#child.disconnect();
   }
@@ -170,7 +172,6 @@ export class HelperProcess {
         break;
       case 'answer':
       case 'failure':
-        this.#answers += 1;
         this.#settle(message.id, message);
     }
   }

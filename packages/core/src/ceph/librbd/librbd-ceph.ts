@@ -44,6 +44,7 @@ export class LibrbdCeph implements CephPort {
   readonly #helper: LibrbdHelper;
   readonly #cli: CephPort;
   readonly #looks: Looks;
+  #fsid: string | null = null;
 
   constructor(options: LibrbdCephOptions) {
     this.#options = options;
@@ -52,9 +53,11 @@ export class LibrbdCeph implements CephPort {
     this.#looks = new Looks(options.helper);
   }
 
-  /** By the `ceph` program, also when it is asked again: that is how it is seen that a new process still gets at the cluster. */
-  fsid(options?: CallOptions & { readonly isAsked?: boolean }): Promise<string> {
-    return this.#cli.fsid(options);
+  /** When it is asked again, then by the `ceph` program: that shows whether a new process gets at the cluster. */
+  async fsid(options: CallOptions & { readonly isAsked?: boolean } = {}): Promise<string> {
+    if (options.isAsked === true) await this.#cli.fsid(options);
+    this.#fsid ??= await this.#helper.fsid({ what: "ask for the cluster's fsid" });
+    return this.#fsid;
   }
 
   async info(image: ImageRef, options?: CallOptions): Promise<ImageInfo> {

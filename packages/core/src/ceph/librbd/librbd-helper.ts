@@ -1,11 +1,12 @@
 import { stat } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { abortReason, FerryError, throwIfAborted } from '../../errors/ferry-error.js';
 import type { ErrorCode } from '../../errors/registry.js';
 import { pauseMs, type BackOff } from '../../lifecycle/back-off.js';
 import type { CephLog, Deadlines } from '../rbd-runner.js';
 import { HelperProcess, type CallEnd, type Connected } from './helper-process.js';
 import { errnoText, failureError, type Asked } from './librbd-errors.js';
-import { readingVerbs, type StartMessage, type Verb, type Verbs } from './protocol.js';
+import { readingVerbs, type Verb, type Verbs } from './protocol.js';
 
 export interface HelperOptions {
   readonly conf: string;
@@ -56,8 +57,10 @@ interface Current {
  */
 export class LibrbdHelper {
   readonly #options: HelperOptions;
-  #current: Promise<Current> | null = null;
+  #current: Current | null = null;
   #failures = 0;
+  /** When the next helper may be started, by `performance.now()`. */
+  #notBefore = 0;
   #looked = { at: 0, files: '' };
 
   constructor(options: HelperOptions) {
@@ -66,7 +69,7 @@ export class LibrbdHelper {
 
   /** Starts a helper, and answers once it has loaded the libraries: what it is, or why it cannot be used. */
   async test(): Promise<{ kind: 'usable'; librbd: string } | { kind: 'unusable'; why: string }> {
-    const { process } = await this.#ensure();
+    const process = await this.#ensure();
     const loaded = await within(this.#options.deadlines.connectMs, process.loaded);
     if (loaded === null) return { kind: 'unusable', why: 'the libraries could not be loaded in time' };
     if (loaded.kind === 'loaded') return { kind: 'usable', librbd: loaded.librbd };
@@ -75,16 +78,24 @@ export class LibrbdHelper {
 
   /** Ends the helper for good: it was not chosen. */
   async end(): Promise<void> {
-    (await this.#current)?.process.kill();
+    this.#current?.process.kill();
+    await this.#current?.process.ended;
     this.#current = null;
   }
 
   /** The helper that gets the next call, by its process id and by what the cluster knows it by; null when there is none. For tests. */
   async client(): Promise<{ pid: number; address: string } | null> {
-    const process = (await this.#current)?.process;
+    const process = this.#current?.process;
     const connected = await process?.connected;
     if (process?.pid === undefined || connected?.kind !== 'connected') return null;
     return { pid: process.pid, address: connected.address };
+  }
+
+  /** The fsid of the cluster that it is connected to. @throws CEPH_UNAVAILABLE */
+  async fsid(asked: Asked): Promise<string> {
+    const connected = await (await this.#connected(asked)).connected;
+    if (connected.kind === 'connected') return connected.fsid;
+    throw notConnected(connected, asked, 0);
   }
 
   /** @throws CEPH_UNAVAILABLE, CEPH_TIMEOUT, or what the verb's failure means; the signal's reason */
@@ -95,10 +106,11 @@ export class LibrbdHelper {
     settings: CallSettings = {},
   ): Promise<Verbs[V]['answer']> {
     const begin = performance.now();
+    throwIfAborted(settings.signal);
     try {
       for (let attempt = 1; ; attempt += 1) {
-        throwIfAborted(settings.signal);
         const process = await this.#connected(asked);
+        throwIfAborted(settings.signal);
         const end = await this.#attempt(process, { verb, ask, asked, settings });
         if (end.kind === 'answer') return end.answer;
         if (attempt < mostAttempts && this.#mayTryAgain(process, verb, end)) continue;
@@ -159,6 +171,7 @@ export class LibrbdHelper {
 
   /** Whether a call that failed so may do better through another helper. One that may have changed something is left to the caller. */
   #mayTryAgain(process: HelperProcess, verb: Verb, end: CallEnd<Verb>): boolean {
+    if (end.kind === 'refused') return true;
     if (end.kind === 'lost') return readingVerbs.has(verb);
     if (end.kind === 'answer') return false;
     const isShutOut = shutOut.includes(end.failure.errno);
@@ -171,43 +184,51 @@ export class LibrbdHelper {
     if ((await within(patienceMs, ended, { ref: false })) === null) await this.#endHelper(process);
   }
 
-  /** The helper, connected. */
+  /** A helper that is connected and takes calls. It may be retired at any moment, and then refuses. */
   async #connected(asked: Asked): Promise<HelperProcess> {
-    const { process } = await this.#ensure();
     const { connectMs, commandMs } = this.#options.deadlines;
     const longestMs = Math.min(connectMs, commandMs) + othersMs;
-    const connected = await within(longestMs, process.connected);
-    if (connected?.kind === 'connected') return process;
-    this.#retire(process);
-    process.kill();
-    throw notConnected(connected, asked, longestMs);
+    for (;;) {
+      const process = await this.#ensure();
+      const connected = await within(longestMs, process.connected);
+      if (connected?.kind !== 'connected') {
+        this.#retire(process);
+        process.kill();
+        throw notConnected(connected, asked, longestMs);
+      }
+      if (!process.isRetired) return process;
+    }
   }
 
-  async #ensure(): Promise<Current> {
-    const current = await this.#current;
+  async #ensure(): Promise<HelperProcess> {
     const files = await this.#files();
     // Another key, or other monitors: what is connected with the old ones may go on for long, and then fail for ever.
-    if (current !== null && current.files !== files) this.#retire(current.process);
+    if (this.#current !== null && this.#current.files !== files) this.#retire(this.#current.process);
+    for (let waitMs = this.#waitMs(); waitMs > 0; waitMs = this.#waitMs()) await sleep(waitMs);
     this.#current ??= this.#start(files);
-    return this.#current;
+    return this.#current.process;
   }
 
-  async #start(files: string): Promise<Current> {
-    if (this.#failures > 0) await new Promise((resolve) => setTimeout(resolve, pauseMs(startBackOff, this.#failures)));
-    const { conf, user, keyring, concurrency, deadlines } = this.#options;
+  #waitMs(): number {
+    return this.#current === null ? this.#notBefore - performance.now() : 0;
+  }
+
+  #start(files: string): Current {
+    const { conf, user, keyring, concurrency, deadlines, program } = this.#options;
     const connectSeconds = Math.max(1, Math.ceil(Math.min(deadlines.connectMs, deadlines.commandMs) / 1000));
-    const options: Omit<StartMessage, 'kind'> = { conf, user, keyring, connectSeconds, concurrency };
-    const process = new HelperProcess(options, this.#options.program);
+    const process = new HelperProcess({ conf, user, keyring, connectSeconds, concurrency }, program);
     void this.#whenEnded(process);
     return { process, files };
   }
 
   async #whenEnded(process: HelperProcess): Promise<void> {
     const { how } = await process.ended;
-    this.#failures = process.hasAnswered ? 0 : this.#failures + 1;
     this.#options.log.debug({ how }, 'the helper that calls librbd has ended');
+    // One that never got so far as to try the cluster would do so for ever, as quickly as it can be started.
+    this.#failures = (await process.connected).kind === 'ended' ? this.#failures + 1 : 0;
+    if (this.#failures > 0) this.#notBefore = performance.now() + pauseMs(startBackOff, this.#failures);
     this.#retire(process);
-    void this.#fenced(process);
+    await this.#fenced(process);
   }
 
   readonly #fences = new WeakMap<HelperProcess, Promise<void>>();
@@ -243,10 +264,7 @@ export class LibrbdHelper {
 
   /** It gets no more calls, and ends when those that it has are done. */
   #retire(process: HelperProcess): void {
-    const current = this.#current;
-    void current?.then((each) => {
-      if (each.process === process && this.#current === current) this.#current = null;
-    });
+    if (this.#current?.process === process) this.#current = null;
     void process.retire(this.#options.deadlines.stallMs);
   }
 
