@@ -8,6 +8,7 @@ import { createRbdCli, type RbdCliOptions } from '@rbdferry/core/ceph/rbd-cli.js
 import { encodeEnd, encodeHeader } from '@rbdferry/core/diff/diff-writer.js';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { startCluster, type Cluster } from '../ceph/cluster.js';
+import { makeFormat1Image } from '../ceph/format-1.js';
 
 /** A cluster that cannot be reached, refuses, hangs or is full. */
 const MiB = 1024 * 1024;
@@ -129,6 +130,20 @@ describe.each(['cli', 'librbd'] as const)('through %s', (adapter) => {
         ? 'cannot read image "rbd/nope": error opening image nope: (2) No such file or directory'
         : 'cannot read image "rbd/nope": rbd_open_read_only: (2) no such file or directory',
     });
+  });
+
+  it('looks at an image of format 1 as at all others, but it has no id', async () => {
+    const old = { ...image, image: 'ancient' };
+    const sizeBytes = BigInt(16 * MiB);
+    await makeFormat1Image(cluster, { pool: 'rbd', name: old.image, sizeBytes: Number(sizeBytes) });
+    await ceph.createSnapshot(old, 's');
+    const snapshots = await ceph.snapshots(old);
+    expect(snapshots).toMatchObject([{ name: 's', sizeBytes }]);
+    expect(await ceph.info(old)).toMatchObject({ id: '', name: 'ancient', format: 1, sizeBytes });
+    expect(await ceph.listWithSnapshots(where)).toContainEqual({ name: 'ancient', id: '', snapshots });
+    expect(await ceph.metadataEntries(old, '')).toEqual([]);
+    expect(await ceph.removeSnapshot(old, 's')).toBe(true);
+    expect(await ceph.remove(old)).toBe(true);
   });
 
   it.runIf(isCli)('makes images as asked, whatever ceph.conf and the pool have as defaults', async () => {

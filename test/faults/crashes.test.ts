@@ -156,6 +156,9 @@ describe('kill -9 of the receiver', () => {
 
   it('between the snapshot and its facts: neither counts, though the facts are written after all', async () => {
     const [held, gate] = [join(pair.dir, 'held'), join(pair.dir, 'gate')];
+    // A call of librbd does not outlive its receiver by so much: two seconds, and then its helper ends itself.
+    await pair.receiver.stop();
+    await pair.startReceiver('cli');
     await rbd.instead(
       ['image-meta set', 'rbdferry.backup.'],
       `touch '${held}'; until [ -e '${gate}' ]; do sleep 0.05; done; real; touch '${gate}.passed'`,

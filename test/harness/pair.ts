@@ -20,7 +20,8 @@ export interface Pair {
   cli(...args: string[]): Promise<CliResult>;
   /** {@link cli}, and throws unless it exits 0. Answers stdout. */
   ok(...args: string[]): Promise<string>;
-  startReceiver(): Promise<Daemon>;
+  /** @param adapter another one than the pair was made with, until it is started again */
+  startReceiver(adapter?: AdapterChoice): Promise<Daemon>;
   startAgent(): Promise<Daemon>;
   stop(): Promise<void>;
 }
@@ -61,7 +62,7 @@ export const startPair = async (options: PairOptions): Promise<Pair> => {
   const receiverConfig = join(dir, 'receiver.yaml');
   const agentConfig = join(dir, 'agent.yaml');
   const socket = join(dir, 'agent.sock');
-  const writeReceiverConfig = (port: number) =>
+  const writeReceiverConfig = (port: number, adapter: AdapterChoice) =>
     writeFile(
       receiverConfig,
       receiverYaml({
@@ -74,8 +75,8 @@ export const startPair = async (options: PairOptions): Promise<Pair> => {
       }) + (options.receiverExtra ?? ''),
     );
 
-  const startReceiver = async (port: number): Promise<Daemon> => {
-    await writeReceiverConfig(port);
+  const startReceiver = async (port: number, chosen = adapter): Promise<Daemon> => {
+    await writeReceiverConfig(port, chosen);
     return startDaemon('rbdferry-receiver', receiverConfig, { env });
   };
   const receiver = await startReceiver(0);
@@ -109,8 +110,8 @@ export const startPair = async (options: PairOptions): Promise<Pair> => {
       if (result.exitCode === 0) return result.stdout;
       throw new Error(`rbdferry ${args.join(' ')} exited with ${result.exitCode}: ${result.stderr}`);
     },
-    async startReceiver() {
-      pair.receiver = await startReceiver(port);
+    async startReceiver(chosen) {
+      pair.receiver = await startReceiver(port, chosen);
       return pair.receiver;
     },
     async startAgent() {

@@ -2,7 +2,7 @@ import { formatPoolSpec, type PoolSpec } from '../../model/image-spec.js';
 import type { ImageInfo, ParentInfo, Snapshot } from '../port.js';
 import { textIn, type Connection } from './connection.js';
 import { decodePairs, encodeMetadataAsk } from './encoding.js';
-import type { ImageHandle, InOut, IoHandle } from './native.js';
+import type { ImageHandle, InOut, IoHandle, Native } from './native.js';
 import { calling, isMissing, knowing, NativeError } from './native-failure.js';
 import type { Pair } from './protocol.js';
 
@@ -34,10 +34,18 @@ const firstPageBytes = 256 * 1024;
 /** Far above what 64 keys of an image hold; a bound, not a limit anybody should meet. */
 const mostPageBytes = 256 * 1024 * 1024;
 
+/** Empty for an image of format 1, which has none. */
 export const idOf = ({ native }: Connection, image: ImageHandle): string => {
+  if (formatOf(native, image) === 1) return '';
   const id = Buffer.alloc(256);
   knowing('image', native.rbd_get_id, image, id, id.length);
   return textIn(id);
+};
+
+const formatOf = (native: Native, image: ImageHandle): 1 | 2 => {
+  const isOld = Buffer.alloc(1);
+  knowing('image', native.rbd_get_old_format, image, isOld);
+  return isOld[0] === 1 ? 1 : 2;
 };
 
 export const infoOf = async (
@@ -51,19 +59,16 @@ export const infoOf = async (
   knowing('image', native.rbd_stat, image, stat, stat.length);
   const name = Buffer.alloc(4096);
   knowing('image', native.rbd_get_name, image, name, [name.length]);
-  const old = Buffer.alloc(1);
-  knowing('image', native.rbd_get_old_format, image, old);
   const number = (read: typeof native.rbd_get_features): bigint => {
     const out: [number | bigint] = [0];
     knowing('image', read, image, out);
     return BigInt(out[0]);
   };
-  const format = old[0] === 1 ? 1 : 2;
   const features = number(native.rbd_get_features);
   const dataPool = BigInt(native.rbd_get_data_pool_id(image));
   return {
-    id: format === 1 ? '' : idOf(connection, image),
-    format,
+    id: idOf(connection, image),
+    format: formatOf(native, image),
     name: textIn(name),
     sizeBytes: stat.readBigUInt64LE(0),
     objectSizeBytes: Number(stat.readBigUInt64LE(8)),
@@ -171,9 +176,10 @@ export const watchersOf = ({ native }: Connection, image: ImageHandle): Promise<
 
 /**
  * All image-meta, to the byte, from the class method that librbd itself asks: `rbd_metadata_list` would end each value at a NUL within.
- * Needs no open image, no lock and no room in the pool.
+ * Needs no open image, no lock and no room in the pool. One of format 1 has none.
  */
 export const metadataOf = async ({ native }: Connection, io: IoHandle, imageId: string): Promise<Pair[]> => {
+  if (imageId === '') return [];
   const found: Pair[] = [];
   for (;;) {
     const after = found.at(-1)?.[0] ?? new Uint8Array();
@@ -184,7 +190,7 @@ export const metadataOf = async ({ native }: Connection, io: IoHandle, imageId: 
 };
 
 const metadataPageOf = async (
-  native: Connection['native'],
+  native: Native,
   io: IoHandle,
   { imageId, after }: { imageId: string; after: Uint8Array },
 ): Promise<Pair[]> => {
