@@ -250,7 +250,7 @@ describe.each(['cli', 'librbd'] as const)('through %s', (adapter) => {
         await sleep(1_800);
         expect(signs).toBe(before);
       });
-      expect(Buffer.from((await rest).value ?? []).toString()).toBe('e');
+      expect((await rest).value?.bytes.toString()).toBe('e');
       expect((await stream.next()).done).toBe(true);
     });
 
