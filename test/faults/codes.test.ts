@@ -68,9 +68,7 @@ describe('Ceph', () => {
     const osd = pair.source.daemonPids().get('osd.0') ?? 0;
     process.kill(osd, 'SIGSTOP');
     try {
-      const result = await backupWith('timeout', (text) =>
-        text.replace('user: agent', 'user: agent, command_timeout: 3s'),
-      );
+      const result = await backupWith('timeout', (text) => text.replace('command_timeout: 60s', 'command_timeout: 3s'));
       expectError(result, 'CEPH_TIMEOUT', 61, 'rbd/vm');
     } finally {
       process.kill(osd, 'SIGCONT');

@@ -3,6 +3,7 @@ import type { KoffiFunc, LibraryHandle } from 'koffi';
 /** Opaque handles of librados and librbd. They never leave the helper: a wrong one is a segmentation fault. */
 export type ClusterHandle = bigint & { readonly handle: 'rados_t' };
 export type IoHandle = bigint & { readonly handle: 'rados_ioctx_t' };
+export type ReadOpHandle = bigint & { readonly handle: 'rados_read_op_t' };
 export type ImageHandle = bigint & { readonly handle: 'rbd_image_t' };
 /** Where a function puts a handle. */
 export type Out<T> = [T | null];
@@ -32,6 +33,23 @@ export interface Native {
   readonly rados_ioctx_set_namespace: KoffiFunc<(io: IoHandle, namespace: string) => void>;
   readonly rados_set_pool_full_try: KoffiFunc<(io: IoHandle) => void>;
   readonly rados_exec: Returns<[IoHandle, string, string, string, Buffer, number, Buffer, number]>;
+  readonly rados_create_read_op: KoffiFunc<() => ReadOpHandle>;
+  readonly rados_release_read_op: KoffiFunc<(op: ReadOpHandle) => void>;
+  /** The answer's buffers are written when the operation is carried out: they must be kept until then. */
+  readonly rados_read_op_exec_user_buf: KoffiFunc<
+    (
+      op: ReadOpHandle,
+      cls: string,
+      method: string,
+      ask: Buffer,
+      askBytes: number,
+      answer: Buffer,
+      room: number,
+      used: Buffer,
+      result: Buffer,
+    ) => void
+  >;
+  readonly rados_read_op_operate: Returns<[ReadOpHandle, IoHandle, string, number]>;
   readonly rbd_open: Returns<[IoHandle, string, Out<ImageHandle>, null]>;
   readonly rbd_open_read_only: Returns<[IoHandle, string, Out<ImageHandle>, null]>;
   readonly rbd_open_by_id: Returns<[IoHandle, string, Out<ImageHandle>, null]>;
@@ -98,6 +116,10 @@ const rados = [
   'void rados_ioctx_set_namespace(rados_ioctx_t io, const char *name)',
   'void rados_set_pool_full_try(rados_ioctx_t io)',
   'int rados_exec(rados_ioctx_t io, const char *object, const char *class, const char *method, const uint8_t *ask, size_t length, _Out_ uint8_t *answer, size_t size)',
+  'rados_read_op_t rados_create_read_op()',
+  'void rados_release_read_op(rados_read_op_t op)',
+  'void rados_read_op_exec_user_buf(rados_read_op_t op, const char *class, const char *method, const uint8_t *ask, size_t length, uint8_t *answer, size_t size, uint8_t *used, uint8_t *result)',
+  'int rados_read_op_operate(rados_read_op_t op, rados_ioctx_t io, const char *object, int flags)',
 ];
 
 const rbd = [
@@ -155,7 +177,8 @@ export const loadNative = async (): Promise<Native> => {
   const { default: koffi } = await import('koffi');
   // What C code runs on in an asynchronous call; librbd was made for a thread's stack.
   koffi.config({ async_stack_size: 1024 * 1024, async_heap_size: 512 * 1024, max_async_calls: 1024 });
-  for (const handle of ['rados_t', 'rados_ioctx_t', 'rbd_image_t']) koffi.pointer(handle, koffi.opaque());
+  for (const handle of ['rados_t', 'rados_ioctx_t', 'rados_read_op_t', 'rbd_image_t'])
+    koffi.pointer(handle, koffi.opaque());
   koffi.proto('int OnExtent(uint64_t offset, size_t length, int exists, void *unused)');
   const libraries = { rados: koffi.load('librados.so.2'), rbd: koffi.load('librbd.so.1') };
   const functions: Record<string, unknown> = {};

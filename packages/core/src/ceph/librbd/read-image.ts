@@ -1,10 +1,8 @@
 import { formatPoolSpec, type PoolSpec } from '../../model/image-spec.js';
 import type { ImageInfo, ParentInfo, Snapshot } from '../port.js';
 import { textIn, type Connection } from './connection.js';
-import { decodePairs, encodeMetadataAsk } from './encoding.js';
 import type { ImageHandle, InOut, IoHandle, Native } from './native.js';
 import { calling, isMissing, knowing, NativeError } from './native-failure.js';
-import type { Pair } from './protocol.js';
 
 /** What can be learnt of an open image. Structures are read by the offsets of their fields, the same on every 64-bit Linux. */
 
@@ -29,10 +27,6 @@ const cloneParent = 1n;
 const mirroringDisabled = 2;
 /** RBD_SNAP_NAMESPACE_TYPE_USER */
 const userSnapshot = 0;
-const metadataPage = 64;
-const firstPageBytes = 256 * 1024;
-/** Far above what 64 keys of an image hold; a bound, not a limit anybody should meet. */
-const mostPageBytes = 256 * 1024 * 1024;
 
 /** Empty for an image of format 1, which has none. */
 export const idOf = ({ native }: Connection, image: ImageHandle): string => {
@@ -173,45 +167,3 @@ export const watchersOf = ({ native }: Connection, image: ImageHandle): Promise<
       return addresses;
     },
   );
-
-/**
- * All image-meta, to the byte, from the class method that librbd itself asks: `rbd_metadata_list` would end each value at a NUL within.
- * Needs no open image, no lock and no room in the pool. One of format 1 has none.
- */
-export const metadataOf = async ({ native }: Connection, io: IoHandle, imageId: string): Promise<Pair[]> => {
-  if (imageId === '') return [];
-  const found: Pair[] = [];
-  for (;;) {
-    const after = found.at(-1)?.[0] ?? new Uint8Array();
-    const page = await metadataPageOf(native, io, { imageId, after });
-    found.push(...page);
-    if (page.length < metadataPage) return found;
-  }
-};
-
-const metadataPageOf = async (
-  native: Native,
-  io: IoHandle,
-  { imageId, after }: { imageId: string; after: Uint8Array },
-): Promise<Pair[]> => {
-  const ask = encodeMetadataAsk(after, metadataPage);
-  for (let room = firstPageBytes; ; room *= 8) {
-    const answer = Buffer.alloc(room);
-    const args = [ask, ask.length, answer, room] as const;
-    try {
-      const size = await calling(
-        'image',
-        native.rados_exec,
-        io,
-        `rbd_header.${imageId}`,
-        'rbd',
-        'metadata_list',
-        ...args,
-      );
-      return decodePairs(answer.subarray(0, size));
-    } catch (thrown) {
-      const isTooSmall = thrown instanceof NativeError && thrown.failure.errno === erange;
-      if (!isTooSmall || room >= mostPageBytes) throw thrown;
-    }
-  }
-};

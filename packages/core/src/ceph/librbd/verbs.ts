@@ -1,10 +1,11 @@
-import type { PoolSpec } from '../../model/image-spec.js';
+import type { ImageSpec, PoolSpec } from '../../model/image-spec.js';
 import type { DiffExtents, ImageListing } from '../port.js';
 import type { Connection } from './connection.js';
 import { maxCalls, type ImageHandle, type IoHandle } from './native.js';
 import { calling, isMissing, knowing, NativeError } from './native-failure.js';
 import type { LookAnswer, LookAsk, Verb, Verbs } from './protocol.js';
-import { idOf, infoOf, metadataOf, readList, snapshotsOf, watchersOf } from './read-image.js';
+import { idByName, metadataById, snapshotsById } from './header.js';
+import { idOf, infoOf, readList, snapshotsOf, watchersOf } from './read-image.js';
 
 /** What a long verb tells and hears while it works. */
 export interface Progress {
@@ -29,27 +30,29 @@ const ecanceled = 125;
 const listLanes = Math.floor(maxCalls / 3);
 
 export const handlers: Handlers = {
-  look: (connection, ask) =>
+  look: async (connection, ask) =>
+    (await lookUnopened(connection, ask)) ??
     connection.withImage(ask.image, ask, (image, io) => lookAt(connection, { image, io }, ask)),
 
   list: (connection, where) => connection.inPool(where, (io) => namesIn(connection, io, where)),
 
-  listLong: async (connection, where, { onAlive }) => {
-    const names = await connection.inPool(where, (io) => namesIn(connection, io, where));
-    const listed: (ImageListing | null)[] = names.map(() => null);
-    let next = 0;
-    const lane = async (): Promise<void> => {
-      for (let at = next++; at < names.length; at = next++) {
-        listed[at] = await listingOf(connection, where, names[at] ?? '');
-        onAlive();
-      }
-    };
-    await Promise.all(Array.from({ length: listLanes }, lane));
-    return listed.filter((each) => each !== null);
-  },
+  listLong: (connection, where, { onAlive }) =>
+    connection.inPool(where, async (io) => {
+      const names = await namesIn(connection, io, where);
+      const listed: (ImageListing | null)[] = names.map(() => null);
+      let next = 0;
+      const lane = async (): Promise<void> => {
+        for (let at = next++; at < names.length; at = next++) {
+          listed[at] = await listingOf(connection, io, { ...where, image: names[at] ?? '' });
+          onAlive();
+        }
+      };
+      await Promise.all(Array.from({ length: listLanes }, lane));
+      return listed.filter((each) => each !== null);
+    }),
 
   metadataEntries: (connection, { imageId, ...where }) =>
-    connection.inPool(where, (io) => metadataOf(connection, io, imageId)),
+    connection.inPool(where, (io) => metadataById(connection, io, imageId)),
 
   trashList: (connection, where) =>
     connection.inPool(where, async (io) => {
@@ -153,6 +156,26 @@ const unlessAbsent = async (call: Promise<unknown>): Promise<boolean> => {
   }
 };
 
+const inHeader: readonly string[] = ['snapshots', 'metadata'];
+
+/** What the header tells without opening the image; null when more is wanted, or when there is no such image of format 2. */
+const lookUnopened = async (connection: Connection, { image, wanted }: LookAsk): Promise<LookAnswer | null> => {
+  if (!wanted.every((each) => inHeader.includes(each))) return null;
+  try {
+    return await connection.inPool(image, async (io) => {
+      const id = 'imageId' in image ? image.imageId : await idByName(connection, io, image.image);
+      const [snapshots, metadata] = await Promise.all([
+        wanted.includes('snapshots') ? snapshotsById(connection, io, id) : undefined,
+        wanted.includes('metadata') ? metadataById(connection, io, id) : undefined,
+      ]);
+      return { ...(snapshots !== undefined && { snapshots }), ...(metadata !== undefined && { metadata }) };
+    });
+  } catch (thrown) {
+    if (mustBeOpened(thrown)) return null;
+    throw thrown;
+  }
+};
+
 const lookAt = async (
   connection: Connection,
   { image, io }: { image: ImageHandle; io: IoHandle },
@@ -160,7 +183,7 @@ const lookAt = async (
 ): Promise<LookAnswer> => ({
   ...(wanted.includes('info') && { info: await infoOf(connection, image, io, where) }),
   ...(wanted.includes('snapshots') && { snapshots: await snapshotsOf(connection, image) }),
-  ...(wanted.includes('metadata') && { metadata: await metadataOf(connection, io, idOf(connection, image)) }),
+  ...(wanted.includes('metadata') && { metadata: await metadataById(connection, io, idOf(connection, image)) }),
   ...(wanted.includes('watchers') && { watchers: await watchersOf(connection, image) }),
 });
 
@@ -178,13 +201,27 @@ const namesIn = async (connection: Connection, io: IoHandle, { namespace }: Pool
   );
 };
 
-/** Null for one that vanished meanwhile, or whose removal was broken off: by its name it cannot be opened any more. */
-const listingOf = async (connection: Connection, where: PoolSpec, name: string): Promise<ImageListing | null> => {
+/** Null for one that vanished meanwhile, or whose removal was broken off: by its name it cannot be found any more. */
+const listingOf = async (connection: Connection, io: IoHandle, image: ImageSpec): Promise<ImageListing | null> => {
+  const name = image.image;
   try {
-    return await connection.withImage({ ...where, image: name }, {}, async (image) => ({
-      name,
-      id: idOf(connection, image),
-      snapshots: await snapshotsOf(connection, image),
+    const id = await idByName(connection, io, name);
+    return { name, id, snapshots: await snapshotsById(connection, io, id) };
+  } catch (thrown) {
+    if (!mustBeOpened(thrown)) throw thrown;
+  }
+  return openedListing(connection, image);
+};
+
+/** An image of format 1 has another header; and what another release encodes otherwise, librbd can decode. */
+const mustBeOpened = (thrown: unknown): boolean => isMissing(thrown) || thrown instanceof RangeError;
+
+const openedListing = async (connection: Connection, image: ImageSpec): Promise<ImageListing | null> => {
+  try {
+    return await connection.withImage(image, {}, async (handle) => ({
+      name: image.image,
+      id: idOf(connection, handle),
+      snapshots: await snapshotsOf(connection, handle),
     }));
   } catch (thrown) {
     if (isMissing(thrown)) return null;
