@@ -134,7 +134,7 @@ export class LibrbdCeph implements CephPort {
   async setMetadata(image: ImageSpec, key: string, value: string, options?: CallOptions): Promise<void> {
     const what = `set metadata "${key}" of ${named(image)}`;
     requireMetadataValue(what, value);
-    await this.#write('setMetadata', { image, entries: [[key, value]] }, { what }, { pool: image.pool, ...options });
+    await this.#write('setMetadata', { image, key, value }, { what }, { pool: image.pool, ...options });
   }
 
   removeMetadata(image: ImageSpec, key: string, options?: CallOptions): Promise<boolean> {

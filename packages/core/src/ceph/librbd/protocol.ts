@@ -36,10 +36,7 @@ export interface Verbs {
   createSnapshot: { ask: { readonly image: ImageSpec; readonly snap: string }; answer: null };
   /** Answers false when there was none, as `removeMetadata` does. */
   removeSnapshot: { ask: { readonly image: ImageRef; readonly snap: string }; answer: boolean };
-  setMetadata: {
-    ask: { readonly image: ImageSpec; readonly entries: readonly (readonly [string, string])[] };
-    answer: null;
-  };
+  setMetadata: { ask: { readonly image: ImageSpec; readonly key: string; readonly value: string }; answer: null };
   removeMetadata: { ask: { readonly image: ImageSpec; readonly key: string }; answer: boolean };
   rename: { ask: { readonly from: ImageSpec; readonly to: string }; answer: null };
   trashMove: { ask: { readonly image: ImageSpec; readonly delaySeconds: number }; answer: null };

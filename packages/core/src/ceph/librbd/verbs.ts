@@ -108,11 +108,9 @@ export const handlers: Handlers = {
       unlessAbsent(calling('call', connection.native.rbd_snap_remove, image, snap)),
     ),
 
-  setMetadata: (connection, { image: ref, entries }) =>
+  setMetadata: (connection, { image: ref, key, value }) =>
     connection.withImage(ref, { write: true }, async (image) => {
-      for (const [key, value] of entries) {
-        await calling('call', connection.native.rbd_metadata_set, image, key, Buffer.from(`${value}\0`));
-      }
+      await calling('call', connection.native.rbd_metadata_set, image, key, Buffer.from(`${value}\0`));
       return null;
     }),
 
