@@ -75,4 +75,9 @@ describe('what is loaded', () => {
     const file = `commands/${name.replace('__', '')}.ts`;
     expect(foreign(file).filter((each) => !parsers.includes(each))).toEqual([]);
   });
+
+  it('before a job is asked for is what asks, and nothing that shows', () => {
+    expect(foreign('client.ts').toSorted()).toEqual(['@bufbuild/protobuf/wire', '@grpc/grpc-js']);
+    expect(foreign('run-job.ts').toSorted()).toEqual(['@bufbuild/protobuf/wire', '@grpc/grpc-js', 'commander']);
+  });
 });
