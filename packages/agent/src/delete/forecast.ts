@@ -17,7 +17,7 @@ export interface Foretold {
 type Receiver = Pick<ReceiverClient, 'deleteBackup' | 'deleteChain'>;
 
 /** Chains asked about at the same time: each question costs the receiver a few `rbd` processes. */
-const chainsAtOnce = 4;
+const chainsAtOnce = 8;
 
 /**
  * What each step would come to if they were carried out one after the other. The receiver is asked once for each chain, however many of
