@@ -17,7 +17,7 @@ const main = async (): Promise<void> => {
   const options = parseOptions(process.argv.slice(2));
   await ensureCeph({ log });
   if (options.profile) {
-    await inOwnDirectory((dir) => profileFull({ dir, log, quick: options.quick }));
+    await inOwnDirectory((dir) => profileFull({ dir, log, quick: options.quick, adapter: options.adapter }));
     return;
   }
   const report = new Report();
@@ -31,9 +31,9 @@ const main = async (): Promise<void> => {
 /** A case that breaks is reported, and the others go on. */
 const runCase = async (name: CaseName, options: Options, report: Report): Promise<void> => {
   log(`== ${name}`);
-  const { rounds, quick, patterns } = options;
+  const { rounds, quick, patterns, adapter } = options;
   try {
-    await inOwnDirectory((dir) => caseOf(name)({ report, rounds, quick, patterns, dir, log }));
+    await inOwnDirectory((dir) => caseOf(name)({ report, rounds, quick, patterns, adapter, dir, log }));
   } catch (error) {
     report.failures.push(`${name} broke off: ${error instanceof Error ? error.message : String(error)}`);
     log(error instanceof Error ? (error.stack ?? error.message) : String(error));

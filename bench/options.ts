@@ -2,10 +2,13 @@ import { parseArgs } from 'node:util';
 import { caseNames, isCaseName, type CaseName } from './cases/index.js';
 import { patternNames, type PatternName } from './rig/patterns.js';
 
-const usage = `usage: node bench/dist/main.js [--only CASE,...] [--patterns PATTERN,...] [--rounds N] [--quick] [--profile]
+const adapters = ['auto', 'cli', 'librbd'];
+
+const usage = `usage: node bench/dist/main.js [--only CASE,...] [--patterns PATTERN,...] [--rounds N] [--quick] [--adapter ADAPTER] [--profile]
   cases     ${caseNames.join(' ')}
   patterns  ${patternNames.join(' ')} (of the cases "transfer" and "distance")
   --quick   smaller images and two rounds
+  --adapter which way the daemons speak to Ceph: ${adapters.join(', ')} (default: what they choose)
   --profile writes CPU profiles of agent and receiver during a full backup, and says where the time went`;
 
 export interface Options {
@@ -13,6 +16,7 @@ export interface Options {
   readonly patterns: readonly PatternName[];
   readonly rounds: number;
   readonly quick: boolean;
+  readonly adapter: string | undefined;
   readonly profile: boolean;
 }
 
@@ -25,6 +29,7 @@ export const parseOptions = (args: readonly string[]): Options => {
       patterns: { type: 'string' },
       rounds: { type: 'string' },
       quick: { type: 'boolean', default: false },
+      adapter: { type: 'string' },
       profile: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
@@ -34,7 +39,9 @@ export const parseOptions = (args: readonly string[]): Options => {
   const patterns = values.patterns?.split(',') ?? patternNames;
   if (values.help || !Number.isInteger(rounds) || rounds < 1) throw new Error(usage);
   if (!only.every(isCaseName) || !patterns.every(isPatternName)) throw new Error(usage);
-  return { only, patterns, rounds, quick: values.quick, profile: values.profile };
+  const { adapter } = values;
+  if (adapter !== undefined && !adapters.includes(adapter)) throw new Error(usage);
+  return { only, patterns, adapter, rounds, quick: values.quick, profile: values.profile };
 };
 
 const isPatternName = (name: string): name is PatternName => patternNames.some((known) => known === name);

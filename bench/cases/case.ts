@@ -8,6 +8,8 @@ export interface CaseContext {
   /** Smaller images, fewer settings. */
   readonly quick: boolean;
   readonly patterns: readonly PatternName[];
+  /** `ceph.adapter` of the daemons' configuration; their own choice when left out. */
+  readonly adapter: string | undefined;
   /** A directory of the case's own; removed after it. */
   readonly dir: string;
   readonly log: (line: string) => void;

@@ -32,7 +32,7 @@ const atDistance = async (
   what: Pick<ClientSettings, 'roundTripMs' | 'pattern'>,
   context: CaseContext,
 ): Promise<void> => {
-  const { rounds, quick, report } = context;
+  const { rounds, quick, report, adapter } = context;
   const dir = await mkdtemp(join(context.dir, 'far-'));
   await wire.setRoundTrip(0);
   const [enter = 'nsenter', ...words] = wire.atClusters;
@@ -47,7 +47,14 @@ const atDistance = async (
       once(createInterface({ input: clusters.stdout }), 'line'),
       clusters.then(() => []),
     ]);
-    const settings: ClientSettings = { sites: sites.parse(JSON.parse(String(line))), dir, rounds, quick, ...what };
+    const settings: ClientSettings = {
+      sites: sites.parse(JSON.parse(String(line))),
+      dir,
+      rounds,
+      quick,
+      adapter,
+      ...what,
+    };
     await wire.setRoundTrip(what.roundTripMs);
     const [program0 = 'nsenter', ...before] = wire.atClients;
     const { stdout } = await execa(

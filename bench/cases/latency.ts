@@ -109,7 +109,13 @@ const listCommands = async (stage: Stage, context: CaseContext): Promise<void> =
   await stage.ferry.stop();
   const recorders = { agent: join(context.dir, 'agent-bin'), receiver: join(context.dir, 'receiver-bin') };
   const [near, far] = await Promise.all([makeRecorder(recorders.agent), makeRecorder(recorders.receiver)]);
-  const ferry = await startFerry({ ...stage, dir: context.dir, agentEnv: near.env, receiverEnv: far.env });
+  const ferry = await startFerry({
+    ...stage,
+    adapter: context.adapter,
+    dir: context.dir,
+    agentEnv: near.env,
+    receiverEnv: far.env,
+  });
   try {
     await measureJob(ferry, () => ferry.control.backup(image, BackupMode.AUTO));
     const before = { near: (await near.ran()).length, far: (await far.ran()).length };

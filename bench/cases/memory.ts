@@ -82,7 +82,13 @@ const withFakes = async (
   use: (ferry: Ferry, faking: (really: boolean) => Promise<void>) => Promise<void>,
 ): Promise<void> => {
   const fake = await makeFake(context.dir, sink);
-  const ferry = await startFerry({ ...stage, dir: context.dir, agentEnv: fake.env, receiverEnv: fake.env });
+  const ferry = await startFerry({
+    ...stage,
+    adapter: context.adapter,
+    dir: context.dir,
+    agentEnv: fake.env,
+    receiverEnv: fake.env,
+  });
   try {
     await use(ferry, (really) => fake.faking(really));
   } finally {

@@ -1,4 +1,5 @@
 import { fulls, increments, makeSource } from '../cases/backups.js';
+import { together } from '../cases/night.js';
 import { clientHost } from '../links/wire.js';
 import { Report } from '../report/report.js';
 import { farGoals } from '../report/transfer-rows.js';
@@ -9,7 +10,7 @@ import { clientSettings } from './settings.js';
 
 /** Measures where the clients are, and prints the report as JSON. */
 const settings = clientSettings.parse(JSON.parse(process.argv[2] ?? ''));
-const { dir, rounds, quick, roundTripMs } = settings;
+const { dir, rounds, quick, roundTripMs, adapter } = settings;
 const log = (line: string): void => {
   console.error(line);
 };
@@ -17,14 +18,16 @@ const log = (line: string): void => {
 const report = new Report();
 const where = `, ${roundTripMs} ms to the OSDs`;
 const goals = settings.pattern === 'small' && roundTripMs === 5 ? { increment: farGoals } : {};
-const context = { dir, rounds, quick, log, report, patterns: [settings.pattern], where, goals };
-await withClients({ dir, host: clientHost, ...settings.sites }, async (stage) => {
+const context = { dir, rounds, quick, adapter, log, report, patterns: [settings.pattern], where, goals };
+await withClients({ dir, host: clientHost, adapter, ...settings.sites }, async (stage) => {
   const pattern = patternOf(settings.pattern, 256 * MiB);
   await makeSource(stage, pattern);
   // Where the distance tells most, for those in a hurry.
   const parts = { fulls: !quick || settings.pattern !== 'small', increments: !quick || settings.pattern === 'small' };
   if (parts.fulls) await fulls(stage, pattern, context);
   if (parts.increments) await increments(stage, pattern, context);
+  // What is made of commands, and not of bytes.
+  if (settings.pattern === 'small' && roundTripMs >= 5) await together(stage, quick ? [10] : [10, 20], context);
 });
 const { rows, raw, notes } = report;
 console.log(JSON.stringify({ rows, raw, notes }));

@@ -16,5 +16,6 @@ export const clientSettings = z.object({
   quick: z.boolean(),
   roundTripMs: z.number(),
   pattern: z.enum(patternNames),
+  adapter: z.string().optional(),
 });
 export type ClientSettings = z.infer<typeof clientSettings>;

@@ -13,6 +13,27 @@ export const cpuSecondsIn = (stat: string): number => {
 
 const cpuSeconds = async (pid: number): Promise<number> => cpuSecondsIn(await readFile(`/proc/${pid}/stat`, 'utf8'));
 
+/** CPU seconds of a process and of all its children, those that have ended and those that run, and of theirs. */
+export const treeCpuSeconds = async (pid: number): Promise<number> => {
+  const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => null);
+  if (stat === null) return 0;
+  const children = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8').catch(() => '');
+  const running = await Promise.all(
+    children
+      .trim()
+      .split(' ')
+      .filter(Boolean)
+      .map((child) => treeCpuSeconds(Number(child))),
+  );
+  return running.reduce((sum, seconds) => sum + seconds, cpuSecondsIn(stat) + endedChildrenSecondsIn(stat));
+};
+
+/** The 14th and 15th field after the name: of children that were waited for. */
+const endedChildrenSecondsIn = (stat: string): number => {
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return (Number(fields[13]) + Number(fields[14])) / ticksPerSecond;
+};
+
 const peakBytes = async (pid: number): Promise<number> => {
   const status = await readFile(`/proc/${pid}/status`, 'utf8');
   return Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1] ?? Number.NaN) * 1024;

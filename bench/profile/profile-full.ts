@@ -21,6 +21,7 @@ const image = `${sourcePool}/vm`;
 export const profileFull = async (options: {
   readonly dir: string;
   readonly quick: boolean;
+  readonly adapter: string | undefined;
   readonly log: (line: string) => void;
 }): Promise<void> => {
   const folder = join(results, `profile-${Date.now()}`);
@@ -40,6 +41,7 @@ export const profileFull = async (options: {
       dir: options.dir,
       source,
       backup,
+      adapter: options.adapter,
       agentEnv: await profiled('agent'),
       receiverEnv: await profiled('receiver'),
     });

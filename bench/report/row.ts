@@ -62,11 +62,13 @@ export const partsOf =
   ({ parts = {} }: Sample): number =>
     names.reduce((sum, name) => sum + (parts[name] ?? 0), 0);
 
+/** CPU seconds of all processes of a sample. */
+export const cpuOf = ({ cpu = {} }: Sample): number => Object.values(cpu).reduce((sum, value) => sum + value, 0);
+
 const GiB = 1024 ** 3;
 
 /** CPU seconds of all processes of a sample for each GiB that went through. */
-export const cpuPerGiB = ({ cpu = {}, bytes = 0 }: Sample): number =>
-  Object.values(cpu).reduce((sum, value) => sum + value, 0) / (bytes / GiB);
+export const cpuPerGiB = (sample: Sample): number => cpuOf(sample) / ((sample.bytes ?? 0) / GiB);
 
 /** MB a second. */
 export const rate = ({ bytes = 0, seconds }: Sample): number => bytes / 1e6 / seconds;

@@ -1,4 +1,3 @@
-import Table from 'cli-table3';
 import type { Spread } from '../measure/spread.js';
 import { holds, type Row } from './row.js';
 
@@ -29,9 +28,10 @@ const cellsOf = (row: Row): string[] => [
 
 /** The table for a terminal. */
 export const terminalTable = (rows: readonly Row[]): string => {
-  const table = new Table({ head, style: { head: [], border: [], compact: true } });
-  for (const row of rows) table.push(cellsOf(row));
-  return table.toString();
+  const lines = [head, ...rows.map(cellsOf)];
+  const widths = head.map((_, column) => Math.max(...lines.map((cells) => cells[column]?.length ?? 0)));
+  const draw = (cells: readonly string[]) => cells.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ');
+  return lines.map((cells) => draw(cells).trimEnd()).join('\n');
 };
 
 /** The same for a document. */

@@ -3,6 +3,7 @@ import {
   ControlServiceClient,
   DeleteBackupsRequest,
   DeletePolicy,
+  ListBackupsRequest,
   StartBackupRequest,
   StartRestoreRequest,
   type BackupMode,
@@ -83,8 +84,23 @@ export class Control {
     return this.#delete({ $case: 'policy', value: DeletePolicy.fromPartial({ images: [image], keepLast: 1 }) });
   }
 
-  async #delete(selection: DeleteBackupsRequest['selection']): Promise<void> {
-    const request = DeleteBackupsRequest.fromPartial({ selection });
+  /** What a rule for all images would remove. */
+  planRetention(keepLast: number): Promise<void> {
+    return this.#delete({ $case: 'policy', value: DeletePolicy.fromPartial({ allImages: true, keepLast }) }, true);
+  }
+
+  /** The chains of an image, or of the whole store (empty). */
+  async list(image: string): Promise<void> {
+    const request = ListBackupsRequest.fromPartial({ image });
+    const stream = callServerStream(
+      (metadata, options) => this.#client.listBackups(request, metadata, options),
+      settings,
+    );
+    for await (const _chain of stream);
+  }
+
+  async #delete(selection: DeleteBackupsRequest['selection'], dryRun = false): Promise<void> {
+    const request = DeleteBackupsRequest.fromPartial({ selection, dryRun });
     const stream = callServerStream(
       (metadata, options) => this.#client.deleteBackups(request, metadata, options),
       settings,

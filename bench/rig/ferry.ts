@@ -9,6 +9,8 @@ export interface FerryOptions {
   readonly dir: string;
   readonly source: Site;
   readonly backup: Site;
+  /** Which way the daemons speak to Ceph; their own choice when left out. */
+  readonly adapter?: string | undefined;
   /** The address that the receiver listens on; 127.0.0.1 when left out. */
   readonly host?: string;
   /** Top-level YAML lines for the daemons' configuration. */
@@ -24,6 +26,8 @@ export interface Ferry {
   readonly agent: Daemon;
   readonly receiver: Daemon;
   readonly control: Control;
+  /** Of the agent. */
+  readonly socket: string;
   /** Where their certificates are. */
   readonly pki: string;
   stop(): Promise<void>;
@@ -51,14 +55,20 @@ export const startFerry = async (options: FerryOptions): Promise<Ferry> => {
   const host = options.host ?? '127.0.0.1';
   const pki = await makePki(dir, host);
   const receiverConfig = join(dir, 'receiver.yaml');
-  await writeFile(receiverConfig, receiverYaml(pki, options.backup, host) + (options.receiverExtra ?? ''));
+  await writeFile(
+    receiverConfig,
+    receiverYaml(pki, cephYaml(options.backup, 'receiver', options.adapter), host) + (options.receiverExtra ?? ''),
+  );
   const receiver = await startDaemon('rbdferry-receiver', receiverConfig, {
     env: { ...options.receiverEnv },
   });
   const socket = join(dir, 'agent.sock');
   const agentConfig = join(dir, 'agent.yaml');
   const where = { socket, state: join(dir, 'state'), address: `${host}:${receiver.port}` };
-  await writeFile(agentConfig, agentYaml(pki, options.source, where) + (options.agentExtra ?? ''));
+  await writeFile(
+    agentConfig,
+    agentYaml(pki, cephYaml(options.source, 'agent', options.adapter), where) + (options.agentExtra ?? ''),
+  );
   const agent = await startDaemon('rbdferry-agent', agentConfig, {
     env: { ...options.agentEnv },
   });
@@ -67,6 +77,7 @@ export const startFerry = async (options: FerryOptions): Promise<Ferry> => {
     agent,
     receiver,
     control,
+    socket,
     pki,
     async stop() {
       control.close();
@@ -78,23 +89,25 @@ export const startFerry = async (options: FerryOptions): Promise<Ferry> => {
 const tlsYaml = (pki: string, name: string): string =>
   `tls: { ca: ${pki}/ca.crt, cert: ${pki}/${name}.crt, key: ${pki}/${name}.key }`;
 
-const cephYaml = ({ confPath, users }: Site, user: 'agent' | 'receiver'): string =>
-  `ceph: { conf: ${confPath}, user: ${users[user].name}, keyring: ${users[user].keyringPath} }`;
+const cephYaml = ({ confPath, users }: Site, user: 'agent' | 'receiver', adapter: string | undefined): string => {
+  const chosen = adapter === undefined ? '' : `, adapter: ${adapter}`;
+  return `ceph: { conf: ${confPath}, user: ${users[user].name}, keyring: ${users[user].keyringPath}${chosen} }`;
+};
 
-const receiverYaml = (pki: string, site: Site, host: string): string => `
+const receiverYaml = (pki: string, ceph: string, host: string): string => `
 listen: ${host}:0
 ${tlsYaml(pki, 'receiver')}
-${cephYaml(site, 'receiver')}
+${ceph}
 stores:
   main: { pool: ${backupPool} }
 clients:
   agent1: { stores: [main] }
 `;
 
-const agentYaml = (pki: string, site: Site, where: { socket: string; state: string; address: string }): string => `
+const agentYaml = (pki: string, ceph: string, where: { socket: string; state: string; address: string }): string => `
 socket: ${where.socket}
 state: ${where.state}
-${cephYaml(site, 'agent')}
+${ceph}
 receivers:
   dr:
     address: ${where.address}

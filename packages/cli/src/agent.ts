@@ -1,5 +1,6 @@
 import type { AgentClient } from './client.js';
-import { defaultSocket } from './options.js';
+
+export const defaultSocket = '/run/rbdferry/agent.sock';
 
 /** A command with the option `--socket`. */
 interface WithSocket {

@@ -14,10 +14,10 @@ import type { BackupMode } from '@rbdferry/core/model/planner.js';
 import { callServerStream, callUnary, type CallSettings } from '@rbdferry/core/rpc/calls.js';
 import { clientOptions } from '@rbdferry/core/rpc/options.js';
 import { describeFailure } from './agent-failure.js';
-import { chainView, type ChainView } from './view/chain.js';
-import { deletionView, type DeletionEvent } from './view/deletion.js';
+import type { ChainView } from './view/chain.js';
+import type { DeletionEvent } from './view/deletion.js';
 import { jobView, type JobView } from './view/job.js';
-import { unreadableUsage, usageView, type ChainUsageView, type UnreadableView } from './view/usage.js';
+import type { ChainUsageView, UnreadableView } from './view/usage.js';
 
 /** An agent that answers at all answers a question about itself in no time. */
 const unaryTimeoutMs = 30_000;
@@ -83,7 +83,7 @@ const wireModes: Record<BackupMode, WireMode> = {
 
 /**
  * The agent's control API as the CLI needs it: plain values in and out, and a {@link FerryError} for whatever goes wrong.
- * Nothing here hangs on an agent that does not answer.
+ * Nothing here hangs on an agent that does not answer. Views are loaded by the calls that need them: most commands need the job's alone.
  */
 export class AgentClient {
   readonly #client: ControlServiceClient;
@@ -180,6 +180,7 @@ export class AgentClient {
     request: Place & { image?: string | undefined },
     signal?: AbortSignal,
   ): AsyncGenerator<ChainView, void, undefined> {
+    const { chainView } = await import('./view/chain.js');
     const { image = '', receiver = '', store = '' } = request;
     const start = this.#client.listBackups.bind(this.#client);
     const chains = this.#stream<ListBackupsResponse>('listBackups', signal, (metadata, options) =>
@@ -190,6 +191,7 @@ export class AgentClient {
 
   /** Removes backups, and tells of each as it goes. */
   async *deleteBackups(request: DeleteRequest, signal?: AbortSignal): AsyncGenerator<DeletionEvent, void, undefined> {
+    const { deletionView } = await import('./view/deletion.js');
     const { selection, dryRun, receiver = '', store = '' } = request;
     const start = this.#client.deleteBackups.bind(this.#client);
     const events = this.#stream<DeleteBackupsResponse>('deleteBackups', signal, (metadata, options) =>
@@ -212,6 +214,7 @@ export class AgentClient {
 
   /** What chains take up, as they arrive. */
   async *usage(request: UsageRequest, signal?: AbortSignal): AsyncGenerator<ChainUsageView, void, undefined> {
+    const { unreadableUsage, usageView } = await import('./view/usage.js');
     const { image = '', chain = '', backupId = '', allStores = false, receiver = '', store = '' } = request;
     const start = this.#client.getUsage.bind(this.#client);
     const chains = this.#stream<GetUsageResponse>('getUsage', signal, (metadata, options) =>

@@ -6,8 +6,6 @@ import { InvalidArgumentError, Option } from '@commander-js/extra-typings';
 
 /** Parsers and options that several verbs share. */
 
-export const defaultSocket = '/run/rbdferry/agent.sock';
-
 /** @throws INVALID_IMAGE_SPEC */
 export const imageArgument = (text: string): string =>
   formatImageSpec(orThrow(parseImageSpec(text), 'INVALID_IMAGE_SPEC'));
@@ -103,6 +101,3 @@ export const limitOption = () =>
     '--limit <RATE>',
     "no faster over the network than RATE, such as 50MiB/s or 400Mbit/s (the receiver's limit holds beside it)",
   ).argParser(rateArgument);
-
-export const examples = (...lines: string[]): string =>
-  ['', lines.length === 1 ? 'Example:' : 'Examples:', ...lines.map((line) => `  $ rbdferry ${line}`)].join('\n');

@@ -2,7 +2,6 @@ import { FerryError, toFerryError } from '@rbdferry/core/errors/ferry-error.js';
 import type { Outcome } from './follow-job.js';
 import { exitStatusOfJob } from './exit.js';
 import { note, printFailure, printLine, printWarnings } from './output.js';
-import { toJson } from './render/json.js';
 import type { CommittedJob, JobError, JobView } from './view/job.js';
 import { printDone } from './write-output.js';
 
@@ -24,13 +23,14 @@ export interface ReportOptions {
  */
 export const reportJob = async (outcome: Outcome, options: ReportOptions): Promise<number> => {
   const { job } = outcome;
-  const printed = options.json ? printLine(toJson(job)) : Promise.resolve();
-  const unwritten = await printed.then(() => undefined, toFerryError);
+  const unwritten = options.json ? await printJson(job).then(() => undefined, toFerryError) : undefined;
   await tellEnd(outcome, options);
   const status = exitStatusOfJob(job);
   if (unwritten !== undefined && status === 0) await printDone(doneText(job), Promise.reject(unwritten));
   return status;
 };
+
+const printJson = async (job: JobView): Promise<void> => printLine((await import('./render/json.js')).toJson(job));
 
 const tellEnd = async ({ job, interrupted }: Outcome, options: ReportOptions): Promise<void> => {
   const { reword = (error) => error } = options;

@@ -3,7 +3,17 @@ import { runProgram } from './run-program.js';
 
 /** Runs a command line of `rbdferry`. Answers its exit status. Never throws. */
 export const runRbdferry = (args: readonly string[]): Promise<number> =>
-  runProgram(() => createProgram().parseAsync(withVersionAsVerb(args), { from: 'user' }));
+  runProgram(async () => {
+    const words = withVersionAsVerb(args);
+    const program = await createProgram(wantedBy(words));
+    await program.parseAsync(words, { from: 'user' });
+  });
+
+/** A verb that is among the words is the one, or at least not missing. Completion knows them all. */
+const wantedBy = (words: readonly string[]): ((verb: string) => boolean) => {
+  const named = new Set(words);
+  return (verb) => named.has(verb) || named.has('__complete');
+};
 
 /** `--version` in front of any verb is the verb `version`: commander's own can only print a fixed text. */
 const withVersionAsVerb = (args: readonly string[]): string[] => {

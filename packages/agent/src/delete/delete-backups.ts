@@ -1,9 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import type { CephPort } from '@rbdferry/core/ceph/port.js';
 import { throwIfAborted, toFerryError, type FerryError } from '@rbdferry/core/errors/ferry-error.js';
-import { orThrow } from '@rbdferry/core/errors/parsed.js';
-import { parseBackupId, type BackupId } from '@rbdferry/core/model/backup-id.js';
-import type { Backup, Chain } from '@rbdferry/core/model/chain.js';
+import type { BackupId } from '@rbdferry/core/model/backup-id.js';
+import type { Chain } from '@rbdferry/core/model/chain.js';
 import type { KeptBackup } from '@rbdferry/core/wire/kept-backup.js';
 import type { UnreadableChain } from '@rbdferry/core/wire/unreadable-chain.js';
 import { requireOnSource } from '../backup/require-on-source.js';
@@ -11,15 +10,11 @@ import type { LooseEnds } from '../jobs/loose-ends.js';
 import type { Gone, ReceiverClient } from '../receiver-client/receiver-client.js';
 import { isRefusal, removeAtReceiver } from './deletion.js';
 import type { DeletionEnd } from './deletion-end.js';
-import { idsOf, imagesWithoutBackups, placesOf, type Selection } from './selection.js';
-import {
-  describeSnapshot,
-  lookAtSources,
-  nextBackups,
-  removeSourceSnapshots,
-  snapshotsOf,
-  type SourceLooks,
-} from './source-snapshots.js';
+import { forecast } from './forecast.js';
+import { lookAtSources, type SourcesSeen } from './look-at-sources.js';
+import { imagesWithoutBackups, placesOf, type Selection } from './selection.js';
+import { describeSnapshot, nextBackups, removeSourceSnapshots, snapshotsOf } from './source-snapshots.js';
+import { stepsOf, type ChainSteps, type Step } from './steps.js';
 
 export type DeleteEvent =
   | {
@@ -43,9 +38,6 @@ export interface DeleteDeps {
   readonly now: () => number;
 }
 
-/** One step of a deletion: a backup, or a chain as a whole. */
-type Step = Pick<DeletionEnd, 'store' | 'chain' | 'ids'> & { readonly backups: readonly Backup[] };
-
 /**
  * Removes backups at the receiver, then the source snapshots that belonged to them; says what that means for the next backup. What cannot
  * go is told and hinders nothing else. @throws the first reason why something stays, when all else is done
@@ -63,44 +55,56 @@ export async function* deleteBackups(
   for (const { image, store } of imagesWithoutBackups(selection, before)) {
     await requireOnSource(image, { ...deps, store });
   }
-  const steps = stepsOf(selection, before, deps.now());
-  const touched = before.filter((chain) =>
-    steps.some(({ backups }) => backups.some((each) => chain.backups.includes(each))),
-  );
-  const sources = await lookAtSources(touched, deps);
+  const plan = stepsOf(selection, before, deps.now());
+  const touched = plan.flatMap(({ chain }) => chain ?? []);
+  const sources = await lookAtSources(touched, before, deps);
   const gone = new Set<BackupId>();
   let failure: FerryError | null = null;
-  for (const step of steps) {
-    throwIfAborted(deps.signal);
-    for await (const event of carryOut(step, sources, deps)) {
-      if (event.kind === 'deleted') gone.add(event.id);
-      if (event.kind === 'failed') failure ??= event.error;
-      else yield event;
-      if (event.kind === 'kept') failure ??= event.reason;
-    }
-    // Without an answer the next one would get none either.
-    if (failure !== null && !isRefusal(failure)) break;
+  for await (const event of deps.dryRun ? foretell(plan, deps) : carryOutAll(plan, sources, deps)) {
+    if (event.kind === 'deleted') gone.add(event.id);
+    if (event.kind === 'failed') failure ??= event.error;
+    else yield event;
+    if (event.kind === 'kept') failure ??= event.reason;
   }
   if (gone.size > 0) for (const text of [...sources.problems, ...nextBackups(before, gone, sources)]) yield note(text);
   if (failure !== null) throw failure;
 }
 
+type StepEvent = DeleteEvent | { readonly kind: 'failed'; readonly error: FerryError };
+
 const note = (text: string): DeleteEvent => ({ kind: 'note', text });
 
-/** Oldest first. */
-const stepsOf = (selection: Selection, before: readonly Chain[], nowMs: number): Step[] => {
-  if (selection.kind === 'chain') {
-    const { store, chain } = selection;
-    const backups = before.find(({ name }) => name === chain)?.backups ?? [];
-    return [{ store, chain, ids: backups.map(({ id }) => id), backups }];
+/** After a failure that is no refusal the next step would get no answer either. */
+const isHopeless = (event: StepEvent): boolean => event.kind === 'failed' && !isRefusal(event.error);
+
+/** What the steps would come to. */
+async function* foretell(plan: readonly ChainSteps[], deps: DeleteDeps): AsyncGenerator<StepEvent, void, undefined> {
+  for await (const { step, outcome } of forecast(plan, deps.receiver)) {
+    throwIfAborted(deps.signal);
+    if (outcome.kind === 'goes') yield* told(outcome.gone, deps);
+    else {
+      const event = refused(step, outcome.error);
+      yield event;
+      if (isHopeless(event)) return;
+    }
   }
-  const all = new Map(before.flatMap(({ backups }) => backups.map((backup) => [backup.id, backup])));
-  return idsOf(selection, before, nowMs).map((id) => {
-    const { store } = orThrow(parseBackupId(id), 'INVALID_BACKUP_ID');
-    const backup = all.get(id);
-    return { store, chain: null, ids: [id], backups: backup === undefined ? [] : [backup] };
-  });
-};
+}
+
+async function* carryOutAll(
+  plan: readonly ChainSteps[],
+  sources: SourcesSeen,
+  deps: DeleteDeps,
+): AsyncGenerator<StepEvent, void, undefined> {
+  for (const step of plan.flatMap(({ steps }) => steps)) {
+    throwIfAborted(deps.signal);
+    let goesOn = true;
+    for await (const event of carryOut(step, sources, deps)) {
+      yield event;
+      if (isHopeless(event)) goesOn = false;
+    }
+    if (!goesOn) return;
+  }
+}
 
 /**
  * Written down before it is begun, and struck out when it is finished on both sides.
@@ -109,15 +113,11 @@ const stepsOf = (selection: Selection, before: readonly Chain[], nowMs: number):
  */
 async function* carryOut(
   step: Step,
-  sources: SourceLooks,
+  sources: SourcesSeen,
   deps: DeleteDeps,
-): AsyncGenerator<DeleteEvent | { readonly kind: 'failed'; readonly error: FerryError }, void, undefined> {
-  const { receiver, dryRun, looseEnds, ceph } = deps;
+): AsyncGenerator<StepEvent, void, undefined> {
+  const { receiver, looseEnds, ceph } = deps;
   const { store, chain, ids } = step;
-  if (dryRun) {
-    yield* told(await removeAtReceiver(step, receiver, true), deps);
-    return;
-  }
   const snapshots = snapshotsOf(step.backups, store, sources);
   const end: DeletionEnd = { kind: 'deletion', receiver: receiver.name, store, chain, ids, snapshots };
   const record = looseEnds.begin(`deletion ${randomUUID()}`, end);
@@ -135,13 +135,16 @@ async function* carryOut(
     const error = toFerryError(thrown);
     if (isRefusal(error)) record.close();
     else yield note('the agent finds out what became of it, and finishes it');
-    yield error.code === 'BACKUP_IN_USE' || error.code === 'IMAGE_BUSY'
-      ? { kind: 'kept', id: ids[0] ?? ('' as BackupId), reason: error }
-      : { kind: 'failed', error };
+    yield refused(step, error);
   } finally {
     record.letGo();
   }
 }
+
+const refused = ({ ids }: Step, error: FerryError): StepEvent =>
+  error.code === 'BACKUP_IN_USE' || error.code === 'IMAGE_BUSY'
+    ? { kind: 'kept', id: ids[0] ?? ('' as BackupId), reason: error }
+    : { kind: 'failed', error };
 
 /** Removes source snapshots and then strikes the deletion out. What cannot be removed now leaves the record standing. */
 async function* retireAll(
@@ -168,18 +171,20 @@ function* told({ ids, kept, trashedUntil }: Gone, { dryRun }: DeleteDeps): Gener
   yield note(`the image ${chain} ${dryRun ? 'would be' : 'is'} in the trash of the backup cluster until ${time}`);
 }
 
-/** The chains that may be touched, as they are before. */
+/** The chains that may be touched, as they are before. One that holds backups of several images is found by each of their names. */
 const chainsTouched = async (
   selection: Selection,
   unreadable: UnreadableChain[],
   { receiver, signal }: DeleteDeps,
 ): Promise<Chain[]> => {
-  const chains: Chain[] = [];
+  const chains = new Map<string, Chain>();
   const onUnreadable = (chain: UnreadableChain) => {
     unreadable.push(chain);
   };
   for (const { store, image } of placesOf(selection)) {
-    for await (const chain of receiver.chains(store, image, { signal, onUnreadable })) chains.push(chain);
+    for await (const chain of receiver.chains(store, image, { signal, onUnreadable })) {
+      chains.set(`${chain.store}/${chain.name}`, chain);
+    }
   }
-  return chains;
+  return [...chains.values()];
 };

@@ -72,7 +72,7 @@ const snapshotOf = (id: number, name: SnapName | 'mine'): Snapshot => ({ id, nam
 
 /** A cluster that counts what it is asked, and is one in which images are as told. */
 const clusterOf = (images: ReadonlyMap<string, FakeImage>) => {
-  const asked = { looks: [] as string[], listings: 0 };
+  const asked = { looks: [] as string[], lineages: [] as string[], listings: 0 };
   const find = (spec: ImageSpec): FakeImage => {
     const found = images.get(spec.image);
     if (found === undefined) throw new FerryError('IMAGE_NOT_FOUND', `there is no image ${spec.image}`);
@@ -86,7 +86,10 @@ const clusterOf = (images: ReadonlyMap<string, FakeImage>) => {
       return info(find(spec));
     },
     snapshots: async (spec) => [...find(spec).snapshots],
-    metadataEntries: async (spec) => joinMetadata({ metadata: find(spec).metadata ?? {}, binaryMetadata: [] }),
+    metadataEntries: async (spec) => {
+      asked.lineages.push(spec.image);
+      return joinMetadata({ metadata: find(spec).metadata ?? {}, binaryMetadata: [] });
+    },
     list: async () => [...images.keys()],
     listWithSnapshots: async () => {
       asked.listings += 1;
@@ -120,17 +123,17 @@ const filler = (count: number) =>
 
 const imageOf = ({ name }: Chain): string => name.slice(0, name.indexOf('.'));
 
-const list = async (images: readonly (readonly [string, FakeImage | null])[]) => {
+const list = async (images: readonly (readonly [string, FakeImage | null])[], of: ImageSpec | null = null) => {
   const there = images.flatMap(([name, image]) => (image === null ? [] : [[name, image] as const]));
   const { ceph, asked } = clusterOf(new Map(there));
   const receiver = {
-    async *chains(): AsyncGenerator<Chain, void, undefined> {
-      for (const [name] of images) yield chainOf(name);
+    async *chains(_: string, image: string | null): AsyncGenerator<Chain, void, undefined> {
+      for (const [name] of images) if (image === null || image === name) yield chainOf(name);
     },
   };
   const present = new Map<string, number>();
   const { signal } = new AbortController();
-  for await (const listed of listBackups('s', null, { ceph, receiver, signal })) {
+  for await (const listed of listBackups('s', of, { ceph, receiver, signal })) {
     if (listed.kind === 'chain') present.set(imageOf(listed.chain), listed.presentOnSource.length);
   }
   return { present, asked };
@@ -143,15 +146,24 @@ describe('which backups of a store could be built on', () => {
     const { present, asked } = await list(kinds);
     expect(Object.fromEntries(present)).toEqual(expected);
     expect(asked.listings).toBe(0);
+    expect(asked.lineages.toSorted()).toEqual(['recreated-with-snap', 'restored']);
   });
 
-  it('is the same by one listing of a pool with many, and a look only where that is not clear', async () => {
+  it.each(kinds)('of one image, %s, by a look at that image only', async (name) => {
+    const { present, asked } = await list([...kinds, ...filler(30)], specOf(name));
+    expect(Object.fromEntries(present)).toEqual({ [name]: expected[name as keyof typeof expected] });
+    expect(asked).toMatchObject({ looks: [name], listings: 0 });
+    expect(asked.lineages).toEqual(['recreated-with-snap', 'restored'].filter((each) => each === name));
+  });
+
+  it('is the same by one listing of a pool with many, and a question of lineage only where that is not clear', async () => {
     const { present, asked } = await list([...kinds, ...filler(30)]);
     const others = Object.fromEntries(filler(30).map(([name]) => [name, 1]));
     expect(Object.fromEntries(present)).toEqual({ ...expected, ...others });
     expect([...present.keys()].slice(0, 3)).toEqual(['unchanged', 'snapless', 'gone']);
     expect(asked.listings).toBe(1);
-    expect(asked.looks.toSorted()).toEqual(['recreated-with-snap', 'restored']);
+    expect(asked.looks).toEqual([]);
+    expect(asked.lineages.toSorted()).toEqual(['recreated-with-snap', 'restored']);
   });
 });
 

@@ -1,10 +1,10 @@
 import { Option } from '@commander-js/extra-typings';
 import { withAgent } from '../agent.js';
 import { endWith } from '../end-with.js';
+import { examples } from '../examples.js';
 import {
   asyncOption,
   attemptsOption,
-  examples,
   idempotencyKeyOption,
   imageArgument,
   limitOption,
@@ -16,7 +16,6 @@ import type { AddVerb } from '../verb.js';
 export const addBackup: AddVerb = (program) => {
   program
     .command('backup')
-    .summary('back up an image')
     .description(
       'Backs up an image and prints the id of the backup. Ctrl-C cancels the job and waits until it has cleaned up.',
     )

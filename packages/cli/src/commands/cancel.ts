@@ -1,5 +1,5 @@
 import { withAgent } from '../agent.js';
-import { examples } from '../options.js';
+import { examples } from '../examples.js';
 import type { AddVerb, JobCommand, Program } from '../verb.js';
 
 /** Adds `cancel` to the program, or to `job`. */

@@ -1,11 +1,10 @@
 import { Argument } from '@commander-js/extra-typings';
-import { examples } from '../options.js';
+import { examples } from '../examples.js';
 import type { AddVerb } from '../verb.js';
 
 export const addCompletion: AddVerb = (program) => {
   program
     .command('completion')
-    .summary('print a script for completion in a shell')
     .description(
       'Prints a script that makes a shell complete verbs and options, and images, backups, chains, jobs, receivers and stores, for which it asks the agent.',
     )

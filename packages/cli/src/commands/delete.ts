@@ -2,12 +2,12 @@ import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
 import { parseImageSpec } from '@rbdferry/core/model/image-spec.js';
 import { withAgent } from '../agent.js';
 import type { AgentClient, Place } from '../client.js';
+import { examples } from '../examples.js';
 import {
   backupIdArgument,
   chainArgument,
   countArgument,
   durationArgument,
-  examples,
   imageArgument,
   receiverOption,
   storeOption,
@@ -19,7 +19,6 @@ const chain = 'vm1.2026-11-24.10:40:39.458883.bkp.image';
 export const addDelete: AddVerb = (program) => {
   program
     .command('delete')
-    .summary('delete backups')
     .description(
       'Deletes backups and prints their ids: those named, a chain, or those of images that a rule lets go. Every other backup stays restorable. Rules go by the image that each backup is of, whatever chain it is in. What a --keep rule keeps stays; of the rest those go that are --older-than AGE, or all of them when no age is given. No rule takes the newest backup of an image.',
     )

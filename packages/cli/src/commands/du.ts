@@ -1,15 +1,15 @@
 import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
 import { withAgent } from '../agent.js';
-import { allStoresOption, examples, receiverOption, storeOption, usageArgument } from '../options.js';
+import { examples } from '../examples.js';
+import { allStoresOption, receiverOption, storeOption, usageArgument } from '../options.js';
 import type { AddVerb } from '../verb.js';
-import { totalsOf, wholeMegabytes, type ChainUsageView, type UnreadableView } from '../view/usage.js';
+import type { ChainUsageView, UnreadableView } from '../view/usage.js';
 
 const id = 'rbd2/vm1.2026-11-24.10:40:39.458883.bkp.image@2026-11-24.22:40:43.707889.snap';
 
 export const addDu: AddVerb = (program) => {
   program
     .command('du')
-    .summary('show what backups take up')
     .description(
       'Shows what the backups of an image or of a chain take up, or what one backup added, or everything in a store: the bytes that each backup added (as `rbd diff` counts them), the size of the image, and the number of backups.',
     )
@@ -30,6 +30,7 @@ export const addDu: AddVerb = (program) => {
       };
       const chains = await withAgent(program, (agent) => collect(agent.usage({ ...place, ...what, onUnreadable })));
       const { note, printLine } = await import('../output.js');
+      const { totalsOf, wholeMegabytes } = await import('../view/usage.js');
       if (chains.length === 0) note(what?.image === undefined ? 'no backups' : `no backups of ${what.image}`);
       const totals = totalsOf(chains);
       if (mb) await printLine(String(wholeMegabytes(totals.usedBytes)));

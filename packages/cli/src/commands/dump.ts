@@ -1,11 +1,11 @@
 import { withAgent } from '../agent.js';
-import { examples, imageArgument, receiverOption, storeOption } from '../options.js';
+import { examples } from '../examples.js';
+import { imageArgument, receiverOption, storeOption } from '../options.js';
 import type { AddVerb } from '../verb.js';
 
 export const addDump: AddVerb = (program) => {
   program
     .command('dump')
-    .summary('show chains with everything known of their backups')
     .description(
       'Shows the chains of an image, or of the whole store, with all that is known of their backups, also what each added to the store. What was not measured yet is measured now; `list` is the cheap one.',
     )

@@ -1,5 +1,5 @@
 import { withAgent } from '../agent.js';
-import { examples } from '../options.js';
+import { examples } from '../examples.js';
 import type { AddJobVerb } from '../verb.js';
 
 export const addJobShow: AddJobVerb = (job, program) => {

@@ -1,6 +1,6 @@
 import { withAgent } from '../agent.js';
 import { endWith } from '../end-with.js';
-import { examples } from '../options.js';
+import { examples } from '../examples.js';
 import type { AddJobVerb } from '../verb.js';
 
 export const addJobWait: AddJobVerb = (job, program) => {

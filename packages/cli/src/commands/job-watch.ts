@@ -1,7 +1,7 @@
 import { withAgent } from '../agent.js';
 import type { AgentClient } from '../client.js';
 import { endWith } from '../end-with.js';
-import { examples } from '../options.js';
+import { examples } from '../examples.js';
 import type { AddJobVerb } from '../verb.js';
 import type { ProgressDisplay } from '../render/progress.js';
 

@@ -6,10 +6,7 @@ import { addJobWatch } from './job-watch.js';
 
 /** The verbs on one job, as `job show` and so on. */
 export const addJob: AddVerb = (program) => {
-  const job = program
-    .command('job')
-    .summary('show, watch, wait for or cancel one job')
-    .description('Verbs on one job.');
+  const job = program.command('job').description('Verbs on one job.');
   addJobShow(job, program);
   addJobWatch(job, program);
   addJobWait(job, program);

@@ -1,5 +1,6 @@
 import { withAgent } from '../agent.js';
-import { countArgument, examples, imageArgument } from '../options.js';
+import { examples } from '../examples.js';
+import { countArgument, imageArgument } from '../options.js';
 import type { AddVerb } from '../verb.js';
 
 const shownJobs = 50;
@@ -7,7 +8,6 @@ const shownJobs = 50;
 export const addJobs: AddVerb = (program) => {
   program
     .command('jobs')
-    .summary('list jobs')
     .description("Lists jobs, newest first. Ended ones are kept for the time in the agent's configuration.")
     .option('--image <IMAGE>', 'only jobs of this image', imageArgument)
     .option('--active', 'only jobs that have not ended')

@@ -1,12 +1,12 @@
 import { withAgent } from '../agent.js';
-import { examples, imageArgument, receiverOption, storeOption } from '../options.js';
+import { examples } from '../examples.js';
+import { imageArgument, receiverOption, storeOption } from '../options.js';
 import type { AddVerb } from '../verb.js';
 import type { ChainView } from '../view/chain.js';
 
 export const addList: AddVerb = (program) => {
   program
     .command('list')
-    .summary('list chains and their backups')
     .description('Lists the chains of an image, or of the whole store, with their backups.')
     .argument('[IMAGE]', 'POOL/IMAGE or POOL/NAMESPACE/IMAGE', imageArgument)
     .addOption(receiverOption())

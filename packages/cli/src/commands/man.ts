@@ -8,7 +8,7 @@ export const addMan: AddVerb = (program) => {
     .argument('<PAGE>')
     .action(async (name) => {
       const { makeManPage, manPages } = await import('../man/pages.js');
-      const page = makeManPage(name);
+      const page = await makeManPage(name);
       if (page === undefined) throw new FerryError('USAGE', `there is no page ${name}: ${manPages.join(', ')}`);
       await (await import('../output.js')).print(page);
     });

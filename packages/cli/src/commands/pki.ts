@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
-import { collect, countArgument, examples } from '../options.js';
+import { examples } from '../examples.js';
+import { collect, countArgument } from '../options.js';
 import type { CertificateFacts } from '../pki/read-certificate.js';
 import type { AddVerb } from '../verb.js';
 
@@ -10,7 +11,6 @@ const defaultDir = 'pki';
 export const addPki: AddVerb = (program) => {
   const pki = program
     .command('pki')
-    .summary('make a private CA and certificates')
     .description(
       'Makes what agents and receivers need for mutual TLS: a private CA, and a certificate for each daemon.',
     );

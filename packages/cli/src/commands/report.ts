@@ -1,12 +1,12 @@
 import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
 import { withAgent } from '../agent.js';
-import { allStoresOption, examples, receiverOption, storeOption, timeArgument } from '../options.js';
+import { examples } from '../examples.js';
+import { allStoresOption, receiverOption, storeOption, timeArgument } from '../options.js';
 import type { AddVerb } from '../verb.js';
 
 export const addReport: AddVerb = (program) => {
   program
     .command('report')
-    .summary('report usage per client, pool and image')
     .description(
       'Prints a usage report for billing as CSV (RFC 4180): a line for each client, pool and image, with the backups that were committed in the time range and still exist, what they added to the store, and what went over the wire for them. A deleted backup is in no report any more, whatever the range: keep the reports you bill by.',
     )

@@ -1,10 +1,10 @@
 import { withAgent } from '../agent.js';
 import { endWith } from '../end-with.js';
+import { examples } from '../examples.js';
 import {
   asyncOption,
   attemptsOption,
   backupIdArgument,
-  examples,
   idempotencyKeyOption,
   imageArgument,
   limitOption,
@@ -17,7 +17,6 @@ const id = 'rbd2/vm1.2026-11-24.10:40:39.458883.bkp.image@2026-11-24.22:40:43.70
 export const addRestore: AddVerb = (program) => {
   program
     .command('restore')
-    .summary('restore a backup')
     .description(
       'Restores a backup as an image and prints the name of the image. Nothing is touched under that name until the restored image is whole.',
     )

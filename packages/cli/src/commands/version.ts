@@ -2,7 +2,7 @@ import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
 import type { GetAgentInfoResponse } from '@rbdferry/core/gen/rbdferry/v1/control.js';
 import { software } from '@rbdferry/core/rpc/protocol.js';
 import { socketOf, withAgent } from '../agent.js';
-import { examples } from '../options.js';
+import { examples } from '../examples.js';
 import { note, printLine } from '../output.js';
 import type { AddVerb, Program } from '../verb.js';
 
@@ -12,7 +12,6 @@ const timeoutMs = 2_000;
 export const addVersion: AddVerb = (program) => {
   program
     .command('version')
-    .summary('print the versions of the command and of the agent')
     .description('Prints the version of this command and, if it can be reached, of the agent. The same as --version.')
     .option('--json', 'print them as JSON, with the receivers that the agent knows')
     .addHelpText('after', examples('version', "version --json | jq -r '.agent.receivers[].name'"))

@@ -9,15 +9,15 @@ import { roff } from './roff.js';
 const pathOf = (page: string) => fileURLToPath(new URL(`../../../../docs/man/${page}`, import.meta.url));
 
 describe.each(manPages)('docs/man/%s', (page) => {
-  it('is what the tree of commands makes', () => {
+  it('is what the tree of commands makes', async () => {
     const words = `make it anew: node packages/cli/bin/rbdferry __man ${page} > docs/man/${page}`;
-    expect(readFileSync(pathOf(page), 'utf8'), words).toBe(makeManPage(page));
+    expect(readFileSync(pathOf(page), 'utf8'), words).toBe(await makeManPage(page));
   });
 });
 
-it('tells of every verb and every option', () => {
-  const page = makeManPage('rbdferry.1') ?? '';
-  for (const verb of createProgram().commands) {
+it('tells of every verb and every option', async () => {
+  const page = (await makeManPage('rbdferry.1')) ?? '';
+  for (const verb of (await createProgram()).commands) {
     if (verb.name().startsWith('__')) expect(page).not.toContain(verb.name());
     else expect(page).toContain(`rbdferry ${roff(verb.name())}`);
     for (const { long } of verb.options) {
@@ -27,7 +27,10 @@ it('tells of every verb and every option', () => {
 });
 
 it('the hidden verb knows its pages', async () => {
-  expect(await runCli(['__man', 'rbd_backup.1'])).toMatchObject({ status: 0, stdout: makeManPage('rbd_backup.1') });
+  expect(await runCli(['__man', 'rbd_backup.1'])).toMatchObject({
+    status: 0,
+    stdout: await makeManPage('rbd_backup.1'),
+  });
   const { status, stderr } = await runCli(['__man', 'ls.1']);
   expect(status).toBe(2);
   expect(stderr).toContain('rbdferry.1, rbd_backup.1');

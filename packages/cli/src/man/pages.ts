@@ -8,9 +8,9 @@ const environment = [
   'NO_COLOR: no colours, whatever its value.',
 ] as const;
 
-const pages: Readonly<Record<string, () => string>> = {
-  'rbdferry.1': () =>
-    manPage(createProgram(), {
+const pages: Readonly<Record<string, () => Promise<string> | string>> = {
+  'rbdferry.1': async () =>
+    manPage(await createProgram(), {
       purpose: 'back up Ceph RBD images, and restore them',
       more: [environment],
       seeAlso: ['rbd_backup(1)', 'rbd(8)', 'rbdferry-agent(8)', 'rbdferry-receiver(8)'],
@@ -32,4 +32,4 @@ const pages: Readonly<Record<string, () => string>> = {
 export const manPages = Object.keys(pages);
 
 /** A page by its file name. */
-export const makeManPage = (name: string): string | undefined => pages[name]?.();
+export const makeManPage = async (name: string): Promise<string | undefined> => pages[name]?.();

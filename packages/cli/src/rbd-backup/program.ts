@@ -1,6 +1,6 @@
 import { Command, Option } from '@commander-js/extra-typings';
+import { defaultSocket } from '../agent.js';
 import { endWith } from '../end-with.js';
-import { defaultSocket } from '../options.js';
 import { operationOf, operations, type OldOptions } from './operation.js';
 
 const help = `

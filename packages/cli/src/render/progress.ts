@@ -12,11 +12,8 @@ export interface ProgressDisplay {
   stop(): void;
 }
 
-const noProgress: ProgressDisplay = { update() {}, stop() {} };
-
-/** A bar on stderr when that is a terminal, nothing elsewhere. */
+/** A bar on stderr, which is a terminal. */
 export const progressOnTerminal = async (): Promise<ProgressDisplay> => {
-  if (!process.stderr.isTTY) return noProgress;
   const { default: progress } = await import('cli-progress');
   return new ProgressBar(
     new progress.SingleBar({

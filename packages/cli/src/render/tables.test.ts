@@ -15,9 +15,50 @@ import {
 import { chainView } from '../view/chain.js';
 import { jobView } from '../view/job.js';
 import { jobText } from './job.js';
+import { table, widthOf } from './table.js';
 import { chainTable, jobTable } from './tables.js';
 
 const now = new Date(at + 10_500);
+
+describe('table', () => {
+  const columns = [
+    { title: 'NAME', cell: ([name]: readonly string[]) => name ?? '' },
+    { title: 'SIZE', width: 8, right: true, cell: ([, size]: readonly string[]) => size ?? '' },
+    { title: 'STATE', cell: ([, , state]: readonly string[]) => state ?? '' },
+  ];
+
+  it('is as wide as what is in it, and needs no lines', () => {
+    expect(table(columns, [])).toBe('NAME    SIZE  STATE');
+    expect(
+      table(columns, [
+        ['a', '1 B', ''],
+        ['longer name', '12 B', 'done'],
+      ]),
+    ).toBe(
+      `
+NAME           SIZE  STATE
+a               1 B
+longer name    12 B  done`.trimStart(),
+    );
+  });
+
+  it('shows the whole of a text that is too long for its column', () => {
+    expect(table(columns, [['a', '1234567890', 'x']])).toContain('a     1234567890  x');
+  });
+
+  it.each([
+    ['plain', 5],
+    ['äöü', 3],
+    ['a\u0308', 1],
+    ['日本語', 6],
+    ['ｶﾅ', 2],
+    ['한국', 4],
+    ['🚀', 2],
+    ['Ω≈', 2],
+  ])('knows that %j takes %i cells', (text, cells) => {
+    expect(widthOf(text)).toBe(cells);
+  });
+});
 
 describe('chainTable', () => {
   const second = 'rbd2/vm1.2026-11-24.10:40:39.458883.bkp.image@2026-11-25.22:40:43.707889.snap';

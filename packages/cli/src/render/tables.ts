@@ -1,4 +1,3 @@
-import Table from 'cli-table3';
 import { visible } from '../output.js';
 import type { BackupView, ChainView } from '../view/chain.js';
 import type { DumpedBackup, DumpedChain } from '../view/dump.js';
@@ -7,41 +6,7 @@ import { totalsOf, type ChainUsageView } from '../view/usage.js';
 import { colors } from './colors.js';
 import { bytes, bytesOrDash, time } from './human.js';
 import { paintState, stateText, tookText } from './state.js';
-
-interface Column<Row> {
-  readonly title: string;
-  /** With the space behind it; as wide as its cells when left out. */
-  readonly width?: number;
-  readonly right?: boolean;
-  readonly cell: (row: Row) => string;
-  readonly paint?: (row: Row) => (text: string) => string;
-}
-
-const noLines = Object.fromEntries(
-  ['top', 'bottom', 'left', 'right', 'mid']
-    .flatMap((edge) => [edge, `${edge}-mid`, `${edge}-left`, `${edge}-right`])
-    .concat('middle')
-    .map((name) => [name, '']),
-);
-
-/** A table without lines, which a terminal's selection and `awk` both like. */
-const table = <Row>(columns: readonly Column<Row>[], rows: readonly Row[]): string => {
-  const drawn = new Table({
-    head: columns.map(({ title }) => colors.dim(title)),
-    chars: noLines,
-    colAligns: columns.map(({ right }) => (right === true ? 'right' : 'left')),
-    colWidths: columns.map(({ width }) => width ?? null),
-    style: { head: [], border: [], compact: true, 'padding-left': 0, 'padding-right': 2 },
-  });
-  for (const row of rows) {
-    drawn.push(columns.map(({ cell, paint }) => (paint?.(row) ?? String)(visible(cell(row)))));
-  }
-  return drawn
-    .toString()
-    .split('\n')
-    .map((line) => line.trimEnd())
-    .join('\n');
-};
+import { table, type Column } from './table.js';
 
 /** Of fixed widths, so that the tables of several chains line up; the id is last because it is long. */
 const backupColumns = {

@@ -52,7 +52,8 @@ const commonByChain = (source: SourceView, chains: readonly Chain[]): Pick<Chain
     .filter((chain) => !chain.legacy)
     .map(({ backups }) => ({ backups: backups.filter((backup) => isCommon(backup, source)) }));
 
-const isCommon = (backup: Backup, source: SourceView): boolean => {
+/** Whether the source still has the backup's snapshot, so that an increment can build on it. */
+export const isCommon = (backup: Backup, source: SourceView): boolean => {
   const snap = source.snapshots.find((each) => each.name === backup.snap);
   if (snap === undefined || backup.source === null) return false;
   const { identity, snapId } = backup.source;

@@ -11,10 +11,10 @@ export interface MapAheadOptions<T, R> {
  * long the next item takes to come. What fails does so after the results before it; leaving early ends the items.
  */
 export async function* mapAhead<T, R>(
-  items: AsyncIterator<T>,
+  items: AsyncIterator<T> | Iterable<T>,
   options: MapAheadOptions<T, R>,
 ): AsyncGenerator<R, void, undefined> {
-  const pump = new Pump(items, options);
+  const pump = new Pump(Symbol.iterator in items ? each(items) : items, options);
   try {
     for (;;) {
       pump.fill();
@@ -35,6 +35,10 @@ export async function* mapAhead<T, R>(
   } finally {
     await pump.close();
   }
+}
+
+async function* each<T>(items: Iterable<T>): AsyncGenerator<T, void, undefined> {
+  yield* items;
 }
 
 /** Reads items and starts their work, without being asked, as far ahead as it may. */
