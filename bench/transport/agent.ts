@@ -7,7 +7,7 @@ import { installHotPath } from '@rbdferry/core/rpc/grpc-hot-path.js';
 import { transferDefinition } from '@rbdferry/core/rpc/hot-data.js';
 import { clientOptions } from '@rbdferry/core/rpc/options.js';
 import { clientCredentials } from '@rbdferry/core/rpc/tls.js';
-import { allocateRoomy, releaseRoomy } from '@rbdferry/core/transfer/roomy-buffer.js';
+import { Lease } from '@rbdferry/core/transfer/lease.js';
 import { cephOf, imageOf } from './ends.js';
 import { agentSettings } from './settings.js';
 
@@ -22,11 +22,11 @@ const TransferClient = makeClientConstructor(transferDefinition, 'rbdferry.v1.Tr
   ...args: ConstructorParameters<typeof Client>
 ) => TransferServiceClient;
 
-async function* fromMemory(): AsyncGenerator<Buffer, void, undefined> {
+async function* fromMemory(): AsyncGenerator<Lease, void, undefined> {
   const content = randomFillSync(Buffer.allocUnsafe(1024 * 1024));
   for (let sent = 0; sent < bytes; sent += content.length) {
-    const data = allocateRoomy(content.length);
-    content.copy(data);
+    const data = Lease.take(content.length);
+    content.copy(data.bytes);
     yield data;
   }
 }
@@ -44,9 +44,8 @@ const call = callClientStream<PushRequest, PushResponse>(
   { peer: { unreachable: 'RECEIVER_UNREACHABLE', peer: 'the receiver' } },
 );
 for await (const data of source()) {
-  const value = Buffer.from(data.buffer, data.byteOffset, data.length);
-  await call.write({ part: { $case: 'data', value } }, () => {
-    releaseRoomy(data);
+  await call.write({ part: { $case: 'data', value: data.bytesForMessage } }, () => {
+    data.release();
   });
 }
 await call.finish();

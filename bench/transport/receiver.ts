@@ -4,7 +4,7 @@ import { transferDefinition } from '@rbdferry/core/rpc/hot-data.js';
 import { createServer } from '@rbdferry/core/rpc/server.js';
 import type { PushRequest } from '@rbdferry/core/gen/rbdferry/v1/transfer.js';
 import { serverCredentials } from '@rbdferry/core/rpc/tls.js';
-import { releaseRoomy } from '@rbdferry/core/transfer/roomy-buffer.js';
+import { Lease } from '@rbdferry/core/transfer/lease.js';
 import { cephOf, imageOf } from './ends.js';
 import { receiverSettings } from './settings.js';
 
@@ -28,8 +28,9 @@ server.grpc.addService(transferDefinition, {
     const sink = into === undefined ? null : cephOf(into).importDiff(imageOf(into));
     for await (const { part } of messages) {
       if (part?.$case !== 'data') continue;
-      await sink?.write(part.value);
-      releaseRoomy(part.value);
+      const data = Lease.claim(part.value);
+      await sink?.write(data.bytes);
+      data.release();
     }
     await sink?.finish();
     return { backup: undefined };

@@ -51,7 +51,7 @@ export const cephPortStreamsSuite = (start: () => World | Promise<World>): void 
 
   const read = async (range: DiffRange, signal?: AbortSignal): Promise<Buffer> => {
     const chunks: Uint8Array[] = [];
-    for await (const chunk of ceph.exportDiff(source, range, { signal })) chunks.push(chunk);
+    for await (const chunk of ceph.exportDiff(source, range, { signal })) chunks.push(chunk.bytes);
     return Buffer.concat(chunks);
   };
 
@@ -66,7 +66,7 @@ export const cephPortStreamsSuite = (start: () => World | Promise<World>): void 
       const target = await newImage('target');
       for (const range of [full, increment]) {
         const sink = ceph.importDiff(target);
-        for await (const chunk of ceph.exportDiff(source, range)) await sink.write(chunk);
+        for await (const chunk of ceph.exportDiff(source, range)) await sink.write(chunk.bytes);
         await sink.finish();
       }
       expect((await ceph.snapshots(target)).map(({ name }) => name)).toEqual(['s1', 's2']);
@@ -80,7 +80,7 @@ export const cephPortStreamsSuite = (start: () => World | Promise<World>): void 
       const [shrunk, copy] = [await newImage('shrunk'), await newImage('copy')];
       const send = async (range: DiffRange): Promise<void> => {
         const sink = ceph.importDiff(copy);
-        for await (const chunk of ceph.exportDiff(shrunk, range)) await sink.write(chunk);
+        for await (const chunk of ceph.exportDiff(shrunk, range)) await sink.write(chunk.bytes);
         await sink.finish();
         expect(await world.sha256(copy, range.snap)).toBe(await world.sha256(shrunk, range.snap));
       };

@@ -227,7 +227,7 @@ describe('an rbd that moves no bytes', () => {
       await sleep(1_800);
       expect(signs).toBe(before);
     });
-    expect(Buffer.from((await rest).value ?? []).toString()).toBe('e');
+    expect((await rest).value?.bytes.toString()).toBe('e');
     expect((await stream.next()).done).toBe(true);
   });
 

@@ -31,7 +31,7 @@ const work = async (port: CephPort): Promise<void> => {
   await port.createSnapshot(image, 's');
   const sink = port.importDiff(image);
   for await (const chunk of port.exportDiff(image, { snap: 's', fromSnap: null })) {
-    await sink.write(chunk.subarray(0, 12));
+    await sink.write(chunk.bytes.subarray(0, 12));
     break;
   }
   await sink.abort();
@@ -88,7 +88,7 @@ describe('a port whose process dies', () => {
   it('commits an import that had its end when it died after finish, and not one before', async () => {
     await work(ceph);
     const bytes: Uint8Array[] = [];
-    for await (const chunk of ceph.exportDiff(image, { snap: 's', fromSnap: null })) bytes.push(chunk);
+    for await (const chunk of ceph.exportDiff(image, { snap: 's', fromSnap: null })) bytes.push(chunk.bytes);
     for (const when of ['before', 'after'] as const) {
       const copy = { ...image, image: `copy ${when}` };
       await ceph.create(copy, layout);

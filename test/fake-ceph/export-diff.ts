@@ -2,6 +2,7 @@ import { sourceChunkBytes, type CephPort, type DiffRange, type TransferCallOptio
 import { encodeDataHeader, encodeEnd, encodeHeader, encodeZero } from '@rbdferry/core/diff/diff-writer.js';
 import type { FerryError } from '@rbdferry/core/errors/ferry-error.js';
 import type { ImageSpec } from '@rbdferry/core/model/image-spec.js';
+import { Lease } from '@rbdferry/core/transfer/lease.js';
 import { Content, isZero } from './content.js';
 import { diffExtents, type Extent } from './diff.js';
 import type { Door } from './door.js';
@@ -51,7 +52,7 @@ class Export {
     this.#what = `export ${namedSnap(spec, diff.snap)}`;
   }
 
-  async *chunks(): AsyncGenerator<Uint8Array, void, undefined> {
+  async *chunks(): AsyncGenerator<Lease, void, undefined> {
     const { cluster, options } = this.#door;
     const what = this.#what;
     const kill = (failure: FerryError): void => {
@@ -63,7 +64,7 @@ class Export {
       const records = await this.#door.pass(request, { signal: this.#signal }, () => this.#records());
       for (const chunk of inChunks(records, options.chunkBytes ?? sourceChunkBytes)) {
         this.#onAlive();
-        yield chunk;
+        yield leased(chunk);
         // Not through the door: that the pool is gone is as little noticed as that the snapshot is.
         await cluster.trouble.pass('exportDiff.chunk', what, this.#signal);
         if (this.#killed !== null) throw this.#killed;
@@ -93,6 +94,13 @@ class Export {
     })();
   }
 }
+
+/** In a buffer that is used again, as that is which the real one's output is read into. */
+const leased = (chunk: Uint8Array): Lease => {
+  const lease = Lease.take(chunk.length);
+  lease.bytes.set(chunk);
+  return lease;
+};
 
 /** What can still be read of a snapshot: nothing when it was removed, and nothing of its parent's when that is gone. */
 const readable = ({ gone, content }: FakeSnapshot, parent: FakeParent | null): Content => {

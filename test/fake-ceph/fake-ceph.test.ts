@@ -1,4 +1,4 @@
-import type { CephPort, DiffRange, ImageLayout } from '@rbdferry/core/ceph/port.js';
+import type { ByteSource, CephPort, DiffRange, ImageLayout } from '@rbdferry/core/ceph/port.js';
 import { provenDiff } from '@rbdferry/core/ceph/proven-diff.js';
 import { collectRecords } from '@rbdferry/core/diff/collect-records.js';
 import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
@@ -37,9 +37,9 @@ beforeEach(async () => {
 });
 
 /** All of a stream, with something happening after its third chunk. */
-const bytesOf = async (chunks: AsyncIterable<Uint8Array>, meanwhile = async (): Promise<void> => {}) => {
+const bytesOf = async (chunks: ByteSource, meanwhile = async (): Promise<void> => {}) => {
   const read: Uint8Array[] = [];
-  for await (const chunk of chunks) if (read.push(chunk) === 3) await meanwhile();
+  for await (const chunk of chunks) if (read.push(chunk.bytes) === 3) await meanwhile();
   return Buffer.concat(read);
 };
 

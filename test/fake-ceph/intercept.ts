@@ -1,4 +1,5 @@
 import type { ByteSink, ByteSource, CephPort } from '@rbdferry/core/ceph/port.js';
+import type { Lease } from '@rbdferry/core/transfer/lease.js';
 import { formatImageRef, formatPoolSpec, type ImageRef, type PoolSpec } from '@rbdferry/core/model/image-spec.js';
 
 /**
@@ -51,7 +52,7 @@ const stepOf = ({ name, text }: PortCall, step: string): PortCall => ({
 
 const source = (call: PortCall, start: () => ByteSource, interceptor: Interceptor): ByteSource => ({
   [Symbol.asyncIterator]: () => {
-    let iterator: AsyncIterator<Uint8Array> | undefined;
+    let iterator: AsyncIterator<Lease> | undefined;
     return {
       async next() {
         iterator ??= await interceptor.around(call, async () => start()[Symbol.asyncIterator]());

@@ -68,7 +68,7 @@ const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes)
 
 const send = async (ceph: CephPort, range: DiffRange, to: ImageSpec): Promise<void> => {
   const chunks: Uint8Array[] = [];
-  for await (const chunk of ceph.exportDiff(source, range)) chunks.push(chunk);
+  for await (const chunk of ceph.exportDiff(source, range)) chunks.push(chunk.bytes);
   const { summary } = collectRecords(chunks);
   const extents = await ceph.diffExtents(source, range);
   // Data that is all zeros is sent as zeros.

@@ -64,9 +64,9 @@ const layoutOf = ({
   dataPool,
 }: ImageLayout): ImageLayout => ({ sizeBytes, objectSizeBytes, stripeUnitBytes, stripeCount, features, dataPool });
 
-/** The stream of a diff, in chunks of the caller's own. */
+/** The stream of a diff, in chunks as they come. */
 export const diffOf = async ({ ceph, image }: Source, range: DiffRange): Promise<Uint8Array[]> => {
   const chunks: Uint8Array[] = [];
-  for await (const chunk of ceph.exportDiff(image, range)) chunks.push(chunk.slice());
+  for await (const chunk of ceph.exportDiff(image, range)) chunks.push(chunk.bytes);
   return chunks;
 };

@@ -89,7 +89,7 @@ export const sha256OfRestored = async (store: Store, id: BackupIdParts): Promise
     const layout = { objectSizeBytes: 16_384, stripeUnitBytes: 16_384, stripeCount: 1, features: [], dataPool: null };
     await ceph.create(image, { sizeBytes: pull.backup.sizeBytes, ...layout });
     const sink = ceph.importDiff(image);
-    for await (const chunk of pull.stream) await sink.write(chunk);
+    for await (const { bytes } of pull.stream) await sink.write(bytes);
     await sink.finish();
     return cluster.sha256(image, id.snap);
   } finally {

@@ -4,6 +4,7 @@ import { abortReason, FerryError, throwIfAborted } from '@rbdferry/core/errors/f
 import { orThrow } from '@rbdferry/core/errors/parsed.js';
 import { Compression, type PushRequest } from '@rbdferry/core/gen/rbdferry/v1/transfer.js';
 import { parseBackupId, type BackupId } from '@rbdferry/core/model/backup-id.js';
+import { Lease } from '@rbdferry/core/transfer/lease.js';
 import { PeerLife, RbdLife } from '@rbdferry/core/transfer/life.js';
 import { unlessAborted } from '@rbdferry/core/transfer/stall.js';
 import { TransferStages } from '@rbdferry/core/transfer/transfer-stages.js';
@@ -104,12 +105,20 @@ export const connectTo = (receiver: ReceiverProcess, agentDead: AbortSignal, now
       const life = new RbdLife('backup');
       const messages = sendPull(pull, wishes, { stallMs, life, zstd: null, meter, signal: seen });
       for await (const { part } of overEach(messages, signal)) {
-        if (part?.$case === 'data') yield { content: Uint8Array.from(part.value), frame: null };
+        if (part?.$case === 'data') yield { content: copyOf(Lease.claim(part.value)), frame: null };
         if (part?.$case === 'trailer') told.onTrailer(part.value);
       }
     },
   };
   return connection as ReceiverClient;
+};
+
+/** As if it had gone over the wire: in a buffer of the other end's. */
+const copyOf = (sent: Lease): Lease => {
+  const arrived = Lease.take(sent.bytes.length);
+  arrived.bytes.set(sent.bytes);
+  sent.release();
+  return arrived;
 };
 
 const pushOver = (receiver: ReceiverProcess, transferId: string, lost: AbortSignal): Push => {
@@ -128,7 +137,7 @@ const pushOver = (receiver: ReceiverProcess, transferId: string, lost: AbortSign
     });
   return {
     send: async ({ content }) => {
-      const sent = write({ $case: 'data', value: Buffer.from(content) });
+      const sent = write({ $case: 'data', value: copyOf(content).bytesForMessage });
       await unlessAborted(Promise.race([sent, received]), signal);
     },
     commit: async ({ streamBytes, streamGmac }) => {

@@ -114,7 +114,7 @@ export const storeSharingSuite = (start: () => MortalStoreWorld | Promise<Mortal
     const removal = store.removeChain(base.chain, asAgent1);
     await expectWaiting(removal);
     let bytes = 0;
-    for await (const chunk of pull.stream) bytes += chunk.length;
+    for await (const chunk of pull.stream) bytes += chunk.bytes.length;
     expect(bytes).toBeGreaterThan(50_000);
     pull.close();
     await removal;

@@ -11,6 +11,7 @@ import { CertificateWatch } from '@rbdferry/core/rpc/certificate-watch.js';
 import { installHotPath, wirePath } from '@rbdferry/core/rpc/grpc-hot-path.js';
 import { createServer } from '@rbdferry/core/rpc/server.js';
 import { clientCredentials } from '@rbdferry/core/rpc/tls.js';
+import { reportSecondReleases } from '@rbdferry/core/transfer/lease.js';
 import { AgentMetrics } from './agent-metrics.js';
 import { findBackup } from './backup/find-backup.js';
 import { receiverConfig } from './choose-receiver.js';
@@ -44,6 +45,9 @@ export const startAgent = async (
   const config = live.current;
   const log = createLogger('rbdferry-agent', config.log_level);
   if (config.wire === 'in-place') installHotPath();
+  reportSecondReleases(({ message, stack }) => {
+    log.error({ stack }, message);
+  });
   const { conf, user, keyring, command_timeout } = config.ceph;
   const ceph = createCeph({ conf, user, keyring, deadlines: { commandMs: command_timeout } });
   const connect = async (name: string, options: ConnectOptions) => {

@@ -12,6 +12,7 @@ import { transferDefinition } from '@rbdferry/core/rpc/hot-data.js';
 import { CertificateWatch } from '@rbdferry/core/rpc/certificate-watch.js';
 import { createServer } from '@rbdferry/core/rpc/server.js';
 import { reloadServerCredentials, serverCredentials } from '@rbdferry/core/rpc/tls.js';
+import { reportSecondReleases } from '@rbdferry/core/transfer/lease.js';
 import { Access } from './access.js';
 import { receiverConfigSchema, type ReceiverConfig } from './config.js';
 import { KnownBackups } from './known-backups.js';
@@ -39,6 +40,9 @@ export const startReceiver = async (
   const config = live.current;
   const log = createLogger('rbdferry-receiver', config.log_level);
   if (config.wire === 'in-place') installHotPath();
+  reportSecondReleases(({ message, stack }) => {
+    log.error({ stack }, message);
+  });
   const stores = createStores(live, log, outside);
   const open = new OpenTransfers();
   const metrics = new ReceiverMetrics();

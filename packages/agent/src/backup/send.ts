@@ -4,7 +4,7 @@ import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
 import type { Backup, StreamEnd } from '@rbdferry/core/model/chain.js';
 import { outgoing, type OutgoingOptions } from '@rbdferry/core/transfer/outgoing.js';
 import { wireBytesOf } from '@rbdferry/core/transfer/piece.js';
-import { releaseRoomy } from '@rbdferry/core/transfer/roomy-buffer.js';
+import type { Lease } from '@rbdferry/core/transfer/lease.js';
 import type { StageMeter } from '@rbdferry/core/transfer/stage-meter.js';
 import type { Life, Lives } from '@rbdferry/core/transfer/life.js';
 import { watchStall, withinStallTime } from '@rbdferry/core/transfer/stall.js';
@@ -34,13 +34,10 @@ export const sendDiff = async (source: ByteSource, push: Push, options: SendOpti
   try {
     const chunks = watchStall(counted(source, options.onRead), watch('rbd export-diff sent no data', lives.rbd));
     for await (const piece of outgoing(meter.arriving(chunks), options)) {
-      const { content, frame } = piece;
-      const [bytes, wireBytes] = [content.length, wireBytesOf(piece)];
-      const sent = push.send(piece);
-      digest.update(content);
+      const [bytes, wireBytes] = [piece.content.bytes.length, wireBytesOf(piece)];
+      digest.update(piece.content.bytes);
       streamBytes += BigInt(bytes);
-      // Only its frame is still to be sent.
-      if (frame !== null) releaseRoomy(content);
+      const sent = push.send(piece);
       await meter.leaving(withinStallTime(sent, watch('the receiver took no data', lives.peer)));
       meter.passed(bytes);
       options.onSent(wireBytes);
@@ -60,12 +57,9 @@ export const sendDiff = async (source: ByteSource, push: Push, options: SendOpti
   }
 };
 
-async function* counted(
-  source: ByteSource,
-  onBytes: (bytes: number) => void,
-): AsyncGenerator<Uint8Array, void, undefined> {
+async function* counted(source: ByteSource, onBytes: (bytes: number) => void): AsyncGenerator<Lease, void, undefined> {
   for await (const chunk of source) {
-    onBytes(chunk.length);
+    onBytes(chunk.bytes.length);
     yield chunk;
   }
 }

@@ -58,7 +58,7 @@ describe('the messages of a pull', () => {
     for await (const { part } of decompressing({ kind: 'zstd', zstd, mode: 'on' }, pulled())) parts.push(part);
     expect(parts.map((part) => part?.$case)).toEqual(['estimatedBytes', 'piece', 'data']);
     const [, piece] = parts;
-    expect(piece?.$case === 'piece' && Buffer.compare(piece.value.content, content)).toBe(0);
+    expect(piece?.$case === 'piece' && Buffer.compare(piece.value.content.bytes, content)).toBe(0);
   });
 
   it('that are compressed without being asked for are refused', async () => {

@@ -3,6 +3,7 @@ import { decompressPart } from '@rbdferry/core/compress/decompress.js';
 import type { Zstd } from '@rbdferry/core/compress/zstd.js';
 import { Compression, type CompressedData, type PullResponse } from '@rbdferry/core/gen/rbdferry/v1/transfer.js';
 import { zstdCapability } from '@rbdferry/core/rpc/protocol.js';
+import { Lease } from '@rbdferry/core/transfer/lease.js';
 import { mapSomeAhead } from '@rbdferry/core/transfer/map-ahead.js';
 import type { Piece } from '@rbdferry/core/transfer/piece.js';
 import type { ReceiverConfig } from '../config.js';
@@ -68,5 +69,5 @@ export const decompressing = (
 };
 
 const decompressed = async (zstd: Zstd | null, part: CompressedData): Promise<Incoming> => ({
-  part: { $case: 'piece', value: { content: await decompressPart(zstd, part), frame: part.frame } },
+  part: { $case: 'piece', value: { content: Lease.of(await decompressPart(zstd, part)), frame: part.frame } },
 });

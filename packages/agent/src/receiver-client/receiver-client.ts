@@ -19,7 +19,7 @@ import { agreeOnProtocol, protocolVersions, software, zstdCapability } from '@rb
 import { clientCredentials } from '@rbdferry/core/rpc/tls.js';
 import { defaultWindowBytes, initialWindowBytes, WindowBudget } from '@rbdferry/core/rpc/window.js';
 import type { Piece } from '@rbdferry/core/transfer/piece.js';
-import { releaseRoomy } from '@rbdferry/core/transfer/roomy-buffer.js';
+import { Lease } from '@rbdferry/core/transfer/lease.js';
 import type { Lives } from '@rbdferry/core/transfer/life.js';
 import type { TransferStages } from '@rbdferry/core/transfer/transfer-stages.js';
 import {
@@ -101,8 +101,8 @@ interface PullOptions extends TransferOptions {
 /** A push under way. */
 export interface Push {
   /**
-   * Sends a part of the diff stream; resolves when there is room for more. What is sent of the piece (its frame, or else its
-   * content) must not be kept: the buffer is used again.
+   * Sends a part of the diff stream; resolves when there is room for more. The piece becomes the push's, which gives its content back
+   * when it has been sent.
    */
   send(piece: Piece): Promise<void>;
   /** Ends the stream; answers the backup that the receiver made of it. */
@@ -295,11 +295,12 @@ export class ReceiverClient {
     return {
       send: ({ content, frame }) => {
         if (frame !== null) {
-          return call.write({ part: { $case: 'zstd', value: { frame, contentBytes: content.length } } });
+          const contentBytes = content.bytes.length;
+          content.release();
+          return call.write({ part: { $case: 'zstd', value: { frame, contentBytes } } });
         }
-        const value = Buffer.from(content.buffer, content.byteOffset, content.length);
-        return call.write({ part: { $case: 'data', value } }, () => {
-          releaseRoomy(content);
+        return call.write({ part: { $case: 'data', value: content.bytesForMessage } }, () => {
+          content.release();
         });
       },
       async commit({ streamBytes, streamGmac }) {
@@ -337,7 +338,7 @@ export class ReceiverClient {
     );
     let whole = false;
     for await (const { part } of decompressing(this.compression, stream)) {
-      if (part?.$case === 'data') yield { content: part.value, frame: null };
+      if (part?.$case === 'data') yield { content: Lease.claim(part.value), frame: null };
       if (part?.$case === 'piece') yield part.value;
       if (part?.$case === 'trailer') {
         whole = true;

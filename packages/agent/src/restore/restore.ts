@@ -10,7 +10,6 @@ import { formatImageSpec, type ImageSpec } from '@rbdferry/core/model/image-spec
 import { endRecord, IncomingStream } from '@rbdferry/core/transfer/incoming-stream.js';
 import { paced } from '@rbdferry/core/transfer/paced.js';
 import { wireBytesOf } from '@rbdferry/core/transfer/piece.js';
-import { releaseRoomy } from '@rbdferry/core/transfer/roomy-buffer.js';
 import { PeerLife, RbdLife, type Lives } from '@rbdferry/core/transfer/life.js';
 import { unlessAborted, watchStall, withinStallTime } from '@rbdferry/core/transfer/stall.js';
 import { expectedDiff, streamError } from '@rbdferry/core/transfer/stream-check.js';
@@ -140,14 +139,14 @@ const receive = async (
   const stream = watchStall(pulled, { ms: stallMs, what: 'the receiver sent no data', life: lives.peer });
   // What comes is paced as well: the receiver was told the job's limit, but not what other jobs take, nor the time of day.
   for await (const piece of paced(meter.arriving(stream), limits.buckets, { signal, meter })) {
-    const data = piece.content;
+    const { bytes } = piece.content;
     const before = incoming.coveredBytes;
-    await incoming.pass(data, (body) => taken(sink.write(body), 'rbd import-diff took no data'));
-    meter.passed(data.length);
+    await incoming.pass(bytes, (body) => taken(sink.write(body), 'rbd import-diff took no data'));
+    meter.passed(bytes.length);
     job.progress.addWire(wireBytesOf(piece));
     // A diff without a beginning has no zero extents but those that the receiver made of zeros.
     job.progress.add(Number(incoming.coveredBytes - before));
-    releaseRoomy(data);
+    piece.content.release();
   }
   const { streamBytes } = incoming.finish(trailer);
   // Only now may import-diff make the snapshot: a restored image has it if and only if it is whole.

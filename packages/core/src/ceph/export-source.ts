@@ -1,4 +1,5 @@
 import { FerryError, throwIfAborted } from '../errors/ferry-error.js';
+import { Lease } from '../transfer/lease.js';
 import { startChild, type Child } from './child.js';
 import { GatheredOutput } from './gathered-output.js';
 import { sourceChunkBytes, type ByteSource } from './port.js';
@@ -24,7 +25,7 @@ export const exportSource = (call: Call, options: TransferOptions): ByteSource =
 async function* readChild(
   call: Call,
   { killGraceMs, signal, onAlive = () => {} }: TransferOptions,
-): AsyncGenerator<Uint8Array, void, undefined> {
+): AsyncGenerator<Lease, void, undefined> {
   throwIfAborted(signal);
   const pulse = new Pulse(onAlive);
   const child = startChild({ ...call, args: [...call.args, ...pulse.args] }, { input: false, killGraceMs });
@@ -51,19 +52,19 @@ async function* readChild(
  * A child that cannot connect may print about it where the diff should be ("server name not found"): that is kept back, for
  * whoever reads it would complain about the data.
  */
-async function* diffOf(child: Child, pulse: Pulse): AsyncGenerator<Uint8Array, string | null, undefined> {
+async function* diffOf(child: Child, pulse: Pulse): AsyncGenerator<Lease, string | null, undefined> {
   let head = Buffer.alloc(0);
   let isDiff = false;
   try {
     for await (const chunk of new GatheredOutput(child.stdout, sourceChunkBytes)) {
       pulse.sawBytes();
-      if (isDiff || chunk.subarray(0, banner.length).equals(banner)) {
-        isDiff = true;
-        yield chunk;
-      } else if (head.length < banner.length) {
-        head = Buffer.concat([head, chunk]);
+      isDiff ||= chunk.bytes.subarray(0, banner.length).equals(banner);
+      if (isDiff) yield chunk;
+      else {
+        if (head.length < banner.length) head = Buffer.concat([head, chunk.bytes]);
+        chunk.release();
         isDiff = head.subarray(0, banner.length).equals(banner);
-        if (isDiff) yield head;
+        if (isDiff) yield Lease.of(head);
       }
     }
   } catch {

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
-import { Readable } from 'node:stream';
+import { PassThrough, Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
+import { Lease } from '../transfer/lease.js';
 import { startChild } from './child.js';
 import { GatheredOutput } from './gathered-output.js';
 
@@ -12,7 +13,7 @@ const node = (script: string) =>
 const collect = async (output: GatheredOutput, betweenMs = 0): Promise<Buffer[]> => {
   const parts: Buffer[] = [];
   for await (const part of output) {
-    parts.push(part);
+    parts.push(part.bytes);
     if (betweenMs > 0) await sleep(betweenMs);
   }
   return parts;
@@ -61,7 +62,7 @@ describe.each([
   it('never touches a buffer again that the reader has', async () => {
     const child = node(printing(5 * size, 400, 0));
     const seen: { part: Buffer; hash: string }[] = [];
-    for await (const part of outputOf(child.stdout)) seen.push({ part, hash: sha256([part]) });
+    for await (const part of outputOf(child.stdout)) seen.push({ part: part.bytes, hash: sha256([part.bytes]) });
     await child.ended;
     expect(seen.map(({ part }) => sha256([part]))).toEqual(seen.map(({ hash }) => hash));
   });
@@ -72,11 +73,28 @@ describe.each([
     const first = await iterator.next();
     await sleep(300);
     expect(first.done).toBe(false);
-    let total = first.done === true ? 0 : first.value.length;
-    for (let next = await iterator.next(); next.done !== true; next = await iterator.next()) total += next.value.length;
+    let total = first.done === true ? 0 : first.value.bytes.length;
+    for (let next = await iterator.next(); next.done !== true; next = await iterator.next())
+      total += next.value.bytes.length;
     expect(total).toBe(40 * size);
     await child.ended;
   });
+});
+
+it('does not go on filling a buffer that the reader had and gave back, nearly full as it was', async () => {
+  const output = new PassThrough();
+  output.write(Buffer.alloc(size - 1000, 1));
+  const parts: Buffer[] = [];
+  for await (const part of new GatheredOutput(output, size)) {
+    parts.push(Buffer.from(part.bytes));
+    part.release();
+    if (parts.length > 1) continue;
+    const other = Lease.take(size).bytes.fill(7);
+    output.end(Buffer.alloc(2000, 2));
+    await sleep(20);
+    expect(other.every((byte) => byte === 7)).toBe(true);
+  }
+  expect(sha256(parts)).toBe(sha256([Buffer.alloc(size - 1000, 1), Buffer.alloc(2000, 2)]));
 });
 
 it('reads straight into its buffers on this Node', async () => {

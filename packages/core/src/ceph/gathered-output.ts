@@ -1,6 +1,6 @@
 import { Socket, type SocketConstructorOpts } from 'node:net';
 import type { Readable } from 'node:stream';
-import { allocateRoomy } from '../transfer/roomy-buffer.js';
+import { Lease } from '../transfer/lease.js';
 
 /** How long bytes wait for more before a waiting reader gets them. Milliseconds. */
 const lingerMs = 100;
@@ -17,18 +17,18 @@ const smallestReadBytes = 64 * 1024;
 export class GatheredOutput {
   readonly #sizeBytes: number;
   readonly #flow: { pause(): unknown; resume(): unknown };
-  #buffer: Buffer;
-  /** Of the buffer, what the reader has had already and what is filled. */
+  #filling: Lease;
+  /** Of the buffer that is being filled, what the reader has had already and what is filled. */
   #handed = 0;
   #filled = 0;
-  #ready: Buffer[] = [];
+  #ready: Lease[] = [];
   #paused = false;
   #end: 'open' | 'ended' | Error = 'open';
   #wake: (() => void) | null = null;
 
   constructor(output: Readable, sizeBytes: number) {
     this.#sizeBytes = sizeBytes;
-    this.#buffer = allocateRoomy(sizeBytes);
+    this.#filling = Lease.take(sizeBytes);
     output.once('error', (error: Error) => {
       this.#finish(error);
     });
@@ -38,10 +38,14 @@ export class GatheredOutput {
     this.#flow = this.#readDirectly(output) ?? this.#readChunks(output);
   }
 
-  async *[Symbol.asyncIterator](): AsyncGenerator<Buffer, void, undefined> {
+  async *[Symbol.asyncIterator](): AsyncGenerator<Lease, void, undefined> {
     for (;;) {
       const next = this.#ready.shift() ?? (await this.#wait());
-      if (next === undefined) return;
+      if (next === undefined) {
+        // Nothing is read into it any more.
+        this.#filling.release();
+        return;
+      }
       if (this.#paused && this.#ready.length === 0) {
         this.#paused = false;
         this.#flow.resume();
@@ -58,7 +62,7 @@ export class GatheredOutput {
     const options = {
       handle,
       onread: {
-        buffer: () => this.#buffer.subarray(this.#filled),
+        buffer: () => this.#filling.bytes.subarray(this.#filled),
         callback: (bytes: number) => {
           this.#filled += bytes;
           if (this.#sizeBytes - this.#filled < smallestReadBytes) this.#handBuffer();
@@ -85,7 +89,7 @@ export class GatheredOutput {
     });
     output.on('data', (chunk: Buffer) => {
       for (let rest = chunk; rest.length > 0;) {
-        const taken = rest.copy(this.#buffer, this.#filled);
+        const taken = rest.copy(this.#filling.bytes, this.#filled);
         this.#filled += taken;
         rest = rest.subarray(taken);
         if (this.#filled === this.#sizeBytes) this.#handBuffer();
@@ -97,24 +101,28 @@ export class GatheredOutput {
 
   /** Gives the reader what the buffer holds, and begins a new one. */
   #handBuffer(): void {
-    this.#handPart();
-    this.#buffer = allocateRoomy(this.#sizeBytes);
+    const full = this.#filling;
+    const isWhole = this.#handed === 0;
+    if (isWhole) this.#hand(full.narrow(full.bytes.subarray(0, this.#filled)));
+    else this.#handPart();
+    this.#filling = Lease.take(this.#sizeBytes);
+    if (!isWhole) full.release();
     this.#handed = 0;
     this.#filled = 0;
     this.#paused = true;
   }
 
-  /** Gives the reader what it has not had. The rest of the buffer goes on being filled, so a part of it is copied. */
+  /** Gives the reader a copy of what it has not had: the rest of the buffer goes on being filled. */
   #handPart(): void {
-    const part = this.#buffer.subarray(this.#handed, this.#filled);
-    const isWhole = this.#handed === 0 && this.#sizeBytes - this.#filled < smallestReadBytes;
+    const part = this.#filling.bytes.subarray(this.#handed, this.#filled);
     this.#handed = this.#filled;
-    if (isWhole) this.#ready.push(part);
-    else {
-      const copy = allocateRoomy(part.length);
-      part.copy(copy);
-      this.#ready.push(copy);
-    }
+    const copy = Lease.take(part.length);
+    part.copy(copy.bytes);
+    this.#hand(copy);
+  }
+
+  #hand(part: Lease): void {
+    this.#ready.push(part);
     this.#wake?.();
   }
 
@@ -124,7 +132,7 @@ export class GatheredOutput {
   }
 
   /** The next buffer, a full one or what there is after a moment; undefined at the end. */
-  async #wait(): Promise<Buffer | undefined> {
+  async #wait(): Promise<Lease | undefined> {
     while (this.#end === 'open') {
       const woken = await this.#nextEvent();
       if (this.#ready.length > 0) return this.#ready.shift();

@@ -1,5 +1,6 @@
 import type { MetadataEntry } from '../model/image-meta.js';
 import type { ImageRef, ImageSpec, PoolSpec } from '../model/image-spec.js';
+import type { Lease } from '../transfer/lease.js';
 
 /**
  * What rbdferry needs of a Ceph cluster. One instance speaks to one cluster as one CephX user.
@@ -220,8 +221,9 @@ export interface DiffExtents {
 /**
  * Bytes from a child, beginning with the diff's banner. Iterating ends normally only after the child has exited with 0: an
  * early end of its output is an error, never the end of the data. Leaving the loop early, or aborting the signal, ends the child.
+ * Each chunk is the reader's own, to give back when it is not needed any more.
  */
-export type ByteSource = AsyncIterable<Uint8Array>;
+export type ByteSource = AsyncIterable<Lease>;
 
 /**
  * Bytes into a child. `finish` or `abort` must be called, in every path; `abort` may be called at any time, also while a `write`
@@ -229,7 +231,7 @@ export type ByteSource = AsyncIterable<Uint8Array>;
  */
 export interface ByteSink {
   /**
-   * Resolves when the child has room for more. Chunks are kept by reference until then.
+   * Resolves when the child has room for more. The chunk stays the writer's own, and must not change until then.
    * @throws the child's own failure when it has exited (never just the broken pipe), or the signal's reason
    */
   write(chunk: Uint8Array): Promise<void>;

@@ -1,5 +1,6 @@
 import { FerryError, toFerryError } from '../errors/ferry-error.js';
 import { formatImageSpec, type ImageSpec } from '../model/image-spec.js';
+import type { Lease } from '../transfer/lease.js';
 import type { ByteSource, CallOptions, CephPort, ParentInfo, Snapshot, TransferCallOptions } from './port.js';
 
 type SnapshotRef = Pick<Snapshot, 'id' | 'name'>;
@@ -35,7 +36,7 @@ async function* readProven(
   ceph: LookPort,
   diff: DiffToRead,
   options: TransferCallOptions,
-): AsyncGenerator<Uint8Array, void, undefined> {
+): AsyncGenerator<Lease, void, undefined> {
   const { image, snap, from, parent } = diff;
   const before = await ancestors(ceph, parent, options);
   yield* ceph.exportDiff(image, { snap: snap.name, fromSnap: from?.name ?? null }, options);

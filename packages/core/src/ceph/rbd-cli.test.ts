@@ -4,7 +4,7 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { FerryError } from '../errors/ferry-error.js';
-import type { CephPort } from './port.js';
+import type { ByteSource, CephPort } from './port.js';
 import { createRbdCli, type Deadlines } from './rbd-cli.js';
 
 /** How the adapter owns its children, with shell scripts in the place of `rbd`. */
@@ -37,9 +37,9 @@ const gone = async (pid: number): Promise<boolean> => {
   return false;
 };
 
-const read = async (source: AsyncIterable<Uint8Array>): Promise<string> => {
+const read = async (source: ByteSource): Promise<string> => {
   const chunks: Uint8Array[] = [];
-  for await (const chunk of source) chunks.push(chunk);
+  for await (const { bytes } of source) chunks.push(bytes);
   return Buffer.concat(chunks).toString();
 };
 
@@ -220,7 +220,7 @@ describe('bytes from a child', () => {
     const ceph = await withScript(`printf "rbd diff v1\\n$$ "; exec cat /dev/zero`);
     let pid = 0;
     for await (const chunk of ceph.exportDiff(image, range)) {
-      pid = Number.parseInt(Buffer.from(chunk).toString('latin1').slice('rbd diff v1\n'.length), 10);
+      pid = Number.parseInt(chunk.bytes.toString('latin1').slice('rbd diff v1\n'.length), 10);
       break;
     }
     expect(await gone(pid)).toBe(true);

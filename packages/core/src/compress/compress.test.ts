@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import * as fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
-import { allocateRoomy } from '../transfer/roomy-buffer.js';
+import { Lease } from '../transfer/lease.js';
 import type { Piece } from '../transfer/piece.js';
 import { compressed, type CompressOptions } from './compress.js';
 import { decompressPart } from './decompress.js';
@@ -22,9 +22,12 @@ const text = (bytes: number): Buffer =>
     bytes,
   );
 
-const pass = async (chunks: readonly Uint8Array[], options: Partial<CompressOptions> = {}): Promise<Piece[]> => {
-  async function* source(): AsyncGenerator<Uint8Array, void, undefined> {
-    yield* chunks;
+const pass = async (
+  chunks: readonly (Uint8Array | Lease)[],
+  options: Partial<CompressOptions> = {},
+): Promise<Piece[]> => {
+  async function* source(): AsyncGenerator<Lease, void, undefined> {
+    for (const chunk of chunks) yield chunk instanceof Lease ? chunk : Lease.of(chunk);
   }
   const pieces: Piece[] = [];
   const zstd = await zstdHere();
@@ -37,7 +40,7 @@ const pass = async (chunks: readonly Uint8Array[], options: Partial<CompressOpti
 const received = async (pieces: readonly Piece[]): Promise<Buffer> => {
   const zstd = await zstdHere();
   const parts = pieces.map(async ({ content, frame }) =>
-    frame === null ? content : decompressPart(zstd, { frame, contentBytes: content.length }),
+    frame === null ? content.bytes : decompressPart(zstd, { frame, contentBytes: content.bytes.length }),
   );
   return Buffer.concat(await Promise.all(parts));
 };
@@ -59,7 +62,7 @@ describe('a compressed stream', () => {
           const [chunks, mode, maxContentBytes] = of;
           const pieces = await pass(chunks, { mode, maxContentBytes });
           expect((await received(pieces)).equals(Buffer.concat(chunks))).toBe(true);
-          for (const { content } of pieces) expect(content.length).toBeLessThanOrEqual(maxContentBytes);
+          for (const { content } of pieces) expect(content.bytes.length).toBeLessThanOrEqual(maxContentBytes);
         },
       ),
       { numRuns: 40 },
@@ -80,7 +83,7 @@ describe('a compressed stream', () => {
       Array.from({ length: 64 }, () => chunk),
       { zstd: { ...zstd, compress }, mode: 'auto' },
     );
-    expect(pieces.every(({ content, frame }) => content === chunk && frame === null)).toBe(true);
+    expect(pieces.every(({ content, frame }) => content.bytes.buffer === chunk.buffer && frame === null)).toBe(true);
     const tried = compress.mock.calls.reduce((sum, [content]) => sum + content.length, 0);
     expect(tried).toBeLessThan((64 * MiB) / 100);
   });
@@ -108,13 +111,15 @@ describe('a compressed stream', () => {
   });
 
   it('never gives a buffer back while a part of it is still to be sent', async () => {
-    const chunk = allocateRoomy(100_000);
-    text(100_000).copy(chunk);
+    const chunk = Lease.take(100_000);
+    const { bytes } = chunk;
+    text(100_000).copy(bytes);
     const pieces = await pass([chunk], { maxContentBytes: 30_000 });
     // It may be used again now.
-    chunk.fill(0);
+    expect(() => chunk.bytes).toThrow('given back');
+    bytes.fill(0);
     expect((await received(pieces)).equals(text(100_000))).toBe(true);
-    expect(Buffer.concat(pieces.map(({ content }) => content)).equals(text(100_000))).toBe(true);
+    expect(Buffer.concat(pieces.map(({ content }) => content.bytes)).equals(text(100_000))).toBe(true);
   });
 });
 

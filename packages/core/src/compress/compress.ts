@@ -1,3 +1,4 @@
+import type { Lease } from '../transfer/lease.js';
 import { mapAhead } from '../transfer/map-ahead.js';
 import { cut, type Piece } from '../transfer/piece.js';
 import { AutoCompression } from './auto-compression.js';
@@ -24,22 +25,23 @@ const headBytes = 16;
 
 /** The chunks as pieces in the same order, each compressed by itself where it becomes smaller (and, with `auto`, where it pays). */
 export const compressed = (
-  chunks: AsyncIterable<Uint8Array>,
+  chunks: AsyncIterable<Lease>,
   { zstd, mode, maxContentBytes }: CompressOptions,
 ): AsyncGenerator<Piece, void, undefined> => {
   const auto = mode === 'auto' ? new AutoCompression() : null;
-  const compressPiece = async (content: Uint8Array): Promise<Piece> => {
-    const frame = await zstd.compress(content);
-    auto?.compressed(frame.length / content.length);
-    const isWorthIt = frame.length + headBytes < content.length && frameProblem(frame, content.length) === null;
+  const compressPiece = async (content: Lease): Promise<Piece> => {
+    const { length } = content.bytes;
+    const frame = await zstd.compress(content.bytes);
+    auto?.compressed(frame.length / length);
+    const isWorthIt = frame.length + headBytes < length && frameProblem(frame, length) === null;
     return { content, frame: isWorthIt ? frame : null };
   };
-  const decide = async (content: Uint8Array): Promise<Piece> => {
-    if (auto !== null && content.length < leastTellingBytes) return { content, frame: null };
+  const decide = async (content: Lease): Promise<Piece> => {
+    if (auto !== null && content.bytes.length < leastTellingBytes) return { content, frame: null };
     const decision = auto?.next() ?? 'compress';
     if (decision === 'compress') return compressPiece(content);
     if (decision === 'sample' && auto !== null) {
-      const sample = middleOf(content);
+      const sample = middleOf(content.bytes);
       const isGood = auto.sampled((await zstd.compress(sample)).length / sample.length);
       if (isGood) return compressPiece(content);
     }

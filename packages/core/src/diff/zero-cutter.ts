@@ -69,6 +69,11 @@ export class ZeroCutter {
     return this.#done();
   }
 
+  /** Views that come out later; of a buffer that has none here and none in what came out, nothing will come out. */
+  get held(): readonly Buffer[] {
+    return this.#held;
+  }
+
   /** The stream has ended; what it said it would have and did not is missing in what comes out as well. */
   finish(): Buffer[] {
     const rest = [];

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { StreamDecoder } from '@grpc/grpc-js/build/src/stream-decoder.js';
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { allocateRoomy, releaseRoomy } from '../transfer/roomy-buffer.js';
+import { Lease } from '../transfer/lease.js';
 import { FrameAssembler } from './frame-assembler.js';
 
 /** grpc-js's own decoder, which nothing in this file replaces, is the measure. */
@@ -70,7 +70,7 @@ describe('frames in pieces', () => {
     const [second] = assembler.write(framed(Buffer.alloc(900_000, 2)));
     expect(second?.buffer).not.toBe(first?.buffer);
     // A view into it will do.
-    if (first !== undefined) releaseRoomy(first.subarray(100));
+    if (first !== undefined) Lease.claim(first.subarray(100)).release();
     const [third] = assembler.write(framed(Buffer.alloc(900_000, 3)));
     expect(third?.buffer).toBe(first?.buffer);
     expect(third?.equals(framed(Buffer.alloc(900_000, 3)))).toBe(true);
@@ -78,9 +78,10 @@ describe('frames in pieces', () => {
   });
 
   it('of a whole data message fit the buffers that the content was read into', () => {
-    const content = allocateRoomy(1024 * 1024);
-    releaseRoomy(content);
+    const content = Lease.take(1024 * 1024);
+    const { buffer } = content.bytes;
+    content.release();
     const [frame] = new FrameAssembler(-1).write(framed(Buffer.alloc(1024 * 1024 + 4)));
-    expect(frame?.buffer).toBe(content.buffer);
+    expect(frame?.buffer).toBe(buffer);
   });
 });

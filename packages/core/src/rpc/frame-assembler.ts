@@ -1,4 +1,4 @@
-import { allocateFramed } from '../transfer/roomy-buffer.js';
+import { Lease } from '../transfer/lease.js';
 
 /** Flag byte and length of gRPC's frame around a message. */
 export const frameHeadBytes = 5;
@@ -15,7 +15,7 @@ export class MessageTooLarge extends Error {
 }
 
 /**
- * Puts gRPC's frames together from the pieces of HTTP/2, each in one buffer that can be given back (`releaseRoomy`).
+ * Puts gRPC's frames together from the pieces of HTTP/2, each in one buffer, whose lease the one may claim who gets the message.
  * grpc-js's own decoder keeps the pieces and joins them in new memory.
  */
 export class FrameAssembler {
@@ -23,7 +23,7 @@ export class FrameAssembler {
   readonly #head = Buffer.alloc(frameHeadBytes);
   #headFilled = 0;
   /** The frame that its head told of. */
-  #frame: Buffer | null = null;
+  #frame: { readonly lease: Lease; readonly bytes: Buffer } | null = null;
   #filled = 0;
 
   /** @param maxMessageBytes -1 for no limit, as in grpc-js */
@@ -47,7 +47,7 @@ export class FrameAssembler {
 
   /** Where the next bytes go, at least one: for whoever puts them there himself and says so with `filled`. */
   room(): Buffer {
-    return this.#frame === null ? this.#head.subarray(this.#headFilled) : this.#frame.subarray(this.#filled);
+    return this.#frame === null ? this.#head.subarray(this.#headFilled) : this.#frame.bytes.subarray(this.#filled);
   }
 
   /** Takes note of bytes in the room; answers the frame that they complete. @throws MessageTooLarge */
@@ -58,9 +58,9 @@ export class FrameAssembler {
       this.#begin(this.#head.readUInt32BE(1));
     } else this.#filled += bytes;
     const frame = this.#frame;
-    if (frame === null || this.#filled < frame.length) return null;
+    if (frame === null || this.#filled < frame.bytes.length) return null;
     this.#frame = null;
-    return frame;
+    return frame.lease.bytesForMessage;
   }
 
   #begin(messageBytes: number): void {
@@ -68,8 +68,10 @@ export class FrameAssembler {
     if (this.#maxMessageBytes !== -1 && messageBytes > this.#maxMessageBytes) {
       throw new MessageTooLarge(Buffer.from(this.#head), messageBytes, this.#maxMessageBytes);
     }
-    this.#frame = allocateFramed(frameHeadBytes + messageBytes);
-    this.#frame.set(this.#head);
+    const lease = Lease.takeFramed(frameHeadBytes + messageBytes);
+    const { bytes } = lease;
+    bytes.set(this.#head);
+    this.#frame = { lease, bytes };
     this.#filled = frameHeadBytes;
   }
 }

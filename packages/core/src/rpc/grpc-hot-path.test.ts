@@ -6,7 +6,7 @@ import { BaseServerInterceptingCall } from '@grpc/grpc-js/build/src/server-inter
 import { StreamDecoder } from '@grpc/grpc-js/build/src/stream-decoder.js';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { PullRequest, type PullResponse, type PushRequest, type PushResponse } from '../gen/rbdferry/v1/transfer.js';
-import { allocateRoomy, releaseRoomy } from '../transfer/roomy-buffer.js';
+import { Lease } from '../transfer/lease.js';
 import { callClientStream, callServerStream, type CallSettings } from './calls.js';
 import { installHotPath } from './grpc-hot-path.js';
 import { transferDefinition } from './hot-data.js';
@@ -28,7 +28,7 @@ const headOf = (message: Buffer): Buffer => {
 
 /** A serialized data message with room before it. */
 const roomyMessage = (sizeBytes: number): Buffer => {
-  const value = allocateRoomy(sizeBytes);
+  const value = Lease.take(sizeBytes).bytes;
   randomBytes(sizeBytes).copy(value);
   return transferDefinition.push.requestSerialize({ part: { $case: 'data', value } });
 };
@@ -95,8 +95,8 @@ describe('what grpc-js receives', () => {
     const frame = Buffer.concat([headOf(message), message]);
     const [first] = new StreamDecoder(-1).write(frame);
     expect(first?.equals(frame)).toBe(true);
-    if (first !== undefined) releaseRoomy(first);
-    expect(allocateRoomy(MiB).buffer).toBe(first?.buffer);
+    if (first !== undefined) Lease.claim(first).release();
+    expect(Lease.take(MiB).bytes.buffer).toBe(first?.buffer);
   });
 });
 
@@ -131,7 +131,7 @@ describe('a stream of many large messages', () => {
       settings,
     );
     for (let sent = 0; sent < total; sent += 1) {
-      await call.write({ part: { $case: 'data', value: allocateRoomy(MiB) } });
+      await call.write({ part: { $case: 'data', value: Lease.take(MiB).bytes } });
     }
     await call.finish();
     await pair.stop();
@@ -143,7 +143,7 @@ describe('a stream of many large messages', () => {
     const pair = await startPair(({ serverStream }) => ({
       pull: serverStream(async function* (): AsyncGenerator<PullResponse> {
         for (let sent = 0; sent < total; sent += 1) {
-          yield { part: { $case: 'data', value: allocateRoomy(MiB) } };
+          yield { part: { $case: 'data', value: Lease.take(MiB).bytes } };
         }
       }),
     }));
@@ -199,7 +199,7 @@ describe('a stream in buffers that are used again', () => {
           if (part?.$case !== 'data') continue;
           arrived.push(Buffer.from(part.value));
           part.value.fill(0xee);
-          releaseRoomy(part.value);
+          Lease.claim(part.value).release();
         }
         return { backup: undefined };
       }),
@@ -210,11 +210,11 @@ describe('a stream in buffers that are used again', () => {
       settings,
     );
     for (const content of contents) {
-      const value = allocateRoomy(content.length);
-      content.copy(value);
-      await call.write({ part: { $case: 'data', value } }, () => {
-        value.fill(0xdd);
-        releaseRoomy(value);
+      const lease = Lease.take(content.length);
+      content.copy(lease.bytes);
+      await call.write({ part: { $case: 'data', value: lease.bytesForMessage } }, () => {
+        lease.bytes.fill(0xdd);
+        lease.release();
       });
     }
     await call.finish();
@@ -227,16 +227,16 @@ describe('a stream in buffers that are used again', () => {
       pull: serverStream(
         async function* (): AsyncGenerator<PullResponse> {
           for (const content of contents) {
-            const value = allocateRoomy(content.length);
-            content.copy(value);
-            yield { part: { $case: 'data', value } };
+            const lease = Lease.take(content.length);
+            content.copy(lease.bytes);
+            yield { part: { $case: 'data', value: lease.bytesForMessage } };
           }
         },
         {
           onSent: ({ part }) => {
             if (part?.$case !== 'data') return;
             part.value.fill(0xdd);
-            releaseRoomy(part.value);
+            Lease.claim(part.value).release();
           },
         },
       ),
@@ -251,7 +251,7 @@ describe('a stream in buffers that are used again', () => {
       if (part?.$case !== 'data') continue;
       arrived.push(Buffer.from(part.value));
       part.value.fill(0xee);
-      releaseRoomy(part.value);
+      Lease.claim(part.value).release();
     }
     expect(Buffer.concat(arrived).equals(Buffer.concat(contents))).toBe(true);
     await pair.stop();
@@ -284,7 +284,7 @@ describe('a stream in buffers that are used again', () => {
     const total = 60;
     const writing = (async () => {
       for (let index = 0; index < total; index += 1) {
-        await call.write({ part: { $case: 'data', value: allocateRoomy(size) } }, () => {
+        await call.write({ part: { $case: 'data', value: Lease.take(size).bytes } }, () => {
           sent += 1;
         });
       }

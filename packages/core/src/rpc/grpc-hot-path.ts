@@ -3,7 +3,7 @@ import { CompressionFilter } from '@grpc/grpc-js/build/src/compression-filter.js
 import { BaseServerInterceptingCall } from '@grpc/grpc-js/build/src/server-interceptors.js';
 import { StreamDecoder } from '@grpc/grpc-js/build/src/stream-decoder.js';
 import { Http2SubchannelCall } from '@grpc/grpc-js/build/src/subchannel-call.js';
-import { withRoom } from '../transfer/roomy-buffer.js';
+import { withRoom } from '../transfer/lease.js';
 import { FrameAssembler, frameHeadBytes } from './frame-assembler.js';
 import { isWholeFrame, readInPlace } from './read-in-place.js';
 

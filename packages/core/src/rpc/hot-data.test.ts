@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import * as fc from 'fast-check';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { PullResponse, PushRequest, TransferServiceService } from '../gen/rbdferry/v1/transfer.js';
-import { allocateRoomy } from '../transfer/roomy-buffer.js';
+import { Lease } from '../transfer/lease.js';
 import { transferDefinition } from './hot-data.js';
 
 const MiB = 1024 * 1024;
@@ -79,7 +79,7 @@ describe.each(codecs)('a data message of $name', ({ encode, decode, general }) =
   });
 
   it.each(sizes)('of %i bytes with room before them is encoded in place, to the same bytes', (size) => {
-    const data = allocateRoomy(size);
+    const data = Lease.take(size).bytes;
     randomBytes(size).copy(data);
     const expected = theirs(Buffer.from(data));
     const bytes = encode(dataOf(data));
@@ -90,7 +90,7 @@ describe.each(codecs)('a data message of $name', ({ encode, decode, general }) =
   });
 
   it('that fills only a part of its room is encoded as that part', () => {
-    const data = allocateRoomy(1000);
+    const data = Lease.take(1000).bytes;
     randomBytes(1000).copy(data);
     const part = data.subarray(0, 300);
     const expected = theirs(Buffer.from(part));
@@ -101,7 +101,7 @@ describe.each(codecs)('a data message of $name', ({ encode, decode, general }) =
     const content = randomBytes(1000);
     const whole = Buffer.alloc(content.length);
     content.copy(whole);
-    const roomy = allocateRoomy(1000);
+    const roomy = Lease.take(1000).bytes;
     content.copy(roomy);
     for (const view of [whole.subarray(11), whole.subarray(11, 300), roomy.subarray(1), roomy.subarray(500)]) {
       expect(encode(dataOf(view)).equals(theirs(Buffer.from(view)))).toBe(true);

@@ -1,4 +1,4 @@
-import { withRoom } from '../transfer/roomy-buffer.js';
+import { withRoom } from '../transfer/lease.js';
 import { TransferServiceService, type PullResponse, type PushRequest } from '../gen/rbdferry/v1/transfer.js';
 
 /** Tag byte of `bytes data = 2` in PushRequest.part and PullResponse.part. */

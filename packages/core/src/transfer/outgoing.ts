@@ -1,6 +1,7 @@
 import { compressed, type CompressionMode } from '../compress/compress.js';
 import type { Zstd } from '../compress/zstd.js';
 import { cutZeros } from './cut-zeros.js';
+import type { Lease } from './lease.js';
 import { paced } from './paced.js';
 import { asPieces, type Piece } from './piece.js';
 import type { StageMeter } from './stage-meter.js';
@@ -19,7 +20,7 @@ export interface OutgoingOptions {
 }
 
 /** A diff stream as it goes out: without the zeros in its data, compressed piece by piece, and no faster than it may. */
-export const outgoing = (chunks: AsyncIterable<Uint8Array>, options: OutgoingOptions): AsyncIterable<Piece> => {
+export const outgoing = (chunks: AsyncIterable<Lease>, options: OutgoingOptions): AsyncIterable<Piece> => {
   const { compression, buckets, signal, meter, maxDataBytes, maxContentBytes = Infinity } = options;
   const sparse = cutZeros(chunks);
   const pieces = compression === null ? asPieces(sparse) : compressed(sparse, { ...compression, maxContentBytes });

@@ -3,9 +3,9 @@ import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { FerryError } from '../errors/ferry-error.js';
 import { constantRate, type RateLimit } from '../model/rate-limit.js';
+import { Lease } from './lease.js';
 import { paced, sliceBytesAt } from './paced.js';
-import { asPieces, type Piece } from './piece.js';
-import { allocateRoomy } from './roomy-buffer.js';
+import { asPieces, wireBytesOf, type Piece } from './piece.js';
 import { StageMeter } from './stage-meter.js';
 import { TokenBucket, type Clock } from './token-bucket.js';
 import { TransferStages } from './transfer-stages.js';
@@ -50,8 +50,8 @@ class FakeTime implements Clock {
 
 const blank = Buffer.alloc(MiB);
 
-async function* chunksOf(bytes: number): AsyncGenerator<Buffer, void, undefined> {
-  for (let rest = bytes; rest > 0; rest -= MiB) yield blank.subarray(0, rest);
+async function* chunksOf(bytes: number): AsyncGenerator<Lease, void, undefined> {
+  for (let rest = bytes; rest > 0; rest -= MiB) yield Lease.of(blank.subarray(0, rest));
 }
 
 interface Sent {
@@ -62,11 +62,8 @@ interface Sent {
 /** What goes out, and when. */
 const send = async (time: FakeTime, pieces: AsyncIterable<Piece>, buckets: TokenBucket[]): Promise<Sent[]> => {
   const sent: Sent[] = [];
-  for await (const { content, frame } of paced(pieces, buckets, {
-    sleep: time.sleep,
-    meter: new StageMeter(time.nowMs),
-  }))
-    sent.push({ atMs: time.nowMs(), bytes: (frame ?? content).length });
+  for await (const piece of paced(pieces, buckets, { sleep: time.sleep, meter: new StageMeter(time.nowMs) }))
+    sent.push({ atMs: time.nowMs(), bytes: wireBytesOf(piece) });
   return sent;
 };
 
@@ -119,7 +116,7 @@ describe('a limited stream', () => {
   it('that was idle for an hour saved up no more than a quarter of a second', async () => {
     const time = new FakeTime();
     const bucket = bucketOf(MiB, time);
-    async function* idle(): AsyncGenerator<Buffer, void, undefined> {
+    async function* idle(): AsyncGenerator<Lease, void, undefined> {
       yield* chunksOf(3 * MiB);
       await time.sleep(3_600_000);
       yield* chunksOf(3 * MiB);
@@ -192,7 +189,7 @@ describe('a limited stream', () => {
     const time = new FakeTime();
     const started = time.nowMs();
     async function* frames(): AsyncGenerator<Piece, void, undefined> {
-      for (let index = 0; index < 40; index += 1) yield { content: Buffer.alloc(MiB), frame: Buffer.alloc(100 * KiB) };
+      for (let index = 0; index < 40; index += 1) yield { content: Lease.of(blank), frame: Buffer.alloc(100 * KiB) };
     }
     const sent = await time.run(send(time, frames(), [bucketOf(MiB, time)]));
     expect((time.nowMs() - started) / 1000).toBeCloseTo((40 * 100) / 1024, 1);
@@ -207,12 +204,12 @@ describe('the content of a limited stream', () => {
       fc.asyncProperty(sizes, fc.integer({ min: 2048, max: 600_000 }), async (lengths, rate) => {
         const time = new FakeTime();
         const contents = lengths.map((length) => randomBytes(length));
-        async function* source(): AsyncGenerator<Buffer, void, undefined> {
+        async function* source(): AsyncGenerator<Lease, void, undefined> {
           for (const content of contents) {
             // A released buffer of this size comes back here, and is overwritten.
-            const buffer = allocateRoomy(content.length);
-            content.copy(buffer);
-            yield buffer;
+            const chunk = Lease.take(content.length);
+            content.copy(chunk.bytes);
+            yield chunk;
           }
         }
         const kept: Buffer[] = [];
@@ -222,9 +219,9 @@ describe('the content of a limited stream', () => {
             sleep: time.sleep,
             meter: new StageMeter(time.nowMs),
           })) {
-            expect(content.length).toBeLessThanOrEqual(sliceBytesAt(rate));
-            kept.push(Buffer.from(content));
-            slices.push(content);
+            expect(content.bytes.length).toBeLessThanOrEqual(sliceBytesAt(rate));
+            kept.push(Buffer.from(content.bytes));
+            slices.push(content.bytes);
           }
         })();
         await time.run(reading);
@@ -238,7 +235,7 @@ describe('the content of a limited stream', () => {
 
   it('is passed on as it is when it needs no cut', async () => {
     const time = new FakeTime();
-    const chunk = Buffer.alloc(MiB);
+    const chunk = Lease.of(blank);
     async function* one(): AsyncGenerator<Piece, void, undefined> {
       yield { content: chunk, frame: null };
     }
@@ -258,9 +255,9 @@ describe('the content of a limited stream', () => {
 describe('waiting for a limit', () => {
   it('ends with the reason when it is aborted, and the source is ended', async () => {
     const steps: string[] = [];
-    async function* source(): AsyncGenerator<Buffer, void, undefined> {
+    async function* source(): AsyncGenerator<Lease, void, undefined> {
       try {
-        yield Buffer.alloc(MiB);
+        yield Lease.of(blank);
       } finally {
         steps.push('ended');
       }
@@ -287,7 +284,7 @@ describe('a limit that is the limit', () => {
       const chunks = asPieces(meter.arriving(chunksOf(10 * MiB)));
       for await (const piece of paced(chunks, [bucketOf(MiB, time)], { sleep: time.sleep, meter })) {
         await meter.leaving(time.sleep(10));
-        meter.passed(piece.content.length);
+        meter.passed(wireBytesOf(piece));
       }
     })();
     await time.run(work);

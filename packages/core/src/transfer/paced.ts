@@ -1,8 +1,8 @@
 import { setTimeout } from 'node:timers/promises';
 import { abortReason } from '../errors/ferry-error.js';
 import { stricter, type Rate } from '../model/rate-limit.js';
+import { Lease } from './lease.js';
 import { wireBytesOf, type Piece } from './piece.js';
-import { releaseRoomy } from './roomy-buffer.js';
 import type { StageMeter } from './stage-meter.js';
 import type { TokenBucket } from './token-bucket.js';
 
@@ -32,8 +32,7 @@ export interface PaceOptions {
 
 /**
  * The same content no faster than every bucket allows, counted in bytes on the wire, and cut into slices. A slice is a copy: a
- * recycled buffer must not be given back with one slice while the others are still to be sent. Frames cannot be cut;
- * whoever made them kept them small.
+ * lease is given back as a whole. Frames cannot be cut; whoever made them kept them small.
  *
  * Nobody's stall watch may be outside of this: waiting for the limit is no stall.
  */
@@ -55,20 +54,19 @@ async function* pacedThrough(
     if (waitMs >= leastWaitMs) await meter.limiting(sleep(waitMs, signal));
   };
   for await (const piece of pieces) {
-    if (piece.frame !== null || piece.content.length <= sliceBytes()) {
+    const { bytes } = piece.content;
+    if (piece.frame !== null || bytes.length <= sliceBytes()) {
       await allowed(wireBytesOf(piece));
       yield piece;
       continue;
     }
-    const { content } = piece;
-    for (let at = 0; at < content.length;) {
-      const slice = Buffer.from(content.subarray(at, at + sliceBytes()));
+    for (let at = 0; at < bytes.length;) {
+      const slice = Buffer.from(bytes.subarray(at, at + sliceBytes()));
       at += slice.length;
       await allowed(slice.length);
-      yield { content: slice, frame: null };
+      yield { content: Lease.of(slice), frame: null };
     }
-    // Every slice was a copy.
-    releaseRoomy(content);
+    piece.content.release();
   }
 }
 

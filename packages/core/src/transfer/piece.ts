@@ -1,32 +1,28 @@
-import { releaseRoomy } from './roomy-buffer.js';
+import { Lease } from './lease.js';
 
 /** A part of the diff stream as it goes over the wire: as it is, or as one zstd frame. */
 export interface Piece {
-  readonly content: Uint8Array;
+  readonly content: Lease;
   /** Null when the content itself is sent. */
   readonly frame: Buffer | null;
 }
 
 /** Bytes that are sent for it. */
-export const wireBytesOf = ({ content, frame }: Piece): number => (frame ?? content).length;
+export const wireBytesOf = ({ content, frame }: Piece): number => (frame ?? content.bytes).length;
 
-export async function* asPieces(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Piece, void, undefined> {
+export async function* asPieces(chunks: AsyncIterable<Lease>): AsyncGenerator<Piece, void, undefined> {
   for await (const content of chunks) yield { content, frame: null };
 }
 
-/**
- * The same content in chunks of at most so many bytes. A part of a chunk is a copy: a recycled buffer must not be given back
- * with one part while others are still to be sent.
- */
-export async function* cut(
-  chunks: AsyncIterable<Uint8Array>,
-  maxBytes: number,
-): AsyncGenerator<Uint8Array, void, undefined> {
+/** The same content in chunks of at most so many bytes. A part of a chunk is a copy: a lease is given back as a whole. */
+export async function* cut(chunks: AsyncIterable<Lease>, maxBytes: number): AsyncGenerator<Lease, void, undefined> {
   for await (const chunk of chunks) {
-    if (chunk.length <= maxBytes) yield chunk;
+    const { bytes } = chunk;
+    if (bytes.length <= maxBytes) yield chunk;
     else {
-      for (let at = 0; at < chunk.length; at += maxBytes) yield Buffer.from(chunk.subarray(at, at + maxBytes));
-      releaseRoomy(chunk);
+      for (let at = 0; at < bytes.length; at += maxBytes)
+        yield Lease.of(Buffer.from(bytes.subarray(at, at + maxBytes)));
+      chunk.release();
     }
   }
 }

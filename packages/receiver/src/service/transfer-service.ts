@@ -7,7 +7,7 @@ import type { Backup } from '@rbdferry/core/model/chain.js';
 import { createHandlers, type CallContext, type FailureListener } from '@rbdferry/core/rpc/handlers.js';
 import { agreeOnProtocol, software, zstdCapability } from '@rbdferry/core/rpc/protocol.js';
 import { PeerLife, RbdLife, type Lives } from '@rbdferry/core/transfer/life.js';
-import { releaseRoomy } from '@rbdferry/core/transfer/roomy-buffer.js';
+import { Lease } from '@rbdferry/core/transfer/lease.js';
 import {
   backupToWire,
   chainNameFromWire,
@@ -130,7 +130,7 @@ export const createTransferService = (options: TransferServiceOptions): Transfer
       },
       {
         onSent: ({ part }) => {
-          if (part?.$case === 'data') releaseRoomy(part.value);
+          if (part?.$case === 'data') Lease.releaseSent(part.value);
         },
       },
     ),

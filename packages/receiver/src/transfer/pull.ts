@@ -6,7 +6,6 @@ import { constantRate } from '@rbdferry/core/model/rate-limit.js';
 import { estimateLater } from '@rbdferry/core/transfer/late-estimate.js';
 import { outgoing, type OutgoingOptions } from '@rbdferry/core/transfer/outgoing.js';
 import type { Piece } from '@rbdferry/core/transfer/piece.js';
-import { releaseRoomy } from '@rbdferry/core/transfer/roomy-buffer.js';
 import type { StageMeter } from '@rbdferry/core/transfer/stage-meter.js';
 import type { Life } from '@rbdferry/core/transfer/life.js';
 import { watchStall } from '@rbdferry/core/transfer/stall.js';
@@ -47,11 +46,10 @@ export async function* sendPull(
     let bytes = 0n;
     const chunks = watchStall(pull.stream, { ms: stallMs, what: 'rbd export-diff sent no data', life });
     for await (const piece of outgoing(meter.arriving(chunks), { ...asWished(wishes, zstd), signal, meter })) {
-      digest.update(piece.content);
-      bytes += BigInt(piece.content.length);
-      meter.passed(piece.content.length);
-      // Only its frame is still to be sent.
-      if (piece.frame !== null) releaseRoomy(piece.content);
+      const { length } = piece.content.bytes;
+      digest.update(piece.content.bytes);
+      bytes += BigInt(length);
+      meter.passed(length);
       yield { part: partOf(piece) };
       if (estimate === null) continue;
       yield { part: { $case: 'estimatedBytes', value: estimate } };
@@ -66,10 +64,13 @@ export async function* sendPull(
   }
 }
 
-const partOf = ({ content, frame }: Piece): PullResponse['part'] =>
-  frame === null
-    ? { $case: 'data', value: Buffer.from(content.buffer, content.byteOffset, content.length) }
-    : { $case: 'zstd', value: { frame, contentBytes: content.length } };
+/** The piece becomes the message's; what the data lies in is claimed when the message has been sent. */
+const partOf = ({ content, frame }: Piece): PullResponse['part'] => {
+  if (frame === null) return { $case: 'data', value: content.bytesForMessage };
+  const contentBytes = content.bytes.length;
+  content.release();
+  return { $case: 'zstd', value: { frame, contentBytes } };
+};
 
 /** Smaller messages than these would be work for nothing. */
 const smallestSliceBytes = 256;

@@ -5,8 +5,8 @@ import { FerryError, throwIfAborted } from '@rbdferry/core/errors/ferry-error.js
 import type { CompressedData, PushRequest } from '@rbdferry/core/gen/rbdferry/v1/transfer.js';
 import type { Backup } from '@rbdferry/core/model/chain.js';
 import { IncomingStream } from '@rbdferry/core/transfer/incoming-stream.js';
+import { Lease } from '@rbdferry/core/transfer/lease.js';
 import { mapSomeAhead } from '@rbdferry/core/transfer/map-ahead.js';
-import { releaseRoomy } from '@rbdferry/core/transfer/roomy-buffer.js';
 import { expectedDiff, streamError } from '@rbdferry/core/transfer/stream-check.js';
 import type { Lives } from '@rbdferry/core/transfer/life.js';
 import { unlessAborted, watchStall } from '@rbdferry/core/transfer/stall.js';
@@ -45,9 +45,10 @@ export const receivePush = async (
     const watched = meter.arriving(watchStall(messages, { ms, what: 'the agent sent no data', life: lives.peer }));
     for await (const { part } of mapSomeAhead(watched, (message) => decoding(options.zstd, message), framesAhead)) {
       if (part?.$case === 'data') {
-        await stream.pass(part.value, (body) => meter.leaving(unlessAborted(push.write(body), options.signal)));
-        meter.passed(part.value.length);
-        releaseRoomy(part.value);
+        const data = Lease.claim(part.value);
+        await stream.pass(data.bytes, (body) => meter.leaving(unlessAborted(push.write(body), options.signal)));
+        meter.passed(data.bytes.length);
+        data.release();
       } else if (part?.$case === 'commit') {
         const facts = stream.finish(part.value);
         options.stages.heard(waitsFromWire(part.value.waits));
