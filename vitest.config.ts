@@ -13,6 +13,7 @@ const inMemory = [
   'test/recipes/**/*.test.ts',
   'test/house/**/*.test.ts',
   'test/releases/**/*.test.ts',
+  'test/runner/**/*.test.ts',
   'test/store-contract/fake-*.test.ts',
 ];
 /** They change grpc-js and Node's streams for the whole process or look whether that was done, or put another module in a module's place. */
