@@ -7,6 +7,7 @@ const onCeph = {
 };
 const faults = ['test/faults/**/*.test.ts'];
 const harness = ['test/ceph/**/*.test.ts'];
+const nodes = ['test/nodes/**/*.test.ts'];
 const inMemory = [
   'test/fake-ceph/**/*.test.ts',
   'test/contract/fake-*.test.ts',
@@ -53,12 +54,14 @@ export default defineConfig({
         },
       },
       { test: { name: 'unit-alone', include: alone, ...withoutCluster } },
+      // Runs some of those once more, on other releases of Node.js.
+      { test: { ...withoutCluster, name: 'nodes', include: nodes, setupFiles: [], testTimeout: 600_000 } },
       {
         test: {
           ...onCeph,
           name: 'ceph',
           include: ['test/**/*.test.ts'],
-          exclude: [...elsewhere, ...faults, ...harness, ...inMemory],
+          exclude: [...elsewhere, ...faults, ...harness, ...inMemory, ...nodes],
           maxWorkers: 2,
           sequence: { groupOrder: 1 },
         },
