@@ -7,12 +7,14 @@ const onCeph = {
 };
 const faults = ['test/faults/**/*.test.ts'];
 const harness = ['test/ceph/**/*.test.ts'];
+const nodes = ['test/nodes/**/*.test.ts'];
 const inMemory = [
   'test/fake-ceph/**/*.test.ts',
   'test/contract/fake-*.test.ts',
   'test/recipes/**/*.test.ts',
   'test/house/**/*.test.ts',
   'test/releases/**/*.test.ts',
+  'test/runner/**/*.test.ts',
   'test/store-contract/fake-*.test.ts',
 ];
 /** They change grpc-js and Node's streams for the whole process or look whether that was done, or put another module in a module's place. */
@@ -52,12 +54,14 @@ export default defineConfig({
         },
       },
       { test: { name: 'unit-alone', include: alone, ...withoutCluster } },
+      // Runs some of those once more, on other releases of Node.js.
+      { test: { ...withoutCluster, name: 'nodes', include: nodes, setupFiles: [], testTimeout: 600_000 } },
       {
         test: {
           ...onCeph,
           name: 'ceph',
           include: ['test/**/*.test.ts'],
-          exclude: [...elsewhere, ...faults, ...harness, ...inMemory],
+          exclude: [...elsewhere, ...faults, ...harness, ...inMemory, ...nodes],
           maxWorkers: 2,
           sequence: { groupOrder: 1 },
         },

@@ -1,5 +1,7 @@
 import { sendDiff } from '@rbdferry/agent/backup/send.js';
+import type { ByteSource } from '@rbdferry/core/ceph/port.js';
 import { Compression, type PushRequest } from '@rbdferry/core/gen/rbdferry/v1/transfer.js';
+import { Lease } from '@rbdferry/core/transfer/lease.js';
 import { PeerLife, RbdLife, type Lives } from '@rbdferry/core/transfer/life.js';
 import { StageMeter } from '@rbdferry/core/transfer/stage-meter.js';
 import { TransferStages } from '@rbdferry/core/transfer/transfer-stages.js';
@@ -36,7 +38,7 @@ async function* nothingMore<T>(...items: T[]): AsyncGenerator<T, void, undefined
   await never;
 }
 
-const sending = async (bytes: AsyncIterable<Uint8Array>, send: () => Promise<void>): Promise<unknown> => {
+const sending = async (bytes: ByteSource, send: () => Promise<void>): Promise<unknown> => {
   const push = { send, commit: () => never, cancel: () => {} };
   const { signal } = new AbortController();
   const meter = new StageMeter();
@@ -95,12 +97,12 @@ it.each([
   {
     what: 'rbd export-diff sent no data',
     ...ownRbd('source'),
-    start: () => sending(nothingMore(Buffer.from('rbd diff v1\n')), () => Promise.resolve()),
+    start: () => sending(nothingMore(Lease.of(Buffer.from('rbd diff v1\n'))), () => Promise.resolve()),
   },
   {
     what: 'the receiver took no data',
     ...peer('receiver'),
-    start: () => sending(nothingMore(Buffer.from('rbd diff v1\n')), () => never),
+    start: () => sending(nothingMore(Lease.of(Buffer.from('rbd diff v1\n'))), () => never),
   },
   { what: 'the agent sent no data', ...peer('agent'), start: () => receiving(() => nothingMore<PushRequest>()) },
   {

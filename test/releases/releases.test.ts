@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { connectionSettings, mirrorIn, proxyEnv } from './apt.js';
 import { parseOptions } from './options.js';
-import { countReport } from './run-tests.js';
+import { countOutcome } from './run-tests.js';
 import { renderTable } from './table.js';
 
 const mirrors = `http://debian.example.com/debian-security/ Debian Debian-Security
@@ -59,16 +59,12 @@ it('reads its command line', () => {
   expect(() => parseOptions(['contract'])).toThrow(/'contract'[^]*hint: usage: /);
 });
 
-const file = (status: string, ...tests: string[]) => ({
-  status,
-  assertionResults: tests.map((test) => ({ status: test })),
-});
-
-it('counts a file that fails without a test of its own that fails', () => {
-  const testResults = [file('passed', 'passed', 'skipped'), file('failed', 'failed'), file('failed')];
-  const report = { numPassedTests: 1, numFailedTests: 1, testResults };
-  expect(countReport(JSON.stringify(report))).toEqual({ files: 3, passed: 1, failed: 2 });
-  expect(() => countReport(undefined)).toThrow(/without a report/);
+it('counts as failed what vitest failed for, also when no test stands for it', () => {
+  const outcome = { files: 3, passed: 1, failures: ['a > b: no', 'c: it cannot be loaded'] };
+  expect(countOutcome(outcome, false)).toEqual({ files: 3, passed: 1, failed: 2 });
+  expect(countOutcome({ ...outcome, failures: [] }, true)).toEqual({ files: 3, passed: 1, failed: 0 });
+  expect(countOutcome({ ...outcome, failures: [] }, false)).toEqual({ files: 3, passed: 1, failed: 1 });
+  expect(() => countOutcome(undefined, false)).toThrow(/without a report/);
 });
 
 it('prints a table', () => {

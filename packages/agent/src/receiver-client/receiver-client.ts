@@ -41,8 +41,9 @@ import { clockAheadMs } from './clock-difference.js';
 import { agreeOnCompression, compressionToWire, decompressing, type AgreedCompression } from './compression.js';
 
 /**
- * Deadlines in milliseconds. Opening a push may roll a large image back first; listing may read a whole store. What is quick
- * still outlasts the default deadline of an `rbd` command, so that a receiver whose cluster hangs can say so itself.
+ * Deadlines of calls, in milliseconds. `open`: before a push the receiver may have to roll a large image back. `list`: it may read
+ * a whole store. `quick` is longer than the receiver's own default deadline for an `rbd` command: when its cluster hangs, the receiver's
+ * error, which says so, arrives before we give up with "receiver not reachable".
  */
 const deadlines = { connect: 20_000, progress: 5_000, quick: 90_000, open: 30 * 60_000, list: 10 * 60_000 } as const;
 
@@ -54,20 +55,25 @@ interface Options {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Backups that went (or would go) together. */
+/** What one deletion removed, or with a dry run would remove. */
 export interface Gone {
+  /** The backups that were removed. */
   readonly ids: readonly BackupId[];
-  /** Those that stay, and why. */
+  /** Backups that were to be removed as well and stay, each with the reason. */
   readonly kept: readonly KeptBackup[];
-  /** When the trash lets go of their chain's image; null when they are gone for good. */
+  /** Until when their image lies in the trash of the receiver's pool; null when it does not, and they are gone for good. */
   readonly trashedUntil: Date | null;
 }
 
 export interface LookOptions extends Options {
-  /** Told of each chain that is left out because the receiver cannot read it. Without it such a chain is the call's failure. */
+  /**
+   * Called for each chain that the receiver cannot read, which is then left out of the answer. Without this function the first such chain
+   * makes the whole call fail.
+   */
   readonly onUnreadable?: ((chain: UnreadableChain) => void) | undefined;
 }
 
+/** @throws the chain's error when the caller does not want to go on without it */
 const leaveOut = (chain: UnreadableChain, { onUnreadable }: LookOptions): void => {
   if (onUnreadable === undefined) throw chain.error;
   onUnreadable(chain);
@@ -76,29 +82,32 @@ const leaveOut = (chain: UnreadableChain, { onUnreadable }: LookOptions): void =
 const dateOf = (ms: bigint): Date | null => (ms === 0n ? null : new Date(Number(ms)));
 
 export interface ConnectOptions extends Options {
-  /** Left out when nothing much is read. */
+  /**
+   * Given for a restore: much data will come over this connection, no faster than these limits. The connection's flow-control window is
+   * then made to fit, smaller under a low limit and larger when the receiver is far away. Left out when only answers come.
+   */
   readonly readsWithin?: JobLimits;
-  /** Told of the way to the receiver; left out, it is measured only when a window depends on it. */
+  /** Called with the window and the measured round trip, for the metrics. Without it nothing is measured unless the window depends on it. */
   readonly onFacts?: (facts: ConnectionFacts) => void;
 }
 
 interface Clock {
-  /** Milliseconds since 1970. */
+  /** This machine's time, in milliseconds since 1970. */
   readonly now: () => number;
 }
 
-/** What a transfer is told by, and told of: its stages as both ends see them. */
 interface TransferOptions extends Options {
+  /** Counts what this end waits for. What the receiver's end waited for comes back over the wire, and is put in here as well. */
   readonly stages: TransferStages;
 }
 
 interface PullOptions extends TransferOptions {
-  /** The name that {@link ReceiverClient.compareWaits} knows the transfer by. */
+  /** A new name for this transfer, to ask the receiver about it while it runs ({@link ReceiverClient.compareWaits}). */
   readonly transferId: string;
   readonly limits: JobLimits;
 }
 
-/** A push under way. */
+/** The stream of one backup to the receiver, which has been begun. */
 export interface Push {
   /**
    * Sends a part of the diff stream; resolves when there is room for more. The piece becomes the push's, which gives its content back
@@ -111,7 +120,10 @@ export interface Push {
   cancel(): void;
 }
 
-/** What all restores of this process may have on the way beyond the default window. */
+/**
+ * Memory that all restores of this process together may spend on windows larger than the default: bytes within a window may arrive
+ * before anybody takes them.
+ */
 const restoreWindows = new WindowBudget();
 
 const closingOnFailure = async <T>(receiver: ReceiverClient, step: Promise<T>): Promise<T> => {
@@ -123,14 +135,14 @@ const closingOnFailure = async <T>(receiver: ReceiverClient, step: Promise<T>): 
   }
 };
 
-/** A receiver as the agent uses it, over one connection. Throws FerryError only. */
+/** One connection to a receiver, with a method for each thing that the agent asks of it. Throws FerryError only. */
 export class ReceiverClient {
   readonly name: string;
   /** Names of the stores that this client may use. */
   stores: readonly string[] = [];
   /** How far the receiver's clock was ahead of ours when we shook hands, in milliseconds; null when the receiver is too old to say. */
   aheadMs: number | null = null;
-  /** For pushes and pulls over this connection. */
+  /** Whether pushes and pulls are compressed, as was agreed in the handshake. */
   compression: AgreedCompression = { kind: 'none' };
   readonly #client: TransferServiceClient;
   readonly #peer: CallSettings['peer'];
@@ -145,41 +157,46 @@ export class ReceiverClient {
   }
 
   /**
-   * Connects with the certificate files as they are now, and shakes hands.
+   * Connects with the certificate files as they are now, and shakes hands. HTTP/2 fixes a client's window when it connects, and how large
+   * it should be shows only in the round trip. So a restore connects once with the usual window, measures, and connects once
+   * more when the receiver turns out to be far away.
    * @throws RECEIVER_UNREACHABLE, TLS_FAILED, ACCESS_DENIED, PROTOCOL_MISMATCH, CONFIG_*
    */
   static async connect(name: string, config: ReceiverConfig, options: ConnectOptions & Clock): Promise<ReceiverClient> {
     const { readsWithin, onFacts } = options;
-    const nearBytes = initialWindowBytes(config.window);
-    const windowBytes = readsWithin === undefined ? nearBytes : windowWithin(readsWithin, nearBytes);
-    const near = await ReceiverClient.#open(name, config, { ...options, windowBytes });
-    const mayWiden = readsWithin !== undefined && config.window === 'auto' && windowBytes === nearBytes;
-    if (!mayWiden && onFacts === undefined) return near;
-    const measuring = near.#roundTripMs(options);
+    const usualBytes = initialWindowBytes(config.window);
+    const windowBytes = readsWithin === undefined ? usualBytes : windowWithin(readsWithin, usualBytes);
+    const first = await ReceiverClient.#open(name, config, { ...options, windowBytes });
+    const mayWiden = readsWithin !== undefined && config.window === 'auto' && windowBytes === usualBytes;
+    if (!mayWiden && onFacts === undefined) return first;
+    const measuring = first.#roundTripMs(options);
     const facts = measuring.then((ms) => onFacts?.({ windowBytes, roundTripSeconds: ms / 1000 }));
-    // Whoever waits for nothing of it need not hear of its failure.
+    // For the metrics alone a failed measurement is no failure; a connection that is broken shows with the next call.
     facts.catch(() => {});
-    if (!mayWiden) return near;
-    return ReceiverClient.#widened(near, await closingOnFailure(near, measuring), async (windowBytes) => {
-      const far = await ReceiverClient.#open(name, config, { ...options, windowBytes });
-      onFacts?.({ windowBytes });
-      return far;
+    if (!mayWiden) return first;
+    return ReceiverClient.#widened(first, await closingOnFailure(first, measuring), async (widerBytes) => {
+      const second = await ReceiverClient.#open(name, config, { ...options, windowBytes: widerBytes });
+      onFacts?.({ windowBytes: widerBytes });
+      return second;
     });
   }
 
-  /** The same receiver over a connection with as wide a window as the round trip asks for: a window is a connection's from its start. */
+  /**
+   * Closes the first connection and opens another one with a window that fits the round trip, unless the first one's fits already. The
+   * window's share of {@link restoreWindows} is given back when that connection is closed.
+   */
   static async #widened(
-    near: ReceiverClient,
+    first: ReceiverClient,
     roundTripMs: number,
     open: (windowBytes: number) => Promise<ReceiverClient>,
   ): Promise<ReceiverClient> {
     const { windowBytes, giveBack } = restoreWindows.grant(roundTripMs);
-    if (windowBytes === defaultWindowBytes) return near;
-    near.close();
+    if (windowBytes === defaultWindowBytes) return first;
+    first.close();
     try {
-      const far = await open(windowBytes);
-      far.#onClose = giveBack;
-      return far;
+      const second = await open(windowBytes);
+      second.#onClose = giveBack;
+      return second;
     } catch (thrown) {
       giveBack();
       throw thrown;
@@ -198,7 +215,10 @@ export class ReceiverClient {
     return receiver;
   }
 
-  /** The receiver's time, which the order and the age of backups go by, in milliseconds since 1970. */
+  /**
+   * The receiver's time, in milliseconds since 1970. Backups bear the time at which the receiver committed them, so their order and age
+   * are reckoned by its clock and not by ours.
+   */
   now(): number {
     return this.#clock() + (this.aheadMs ?? 0);
   }
@@ -208,7 +228,7 @@ export class ReceiverClient {
     this.#onClose();
   }
 
-  /** Chains of images of this name, from whatever pool or cluster; null for the whole store. */
+  /** Chains of all images of this name, whatever pool or cluster they come from; null for all chains of the store. */
   async *chains(store: string, image: string | null, options: LookOptions): AsyncGenerator<Chain, void, undefined> {
     const request = { store, image: image ?? '' };
     const stream = callServerStream(
@@ -256,7 +276,7 @@ export class ReceiverClient {
     };
   }
 
-  /** What chains of images of this name take up, or all (null). */
+  /** What chains take up: those of all images of a name, one chain, or (both null) all of the store. */
   async *usage(
     store: string,
     of: { readonly image: string | null; readonly chain: ChainName | null },
@@ -284,7 +304,7 @@ export class ReceiverClient {
     );
   }
 
-  /** The stream of an opened push. */
+  /** Begins the stream of a push that was opened. */
   async push(transferId: string, options: TransferOptions): Promise<Push> {
     const { stages } = options;
     const call = callClientStream<PushRequest, PushResponse>(
@@ -317,12 +337,12 @@ export class ReceiverClient {
     };
   }
 
-  /** A backup's whole content. Ends normally only after the trailer. */
+  /** A backup's whole content. Ends normally only after the trailer, the receiver's word that this was all of it. */
   async *pull(
     id: BackupId,
     told: {
       readonly onTrailer: (trailer: StreamEnd) => void;
-      /** About how many bytes there will be; told at most once, and not by a receiver of an earlier release. */
+      /** About how many bytes there will be. Called at most once; receivers of earlier releases do not say it. */
       readonly onEstimate: (bytes: bigint) => void;
     },
     options: PullOptions,
@@ -351,7 +371,12 @@ export class ReceiverClient {
       throw new FerryError('STREAM_TRUNCATED', `${this.#peer.peer} ended the stream of ${id} without its trailer`);
   }
 
-  /** Both ends of a transfer under way tell each other what they waited for, and when their rbd was last at work. @throws PROTOCOL_MISMATCH when the receiver is too old */
+  /**
+   * Tells the receiver, about a transfer that runs, what this end has waited for so far and how long its rbd has been silent; takes in the
+   * receiver's answer, which is the same of its end.
+   *
+   * @throws PROTOCOL_MISMATCH when the receiver is too old
+   */
   async compareWaits(transferId: string, { stages, lives, signal }: TransferOptions & { lives: Lives }): Promise<void> {
     const { waits, silentMs } = await callUnary(
       this.#client.getTransferProgress.bind(this.#client),
@@ -362,7 +387,7 @@ export class ReceiverClient {
     if (waits !== undefined) lives.peer.heard(silentMs);
   }
 
-  /** How long the quickest call there is takes. The connection stands already. */
+  /** The round trip, as the time that another handshake takes: nothing is quicker, and the connection is there already. */
   async #roundTripMs(options: Options): Promise<number> {
     const started = performance.now();
     await this.#shakeHands([], options);

@@ -14,16 +14,16 @@ const takenAndReleased = (sizeBytes: number): ArrayBufferLike => {
 
 describe('a buffer that was given back', () => {
   it.each([
-    ['content', Lease.take],
-    ['a frame', Lease.takeFramed],
+    ['content', (sizeBytes: number) => Lease.take(sizeBytes)],
+    ['a frame', (sizeBytes: number) => Lease.takeFramed(sizeBytes)],
   ])('is used again for %s of another size, up to twice as large', (_, take) => {
     const buffer = takenAndReleased(600 * KiB);
-    const second = take.call(Lease, 900 * KiB);
+    const second = take(900 * KiB);
     expect(second.bytes.buffer).toBe(buffer);
     expect(second.bytes).toHaveLength(900 * KiB);
     second.release();
-    expect(take.call(Lease, 400 * KiB).bytes.buffer).not.toBe(buffer);
-    expect(take.call(Lease, MiB).bytes.buffer).toBe(buffer);
+    expect(take(400 * KiB).bytes.buffer).not.toBe(buffer);
+    expect(take(MiB).bytes.buffer).toBe(buffer);
   });
 
   it('keeps its place only as long as no other size needs it', () => {

@@ -116,7 +116,7 @@ describe('a limited stream', () => {
   it('that was idle for an hour saved up no more than a quarter of a second', async () => {
     const time = new FakeTime();
     const bucket = bucketOf(MiB, time);
-    async function* idle(): AsyncGenerator<Buffer, void, undefined> {
+    async function* idle(): AsyncGenerator<Lease, void, undefined> {
       yield* chunksOf(3 * MiB);
       await time.sleep(3_600_000);
       yield* chunksOf(3 * MiB);
