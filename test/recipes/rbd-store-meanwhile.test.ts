@@ -1,5 +1,5 @@
 import type { BackupIdParts, SnapName } from '@rbdferry/core/model/backup-id.js';
-import type { RbdStore } from '@rbdferry/receiver/store/rbd-store/rbd-store.js';
+import type { Store } from '@rbdferry/receiver/store/port.js';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { dyingCeph } from '../fake-ceph/dying-ceph.js';
 import { fakeCeph } from '../fake-ceph/fake-ceph.js';
@@ -18,7 +18,7 @@ beforeAll(async () => {
 });
 
 const imageOf = ({ chain }: BackupIdParts) => ({ ...storePool, image: chain });
-const idsListed = async (store: RbdStore) => (await listed(store)).map(({ snap }) => snap);
+const idsListed = async (store: Store) => (await listed(store)).map(({ snap }) => snap);
 
 const firstBackup = async (cluster: FakeCluster): Promise<BackupIdParts> => {
   const store = rbdStoreOn(fakeCeph(cluster));

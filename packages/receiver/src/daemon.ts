@@ -18,8 +18,8 @@ import { KnownBackups } from './known-backups.js';
 import { ReceiverMetrics } from './receiver-metrics.js';
 import { RefusedClients } from './refused-clients.js';
 import { createTransferService } from './service/transfer-service.js';
+import { createStore } from './store/kinds.js';
 import type { Store } from './store/port.js';
-import { RbdStore } from './store/rbd-store/rbd-store.js';
 import { LiveTransfers, type LiveTransfer, type TransferListener } from './transfer/live-transfers.js';
 import { OpenTransfers } from './transfer/open-transfers.js';
 
@@ -27,7 +27,6 @@ import { OpenTransfers } from './transfer/open-transfers.js';
 const stopGraceMs = 10_000;
 /** What is opened once. */
 const needRestart = ['listen', 'ceph', 'stores', 'window', 'wire', 'metrics'] as const;
-const defaultFeatures = ['layering', 'exclusive-lock', 'object-map', 'fast-diff'];
 
 /** Starts the receiver from its configuration file. @throws CONFIG_MISSING, CONFIG_INVALID */
 export const startReceiver = async (
@@ -169,21 +168,10 @@ const createStores = (
   const config = live.current;
   const { conf, user, keyring, command_timeout } = config.ceph;
   const ceph = createCeph({ conf, user, keyring, deadlines: { commandMs: command_timeout } });
+  const stallMs = () => live.current.stall_timeout;
   const entries = Object.entries(config.stores).map(([name, store]): [string, Store] => [
     name,
-    new RbdStore({
-      name,
-      pool: store.pool,
-      ceph,
-      features: store.features ?? defaultFeatures,
-      dataPool: store.data_pool ?? null,
-      get stallMs() {
-        return live.current.stall_timeout;
-      },
-      trashExpiryMs: store.trash_expiry ?? null,
-      log: log.child({ store: name }),
-      now,
-    }),
+    createStore(store, { name, ceph, stallMs, log: log.child({ store: name }), now }),
   ]);
   return new Map(entries);
 };

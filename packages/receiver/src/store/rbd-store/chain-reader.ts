@@ -10,9 +10,11 @@ import {
   type ChainName,
   type SnapName,
 } from '@rbdferry/core/model/backup-id.js';
-import type { Backup, Chain } from '@rbdferry/core/model/chain.js';
+import type { Backup } from '@rbdferry/core/model/chain.js';
 import type { ImageSpec, PoolSpec } from '@rbdferry/core/model/image-spec.js';
-import type { LookOptions } from '../port.js';
+import type { FoundChain } from '../driver.js';
+import { isAway } from '../is-away.js';
+import type { LookOptions, Options } from '../port.js';
 import {
   backupKey,
   decodeFacts,
@@ -23,9 +25,8 @@ import {
   type HeadState,
 } from './backup-meta.js';
 
-/** A chain as its image shows it, with what a transfer needs besides. */
-export interface ChainView {
-  readonly chain: Omit<Chain, 'active'>;
+/** A chain as its image shows it. */
+export interface ChainView extends FoundChain {
   /** Null in a chain of the older tool. */
   readonly state: HeadState | null;
   readonly metadata: ReadonlyMap<string, string>;
@@ -36,10 +37,6 @@ export interface ChainView {
    * (`recoverChain`), and nobody hears of it before. Null when there is none.
    */
   readonly undecided: Backup | null;
-}
-
-interface Options {
-  readonly signal?: AbortSignal | undefined;
 }
 
 /** Chains read at the same time: each read costs one or two `rbd` processes. */
@@ -198,9 +195,6 @@ export class ChainReader {
   }
 }
 
-/** Then no image of the cluster can be read, not only this one. */
-export const isAway = ({ code }: FerryError): boolean => code === 'CEPH_UNAVAILABLE' || code === 'CEPH_NOT_INSTALLED';
-
 const chainNames = (names: readonly string[]): ChainName[] =>
   names.flatMap((name) => splitChainName(name)?.chain ?? []).toSorted();
 
@@ -243,33 +237,45 @@ const viewOf = ({ store, name, snapshots, metadata, committed }: Seen): ChainVie
       const backup = facts === undefined ? undefined : decodeFacts(facts, snapshot.name, idOf);
       return backup === undefined ? [] : [backup];
     });
-  const unfinished = unfinishedSnap({ state });
+  const unfinished = before?.kind === 'receiving' && isSnapName(before.snap) ? before.snap : null;
   const undecided = found.find(({ id, snap }) => snap === unfinished && !committed.has(id)) ?? null;
   const backups = found.filter((backup) => backup !== undecided);
+  const chain = {
+    store,
+    name,
+    backups: before === null ? firstIsFull(backups) : backups,
+    legacy: before === null,
+    partial: before?.kind === 'receiving',
+  };
+  const seen = { chain, state, metadata, snapshots };
   return {
-    chain: {
-      store,
-      name,
-      backups: before === null ? firstIsFull(backups) : backups,
-      legacy: before === null,
-      partial: before?.kind === 'receiving',
-    },
-    state,
-    metadata,
-    snapshots,
+    ...seen,
+    unfinished,
     undecided,
+    isUndecided: undecided !== null,
+    isUnsettled: isUnsettled(seen),
+    isLeftover: snapshots.length === 0,
+    isNewer: state?.kind === 'unknown',
+    takenNames: new Set(snapshots.map((snapshot) => snapshot.name)),
   };
 };
 
-/** Keys of facts and usage that a removal or a broken commit has left; none in a chain of the older tool. */
-export const orphansOf = ({ chain, metadata, snapshots }: ChainView): string[] =>
-  chain.legacy ? [] : orphanKeys(metadata.keys(), new Set(snapshots.map(({ name }) => name)));
+type Image = Pick<ChainView, 'chain' | 'state' | 'metadata' | 'snapshots'>;
 
-/** The snapshot that a transfer was making when it broke off; null when none did. */
-export const unfinishedSnap = ({ state }: Pick<ChainView, 'state'>): SnapName | null => {
-  const before = state?.kind === 'deleting' ? stateBefore(state) : state;
-  return before?.kind === 'receiving' && isSnapName(before.snap) ? before.snap : null;
-};
+/** Whether an earlier step broke off on this chain, or is under way. */
+const isUnsettled = (image: Image): boolean =>
+  image.state?.kind === 'receiving' ||
+  image.state?.kind === 'deleting' ||
+  isEmptied(image) ||
+  (image.state?.kind === 'clean' && orphansOf(image).length > 0);
+
+/** A chain becomes clean by a commit and so has a backup: one without any snapshot was left by a deletion that broke off. */
+export const isEmptied = ({ state, snapshots }: Pick<Image, 'state' | 'snapshots'>): boolean =>
+  state?.kind === 'clean' && snapshots.length === 0;
+
+/** Keys of facts and usage that a removal or a broken commit has left; none in a chain of the older tool. */
+export const orphansOf = ({ chain, metadata, snapshots }: Image): string[] =>
+  chain.legacy ? [] : orphanKeys(metadata.keys(), new Set(snapshots.map(({ name }) => name)));
 
 /** What a chain that is being deleted was. */
 const stateBefore = ({ before }: HeadState & { kind: 'deleting' }): HeadState | null =>
