@@ -13,7 +13,7 @@ import type { LookOptions, OpenedPull, Options, PushIntent, ReadOptions, Removed
  * - No two calls that change one chain overlap: `create` or `extend` until their push was concluded or aborted, `settle`, `clean` of a
  *   leftover, `removeBackup`, `removeChain`, and steps of `StoreHost.unlessChanging`. Different chains are changed at the same time.
  * - No backup of a chain is removed while one of the chain's backups is read.
- * - A view that it hands back for a change was looked at while nobody else could change the chain.
+ * - A view that it hands back for a change is of a look while nobody else could change the chain, or, for `extend`, what was `known` then.
  * - After a change that failed it calls `settle`, and when that fails as well, again and again until it succeeds.
  * - Of the older tool's chains none is extended, and no backup is handed in that a look has not shown.
  *
@@ -32,13 +32,25 @@ export interface StoreDriver<View extends FoundChain> {
   /** Looks at one chain as it is now. @throws BACKUP_NOT_FOUND when there is none */
   look(chain: ChainName, options: Options): Promise<View>;
 
+  /**
+   * A chain as this process saw it last, with what it changed there since, or null when that is not known. Costs nothing. What others did by
+   * hand is not in it, so nobody is refused by it; `extend` and `read` find by what they do whether it is still so.
+   */
+  known(chain: ChainName): View | null;
+
   /** Makes a new chain, in which nothing is listed before the push into it was committed. @throws STORE_NOT_FOUND */
   create(chain: ChainName, intent: PushIntent, options: Options): Promise<DriverPush>;
 
-  /** Makes a chain ready to take what was changed since the base, which is one of its backups. */
+  /**
+   * Makes a chain ready to take what was changed since the base, which is one of its backups. Its content becomes equal to the base, whatever
+   * was done to it by hand. @throws BACKUP_NOT_FOUND when the base is gone, and then nothing was changed
+   */
   extend(view: View, intent: PushIntent & { readonly base: BackupIdParts }, options: Options): Promise<DriverPush>;
 
-  /** A backup's whole content as a full diff stream, which ends well only when all of it was there until its end. @throws BACKUP_NOT_FOUND */
+  /**
+   * A backup's whole content as a full diff stream, which ends well only when all of it was there until its end.
+   * @throws BACKUP_NOT_FOUND when the backup is gone
+   */
   read(view: View, backup: Backup, options: ReadOptions): Promise<DriverPull>;
 
   /** Removes one of several backups; the others stay whole. @throws BACKUP_IN_USE with the reason why it cannot go */

@@ -3,6 +3,9 @@ import { formatBackupId, type BackupIdParts } from '@rbdferry/core/model/backup-
 import type { Backup } from '@rbdferry/core/model/chain.js';
 import type { FoundChain } from './driver.js';
 
+export const hasBackup = ({ chain }: FoundChain, { snap }: BackupIdParts): boolean =>
+  chain.backups.some((backup) => backup.snap === snap);
+
 /** @throws BACKUP_NOT_FOUND */
 export const findBackup = ({ chain }: FoundChain, id: BackupIdParts): Backup => {
   const found = chain.backups.find(({ snap }) => snap === id.snap);

@@ -13,9 +13,8 @@ import { markActive, type Backup, type Chain, type ChainUsage } from '@rbdferry/
 import { baseRefusal } from './base-refusal.js';
 import { ChainLocks } from './chain-locks.js';
 import { chainUsage } from './chain-usage.js';
-import { CleanUpLater } from './clean-up-later.js';
-import type { DriverPush, FoundChain, Leftover, StoreDriver, StoreHost } from './driver.js';
-import { findBackup, noBackup } from './find-backup.js';
+import type { DriverPush, FoundChain, StoreDriver, StoreHost } from './driver.js';
+import { findBackup, hasBackup, noBackup } from './find-backup.js';
 import { GuardedPush } from './guarded-push.js';
 import type {
   LookOptions,
@@ -29,6 +28,7 @@ import type {
   Store,
 } from './port.js';
 import { Receiving } from './receiving.js';
+import { Settler } from './settler.js';
 import { UsageMeter } from './usage-meter.js';
 
 export interface GuardedStoreOptions<View extends FoundChain> {
@@ -50,7 +50,7 @@ export class GuardedStore<View extends FoundChain> implements Store {
   readonly #receiving = new Receiving();
   readonly #background = new Set<Promise<void>>();
   readonly #meter: UsageMeter<View>;
-  readonly #later = new CleanUpLater((chain, signal) => this.#cleanUpAgain(chain, signal));
+  readonly #settler: Settler;
 
   constructor({ name, log, now, driver }: GuardedStoreOptions<View>) {
     this.name = name;
@@ -61,10 +61,11 @@ export class GuardedStore<View extends FoundChain> implements Store {
       log,
       now,
       settleLater: (chain) => {
-        this.#later.add(chain);
+        this.#settler.later(chain);
       },
       unlessChanging: (chain, step) => this.#unlessChanging(chain, step),
     });
+    this.#settler = new Settler({ driver: this.#driver, locks: this.#locks, log });
     this.#meter = new UsageMeter({ driver: this.#driver, log, isIdle: () => this.#receiving.isNone });
   }
 
@@ -81,7 +82,7 @@ export class GuardedStore<View extends FoundChain> implements Store {
     const chain = intent.base?.chain ?? newChainName(intent);
     const backupId = formatBackupId({ store: this.name, chain, snap: intent.snap });
     const release = await this.#holdFor(backupId, chain, options);
-    const cleanUp = () => this.#cleanUp(chain);
+    const cleanUp = () => this.#settler.settleHeld(chain);
     let push: DriverPush;
     try {
       push = await this.#prepare(chain, intent, options);
@@ -114,7 +115,8 @@ export class GuardedStore<View extends FoundChain> implements Store {
   async read(id: BackupIdParts, options: ReadOptions): Promise<OpenedPull> {
     const close = await this.#locks.toRead(id.chain, options);
     try {
-      const view = await this.#decidedFor(id, options);
+      const known = this.#driver.known(id.chain);
+      const view = known !== null && hasBackup(known, id) ? known : await this.#decidedFor(id, options);
       const backup = findBackup(view, id);
       const { stream, estimate } = await this.#driver.read(view, backup, options);
       return { backup, stream, estimate, close };
@@ -164,14 +166,14 @@ export class GuardedStore<View extends FoundChain> implements Store {
   async recover(options: Options): Promise<string[]> {
     const changed: string[] = [];
     for (const leftover of await this.#driver.leftovers(options)) {
-      if (await this.#clean(leftover)) changed.push(leftover.name);
+      if (await this.#settler.clean(leftover)) changed.push(leftover.name);
     }
     return changed;
   }
 
   async close(): Promise<void> {
     await Promise.all(this.#background);
-    await Promise.all([this.#meter.close(), this.#later.close()]);
+    await Promise.all([this.#meter.close(), this.#settler.close()]);
   }
 
   /** Holds a chain for a transfer into it. Who has lost us asks for the backup, and from here on waits until it is decided. */
@@ -194,6 +196,11 @@ export class GuardedStore<View extends FoundChain> implements Store {
     const { base } = intent;
     if (base === null) return this.#driver.create(chain, intent, options);
     const increment = { ...intent, base };
+    // The list of chains that the sender planned by was read a moment ago, and nobody else changes the chain now.
+    const known = this.#driver.known(chain);
+    if (known !== null && !known.isUnsettled && baseRefusal(known, increment) === null) {
+      return this.#driver.extend(known, increment, options);
+    }
     let view = await this.#driver.look(chain, options);
     if (view.isUnsettled) {
       // What broke off there could not be put right before. Only the chain's own note tells of it, and a transfer overwrites that.
@@ -213,23 +220,13 @@ export class GuardedStore<View extends FoundChain> implements Store {
     }
     try {
       const view = await this.#driver.look(id.chain, options);
-      if (view.unfinished !== id.snap || view.chain.backups.some(({ snap }) => snap === id.snap)) return view;
+      if (view.unfinished !== id.snap || hasBackup(view, id)) return view;
       // An earlier life of ours died while it made this very backup. Nobody is answered before that is decided.
-      await this.#settle(id.chain, options);
+      await this.#settler.settle(id.chain, options);
       return await this.#driver.look(id.chain, options);
     } catch (thrown) {
       // Who asked for a backup hears of that backup, though its whole chain is missing.
       throw toFerryError(thrown).code === 'BACKUP_NOT_FOUND' ? noBackup(id) : thrown;
-    }
-  }
-
-  /** @throws what keeps the chain from being put right */
-  async #settle(chain: ChainName, options: Options): Promise<void> {
-    const release = await this.#locks.toChange(chain, options);
-    try {
-      await this.#driver.settle(chain, options);
-    } finally {
-      release();
     }
   }
 
@@ -248,49 +245,6 @@ export class GuardedStore<View extends FoundChain> implements Store {
       return await step(view);
     } finally {
       release();
-    }
-  }
-
-  /** Never rejects. Whoever holds the chain has found it clean, or cleans it up. */
-  async #clean({ chain, clean }: Leftover): Promise<boolean> {
-    const release = this.#locks.tryToChange(chain);
-    if (release === undefined) return false;
-    try {
-      return await clean();
-    } catch (thrown) {
-      this.#log.warn({ chain, error: toFerryError(thrown).message }, 'could not clean up a chain yet');
-      this.#later.add(chain);
-      return false;
-    } finally {
-      release();
-    }
-  }
-
-  /** Puts a chain right that is held; what cannot be done now is done later. Never rejects. */
-  async #cleanUp(chain: ChainName): Promise<void> {
-    if (!(await this.#settles(() => this.#driver.settle(chain, {}), chain))) this.#later.add(chain);
-  }
-
-  /** Answers whether that is settled, which cannot be seen while somebody holds the chain. Never rejects. */
-  async #cleanUpAgain(chain: ChainName, signal: AbortSignal): Promise<boolean> {
-    const release = this.#locks.tryToChange(chain);
-    if (release === undefined) return false;
-    try {
-      return await this.#settles(() => this.#driver.settle(chain, { signal, isThorough: true }), chain);
-    } finally {
-      release();
-    }
-  }
-
-  /** Answers whether the step succeeded. */
-  async #settles(step: () => Promise<boolean>, chain: ChainName): Promise<boolean> {
-    try {
-      await step();
-      return true;
-    } catch (thrown) {
-      const { code, message } = toFerryError(thrown);
-      this.#log.warn({ chain, code, error: message }, 'could not clean up yet');
-      return false;
     }
   }
 

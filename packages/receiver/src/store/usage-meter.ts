@@ -4,7 +4,7 @@ import type { ChainName, SnapName } from '@rbdferry/core/model/backup-id.js';
 import type { FoundChain, StoreDriver } from './driver.js';
 
 interface UsageMeterOptions<View extends FoundChain> {
-  readonly driver: Pick<StoreDriver<View>, 'addedBytes' | 'look'>;
+  readonly driver: Pick<StoreDriver<View>, 'addedBytes' | 'known' | 'look'>;
   readonly log: Logger;
   /** Whether nothing more important is under way. */
   readonly isIdle: () => boolean;
@@ -54,7 +54,7 @@ export class UsageMeter<View extends FoundChain> {
 
   async #measure(chain: ChainName, snap: SnapName, signal: AbortSignal): Promise<void> {
     const { driver } = this.#options;
-    const view = await driver.look(chain, { signal });
+    const view = driver.known(chain) ?? (await driver.look(chain, { signal }));
     const { backups } = view.chain;
     const at = backups.findIndex((backup) => backup.snap === snap);
     const backup = backups[at];

@@ -30,13 +30,15 @@ const busyWaitMs = 1_000;
 
 /** Removes an image. A listing of ours that looks at it just now counts as a user of it for a moment. @throws IMAGE_IN_USE */
 export const removeImage = async ({ ceph, reader }: StoreContext, name: string, options: Options): Promise<boolean> => {
-  reader.forget(name);
   for (let tries = 1; ; tries += 1) {
+    reader.forget(name);
     try {
       return await ceph.remove(reader.image(name), options);
     } catch (thrown) {
       if (tries === busyTries || toFerryError(thrown).code !== 'IMAGE_IN_USE') throw thrown;
-      await setTimeout(busyWaitMs, undefined, { signal: options.signal });
+    } finally {
+      reader.forget(name);
     }
+    await setTimeout(busyWaitMs, undefined, { signal: options.signal });
   }
 };

@@ -2,7 +2,7 @@ import { setTimeout } from 'node:timers/promises';
 import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
 import type { ImageSpec } from '@rbdferry/core/model/image-spec.js';
 import type { Options } from '../port.js';
-import type { ChainView } from './chain-reader.js';
+import type { ChainView } from './chain-view.js';
 import type { StoreContext } from './context.js';
 import type { Keepers } from './removal-plan.js';
 

@@ -31,8 +31,10 @@ export const createChain = async (
   const young = reader.image(newImageOf(chain));
   await missingPoolIsAStoreError(context, ceph.create(young, image));
   throwIfAborted(signal);
-  await reader.setMetadata(young.image, stateKey, encodeState(state));
+  const text = encodeState(state);
+  await reader.setMetadata(young.image, stateKey, text);
   await ceph.rename(young, reader.image(chain));
+  reader.made(chain, new Map([[stateKey, text]]));
 };
 
 /** Removes a chain's image that has not got its name yet. There need not be one. */

@@ -14,7 +14,8 @@ import type {
   StoreHost,
 } from '../driver.js';
 import type { LookOptions, Options, PushIntent, ReadOptions, Removed } from '../port.js';
-import { ChainReader, type ChainView } from './chain-reader.js';
+import { ChainReader } from './chain-reader.js';
+import type { ChainView } from './chain-view.js';
 import type { RbdStoreOptions, StoreContext } from './context.js';
 import { leftovers, settleThoroughly } from './leftovers.js';
 import { createChain, mayHaveMadeImage, removeNewImage } from './new-chain.js';
@@ -44,6 +45,10 @@ export class RbdDriver implements StoreDriver<ChainView> {
 
   look(chain: ChainName, options: Options): Promise<ChainView> {
     return this.#context.reader.fresh(chain, options);
+  }
+
+  known(chain: ChainName): ChainView | null {
+    return this.#context.reader.known(chain);
   }
 
   async create(chain: ChainName, intent: PushIntent, { signal }: Options): Promise<DriverPush> {
@@ -76,11 +81,12 @@ export class RbdDriver implements StoreDriver<ChainView> {
   async read(view: ChainView, { snap: name, id }: Backup, options: ReadOptions): Promise<DriverPull> {
     const { ceph, reader } = this.#context;
     const image = reader.image(view.chain.name);
-    const [info, snapshots] = await Promise.all([ceph.info(image, options), ceph.snapshots(image, options)]);
-    const snap = snapshots.find((snapshot) => snapshot.name === name);
-    if (snap === undefined) throw new FerryError('BACKUP_NOT_FOUND', `there is no backup ${id}`);
+    const snap = view.snapshots.find((snapshot) => snapshot.name === name);
+    const info = snap === undefined ? null : await unlessGone(ceph.infoAt(image, name, options));
+    if (snap === undefined || info === null) throw new FerryError('BACKUP_NOT_FOUND', `there is no backup ${id}`);
     const diff = { snap: name, fromSnap: null };
     return {
+      // That it is the snapshot that was seen, of this very image, is looked at when it has been read.
       stream: provenDiff(ceph, { image, imageId: info.id, snap, from: null, parent: info.parent }, options),
       estimate: async (options) => estimatedStreamBytes(await ceph.diffExtents(image, diff, options)),
     };
@@ -107,3 +113,14 @@ export class RbdDriver implements StoreDriver<ChainView> {
     return leftovers(this.#context, options);
   }
 }
+
+/** Null when the image, or the snapshot, is not there. */
+const unlessGone = async <T>(look: Promise<T>): Promise<T | null> => {
+  try {
+    return await look;
+  } catch (thrown) {
+    const { code } = toFerryError(thrown);
+    if (code === 'IMAGE_NOT_FOUND' || code === 'SNAPSHOT_NOT_FOUND') return null;
+    throw thrown;
+  }
+};

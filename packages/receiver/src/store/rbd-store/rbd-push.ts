@@ -30,8 +30,10 @@ export class RbdPush implements DriverPush {
   }
 
   begin(life: RbdLife): void {
+    if (this.#importing !== null) return;
     const { ceph, reader } = this.#context;
-    this.#importing ??= { sink: ceph.importDiff(reader.image(this.#chain), { onAlive: life.sign }), life };
+    reader.forgetSnapshots(this.#chain);
+    this.#importing = { sink: ceph.importDiff(reader.image(this.#chain), { onAlive: life.sign }), life };
   }
 
   async write(chunk: Uint8Array): Promise<void> {
@@ -87,7 +89,10 @@ export class RbdPush implements DriverPush {
     const snapshots = await ceph.snapshots(reader.image(this.#chain));
     const { sizeBytes } = source.layout;
     const made = snapshots.find(({ name }) => name === snap);
-    if (made?.sizeBytes === sizeBytes && made === snapshots.at(-1)) return;
+    if (made?.sizeBytes === sizeBytes && made === snapshots.at(-1)) {
+      reader.saw(this.#chain, snapshots);
+      return;
+    }
     const what = made === undefined ? 'no such snapshot' : `one of ${made.sizeBytes} bytes`;
     throw new FerryError(
       'VERIFY_FAILED',

@@ -2,7 +2,7 @@ import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
 import { isSnapName, type ChainName } from '@rbdferry/core/model/backup-id.js';
 import type { Options } from '../port.js';
 import { backupKey, encodeState, stateKey } from './backup-meta.js';
-import { isEmptied, orphansOf, type ChainView } from './chain-reader.js';
+import { isEmptied, orphansOf, type ChainView } from './chain-view.js';
 import { removeImage, type StoreContext } from './context.js';
 import { untilUnused } from './keepers.js';
 
@@ -58,14 +58,14 @@ const removeUncommitted = async (
 
 /** A snapshot of the interrupted transfer's name without facts can only be its own. */
 const removeUncommittedSnapshot = async (
-  { ceph, reader }: StoreContext,
+  { reader }: StoreContext,
   chain: ChainName,
   view: ChainView,
   options: Options,
 ): Promise<void> => {
   if (view.state?.kind !== 'receiving' || !isSnapName(view.state.snap)) return;
   if (view.metadata.has(backupKey(view.state.snap))) return;
-  await ceph.removeSnapshot(reader.image(chain), view.state.snap, options);
+  await reader.removeSnapshot(chain, view.state.snap, options);
 };
 
 /** Facts are written after their snapshot: without one they belong to nothing, whether it was removed or they came late. */

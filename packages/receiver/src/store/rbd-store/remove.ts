@@ -5,7 +5,7 @@ import type { KeptBackup } from '@rbdferry/core/wire/kept-backup.js';
 import type { DriverRemoveOptions } from '../driver.js';
 import type { Options, Removed } from '../port.js';
 import { backupKey, encodeState, stateKey, usageKey } from './backup-meta.js';
-import type { ChainView } from './chain-reader.js';
+import type { ChainView } from './chain-view.js';
 import { removeImage, type StoreContext } from './context.js';
 import { keepersOf, keepersOfSnapshots } from './keepers.js';
 import { keptBackup, planRemoval } from './removal-plan.js';
@@ -132,7 +132,7 @@ const removeSnapshots = async (
 };
 
 const removeSnapshot = async (context: StoreContext, view: ChainView, snap: SnapName): Promise<void> => {
-  await context.ceph.removeSnapshot(context.reader.image(view.chain.name), snap);
+  await context.reader.removeSnapshot(view.chain.name, snap);
   await dropFacts(context, view, snap);
 };
 
@@ -152,10 +152,10 @@ const dropFacts = async ({ reader, log }: StoreContext, view: ChainView, snap: S
 
 /** The backups are gone, whatever becomes of their image: what cannot be removed now is removed later. */
 const removeEmptyImage = async (context: StoreContext, view: ChainView): Promise<boolean> => {
-  const { ceph, reader, log, settleLater } = context;
+  const { reader, log, settleLater } = context;
   const chain = view.chain.name;
   try {
-    if (view.unfinished !== null) await ceph.removeSnapshot(reader.image(chain), view.unfinished);
+    if (view.unfinished !== null) await reader.removeSnapshot(chain, view.unfinished);
     await removeImage(context, chain, {});
     return true;
   } catch (thrown) {

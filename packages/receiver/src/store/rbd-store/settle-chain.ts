@@ -1,7 +1,7 @@
 import type { ChainName } from '@rbdferry/core/model/backup-id.js';
 import { toFerryError } from '@rbdferry/core/errors/ferry-error.js';
 import type { Options } from '../port.js';
-import type { ChainView } from './chain-reader.js';
+import type { ChainView } from './chain-view.js';
 import type { StoreContext } from './context.js';
 import { recoverChain } from './recover-chain.js';
 import { finishDeletion } from './remove.js';

@@ -2,7 +2,7 @@ import { FerryError, toFerryError } from '@rbdferry/core/errors/ferry-error.js';
 import type { Increment } from '../driver.js';
 import type { Options } from '../port.js';
 import { decodeUsage, encodeUsage, usageKey } from './backup-meta.js';
-import type { ChainView } from './chain-reader.js';
+import type { ChainView } from './chain-view.js';
 import type { StoreContext } from './context.js';
 
 /**
