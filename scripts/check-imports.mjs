@@ -68,9 +68,14 @@ const rules = [
     why: 'a store is written to and read from; it does not know by what',
   },
   {
-    from: /^packages\/receiver\/src\/(?!store\/rbd-store\/|daemon\.ts)/,
-    to: /^packages\/receiver\/src\/store\/rbd-store\//,
-    why: 'the receiver speaks to stores through their port; only the daemon knows which kinds there are',
+    from: /^packages\/receiver\/src\/(?!store\/[a-z]+-store\/|store\/kinds\.ts)/,
+    to: /^packages\/receiver\/src\/store\/[a-z]+-store\//,
+    why: 'the receiver speaks to stores through their port, and the guard to drivers through theirs; only kinds.ts knows which kinds there are',
+  },
+  {
+    from: /^packages\/receiver\/src\/store\/[a-z]+-store\//,
+    to: (from) => new RegExp(`^packages/receiver/src/store/(?!${from.split('/')[4]}/|(driver|port|is-away)\\.ts$)`),
+    why: 'a driver knows its place and itself: what every store promises is kept by the guard, and no kind leans on another',
   },
   {
     from: /^packages\/cli\/src\/(render|view)\//,

@@ -1,11 +1,13 @@
 import type { BackupIdParts, SnapName } from '@rbdferry/core/model/backup-id.js';
-import type { RbdStore } from '@rbdferry/receiver/store/rbd-store/rbd-store.js';
+import type { Store } from '@rbdferry/receiver/store/port.js';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { dyingCeph } from '../fake-ceph/dying-ceph.js';
 import { fakeCeph } from '../fake-ceph/fake-ceph.js';
 import { FakeCluster } from '../fake-ceph/fake-cluster.js';
+import { watchedCeph } from '../fake-ceph/watched-ceph.js';
+import { chainsOf } from '../store-contract/looks.js';
 import { settled } from './settled.js';
-import { makeSource, type Source } from './source.js';
+import { diffOf, factsOf, makeSource, type Source } from './source.js';
 import { listed, partsOf, pushTo, rbdStoreOn, sha256OfRestored, storePool } from './store.js';
 
 /** What others do to a store of RBD images meanwhile: orphans of a dead receiver, operators, guests that hold on. */
@@ -18,7 +20,14 @@ beforeAll(async () => {
 });
 
 const imageOf = ({ chain }: BackupIdParts) => ({ ...storePool, image: chain });
-const idsListed = async (store: RbdStore) => (await listed(store)).map(({ snap }) => snap);
+const idsListed = async (store: Store) => (await listed(store)).map(({ snap }) => snap);
+
+/** What an `import-diff` does that was started by a receiver which died, and which comes up only now. */
+const openedByTheDead = async (cluster: FakeCluster, base: BackupIdParts): Promise<void> => {
+  const sink = fakeCeph(cluster).importDiff(imageOf(base));
+  for (const chunk of await diffOf(source, { snap: snaps[2], fromSnap: snaps[0] })) await sink.write(chunk);
+  await sink.finish();
+};
 
 const firstBackup = async (cluster: FakeCluster): Promise<BackupIdParts> => {
   const store = rbdStoreOn(fakeCeph(cluster));
@@ -86,6 +95,98 @@ it('an increment lands on its base though an operator wrote into the chain', asy
   const made = partsOf((await pushTo(store, { source, snap: snaps[1], base })).id);
   expect(await sha256OfRestored(store, made)).toBe(source.cluster.sha256(source.image, snaps[1]));
   await store.close();
+});
+
+describe('what was seen last of a chain is not asked for again, and', () => {
+  const fastDiff = ['layering', 'exclusive-lock', 'object-map', 'fast-diff'];
+  const plain = ['layering', 'exclusive-lock'];
+
+  /** A store that has listed its one backup, as it does when a sender plans the next one. */
+  const planned = async (features: string[]) => {
+    const cluster = new FakeCluster(storePool.pool);
+    const base = await firstBackup(cluster);
+    const watched = watchedCeph(fakeCeph(cluster, { chunkBytes: 8_192 }));
+    const store = rbdStoreOn(watched.ceph, features);
+    expect(await chainsOf(store, 'vm')).toHaveLength(1);
+    return { cluster, base, store, calls: watched.calls };
+  };
+  const open = async (store: Store, base: BackupIdParts) =>
+    store.open({ source: await factsOf(source, snaps[1]), snap: snaps[1], base, client: 'agent1' }, {});
+
+  it.each([fastDiff, plain])(
+    'an increment on a base that was removed by hand changes nothing (%#)',
+    async (...features) => {
+      const { cluster, base, store } = await planned(features);
+      cluster.addSnapshot(imageOf(base), 'mine');
+      cluster.removeSnapshot(imageOf(base), base.snap);
+      const before = cluster.everything().filter((line) => !line.includes('rbdferry.backup'));
+      await expect(open(store, base)).rejects.toMatchObject({ code: 'BACKUP_NOT_FOUND' });
+      expect(cluster.everything()).toEqual(before);
+      await store.close();
+    },
+  );
+
+  it.each([fastDiff, plain])(
+    'an increment on a chain that was removed by hand changes nothing (%#)',
+    async (...features) => {
+      const { cluster, base, store } = await planned(features);
+      cluster.removeSnapshot(imageOf(base), base.snap);
+      await fakeCeph(cluster).remove(imageOf(base));
+      await expect(open(store, base)).rejects.toMatchObject({ code: 'BACKUP_NOT_FOUND' });
+      expect(cluster.everything()).toEqual([]);
+      await store.close();
+    },
+  );
+
+  it('an increment lands on its base though a command of a dead receiver has written since', async () => {
+    const { cluster, base, store, calls } = await planned(fastDiff);
+    await openedByTheDead(cluster, base);
+    const made = partsOf((await pushTo(store, { source, snap: snaps[1], base })).id);
+    expect(calls.some(({ name }) => name === 'rollback')).toBe(true);
+    expect(await sha256OfRestored(store, made)).toBe(source.cluster.sha256(source.image, snaps[1]));
+    expect(await idsListed(store)).toEqual([snaps[0], snaps[1]]);
+    await store.close();
+  });
+
+  it('nobody is refused by it', async () => {
+    const { cluster, base, store } = await planned(fastDiff);
+    const elsewhere = rbdStoreOn(fakeCeph(cluster), fastDiff);
+    const second = partsOf((await pushTo(elsewhere, { source, snap: snaps[1], base })).id);
+    await elsewhere.close();
+    const push = await store.open(
+      { source: await factsOf(source, snaps[2]), snap: snaps[2], base: second, client: 'agent1' },
+      {},
+    );
+    await push.discard();
+    expect(await sha256OfRestored(store, second)).toBe(source.cluster.sha256(source.image, snaps[1]));
+    await store.close();
+  });
+
+  it.each([
+    ['is gone', 'BACKUP_NOT_FOUND', () => {}],
+    [
+      'is another one',
+      'SOURCE_CHANGED',
+      (cluster: FakeCluster, id: BackupIdParts) => cluster.addSnapshot(imageOf(id), id.snap),
+    ],
+  ])('a backup that %s is not read as the one that was seen', async (_, code, then) => {
+    const { cluster, base, store } = await planned(fastDiff);
+    cluster.removeSnapshot(imageOf(base), base.snap);
+    then(cluster, base);
+    await expect(sha256OfRestored(store, base)).rejects.toMatchObject({ code });
+    await store.close();
+  });
+
+  it('a backup that was removed here is neither read nor built on', async () => {
+    const { base, store } = await planned(fastDiff);
+    const second = partsOf((await pushTo(store, { source, snap: snaps[1], base })).id);
+    await store.remove(base, { dryRun: false, client: 'agent1', mayRemove: () => true });
+    await expect(store.read(base, {})).rejects.toMatchObject({ code: 'BACKUP_NOT_FOUND' });
+    const third = { source: await factsOf(source, snaps[2]), snap: snaps[2], base, client: 'agent1' };
+    await expect(store.open(third, {})).rejects.toMatchObject({ code: 'BACKUP_NOT_FOUND' });
+    await (await store.open({ ...third, base: second }, {})).discard();
+    await store.close();
+  });
 });
 
 it('two transfers into one chain go one after the other, and both are right', async () => {

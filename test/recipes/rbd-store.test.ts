@@ -1,5 +1,5 @@
 import type { BackupIdParts } from '@rbdferry/core/model/backup-id.js';
-import type { RbdStore } from '@rbdferry/receiver/store/rbd-store/rbd-store.js';
+import type { Store } from '@rbdferry/receiver/store/port.js';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { dyingCeph } from '../fake-ceph/dying-ceph.js';
 import type { FakeCephOptions } from '../fake-ceph/door.js';
@@ -23,7 +23,7 @@ const everything = (cluster: FakeCluster): string[] =>
   cluster.everything().filter((line) => !line.includes(' rbdferry.usage.'));
 
 /** Each backup that is listed gives back the content of its snapshot. Answers their snapshots. */
-const checkListed = async (store: RbdStore): Promise<string[]> => {
+const checkListed = async (store: Store): Promise<string[]> => {
   const backups = await listed(store);
   for (const { id, snap } of backups)
     expect({ id, sha256: await sha256OfRestored(store, partsOf(id)) }).toEqual({

@@ -5,8 +5,9 @@ import { parseBackupId, type BackupId, type BackupIdParts, type SnapName } from 
 import type { Backup } from '@rbdferry/core/model/chain.js';
 import { StreamDigest } from '@rbdferry/core/transfer/stream-digest.js';
 import { RbdLife } from '@rbdferry/core/transfer/life.js';
+import { GuardedStore } from '@rbdferry/receiver/store/guarded-store.js';
 import type { OpenedPush, Store } from '@rbdferry/receiver/store/port.js';
-import { RbdStore } from '@rbdferry/receiver/store/rbd-store/rbd-store.js';
+import { RbdDriver } from '@rbdferry/receiver/store/rbd-store/rbd-driver.js';
 import { fakeCeph } from '../fake-ceph/fake-ceph.js';
 import { FakeCluster } from '../fake-ceph/fake-cluster.js';
 import { diffOf, factsOf, type Source } from './source.js';
@@ -18,17 +19,16 @@ export const rbdStoreOn = (
   ceph: CephPort,
   features = ['layering', 'exclusive-lock'],
   now = () => Date.UTC(2026, 10, 27, 13),
-): RbdStore =>
-  new RbdStore({
+): Store =>
+  new GuardedStore({
     name: 'main',
-    pool: storePool,
-    ceph,
-    features,
-    dataPool: null,
-    stallMs: 60_000,
-    trashExpiryMs: null,
     log: createLogger('test', 'silent'),
     now,
+    driver: (host) =>
+      new RbdDriver(
+        { pool: storePool, ceph, features, dataPool: null, stallMs: () => 60_000, trashExpiryMs: null },
+        host,
+      ),
   });
 
 export const partsOf = (id: BackupId): BackupIdParts => {

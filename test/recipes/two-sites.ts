@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { JobStore } from '@rbdferry/agent/jobs/job-store.js';
 import type { BackupJobRequest } from '@rbdferry/agent/backup/backup-jobs.js';
 import type { JobRequest } from '@rbdferry/agent/jobs/job.js';
-import type { ImageLayout } from '@rbdferry/core/ceph/port.js';
+import type { CephPort, ImageLayout } from '@rbdferry/core/ceph/port.js';
 import type { BackupId } from '@rbdferry/core/model/backup-id.js';
 import type { Backup } from '@rbdferry/core/model/chain.js';
 import { OpenTransfers } from '@rbdferry/receiver/transfer/open-transfers.js';
@@ -35,6 +35,13 @@ export interface Death {
   readonly when: 'before' | 'after';
 }
 
+export interface TwoSitesOptions {
+  /** Of backup images. */
+  readonly features?: string[];
+  /** Puts something before the port of a side, in each of its lives. */
+  readonly watch?: (side: Side, port: CephPort) => CephPort;
+}
+
 export const vm = { pool: 'rbd', namespace: '', image: 'vm' };
 
 /**
@@ -47,6 +54,7 @@ export class TwoSites {
   /** What each backup that was begun must hold, as a SHA-256. */
   readonly contents = new Map<BackupId, string>();
   readonly #directory: string;
+  readonly #options: TwoSitesOptions;
   /** Where the job store is that the next life of the agent finds. */
   #state: string;
   #deaths = 0;
@@ -58,8 +66,9 @@ export class TwoSites {
   #receiver: ReceiverProcess & { readonly store: ReturnType<typeof rbdStoreOn> };
 
   /** @param directory for the agent's job stores, one for each death */
-  constructor(directory: string) {
+  constructor(directory: string, options: TwoSitesOptions = {}) {
     this.#directory = directory;
+    this.#options = options;
     this.#state = join(directory, '0');
     [this.#receiverLife, this.#receiver] = this.#newReceiver(null);
     [this.#agentLife, this.#agent] = this.#newAgent(null);
@@ -163,13 +172,19 @@ export class TwoSites {
     await this.#receiver.store.close();
   }
 
+  #port(side: Side): CephPort {
+    const port = fakeCeph(side === 'agent' ? this.source : this.backup, { chunkBytes });
+    return this.#options.watch?.(side, port) ?? port;
+  }
+
   #newReceiver(death: Death | null): [DyingCeph, ReceiverProcess & { readonly store: ReturnType<typeof rbdStoreOn> }] {
-    const life = dyingCeph(fakeCeph(this.backup, { chunkBytes }), endOf('receiver', death));
-    return [life, { store: rbdStoreOn(life.ceph, undefined, this.#now), open: new OpenTransfers(), dead: life.dead }];
+    const life = dyingCeph(this.#port('receiver'), endOf('receiver', death));
+    const store = rbdStoreOn(life.ceph, this.#options.features, this.#now);
+    return [life, { store, open: new OpenTransfers(), dead: life.dead }];
   }
 
   #newAgent(death: Death | null): [DyingCeph, Agent] {
-    const life = dyingCeph(fakeCeph(this.source, { chunkBytes }), endOf('agent', death));
+    const life = dyingCeph(this.#port('agent'), endOf('agent', death));
     const directory = this.#state;
     // What the dead one still writes into its job store is read by nobody.
     life.dead.addEventListener('abort', () => {

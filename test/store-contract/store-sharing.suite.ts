@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
-import type { BackupIdParts } from '@rbdferry/core/model/backup-id.js';
+import { chainNameOf, snapTime, type BackupIdParts, type Timestamp } from '@rbdferry/core/model/backup-id.js';
 import type { Store } from '@rbdferry/receiver/store/port.js';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { partsOf, sha256OfRestored } from '../recipes/store.js';
@@ -98,6 +98,17 @@ export const storeSharingSuite = (start: () => MortalStoreWorld | Promise<Mortal
       await expectWaiting(asked);
       if (isCommitted) expect(await push.commit(facts)).toEqual(await asked);
       else await Promise.all([push.discard(), expect(asked).rejects.toEqual(notFound)]);
+    });
+
+    it.each(['a full', 'an increment'])('waits also while the transfer is being opened: %s', async (kind) => {
+      const isFull = kind === 'a full';
+      const intent = await sender.intent(isFull ? { image: `${image}-new`, at: 1 } : { image, at: 1, base });
+      const chain = isFull ? chainNameOf(`${image}-new`, snapTime(intent.snap) ?? ('' as Timestamp)) : base.chain;
+      const opening = store.open(intent, {});
+      const asked = store.backup({ store: store.name, chain, snap: intent.snap }, {});
+      await expectWaiting(asked);
+      const push = await opening;
+      await Promise.all([push.discard(), expect(asked).rejects.toEqual(notFound)]);
     });
 
     it('waits for none that is received into the same chain', async () => {

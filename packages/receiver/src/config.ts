@@ -1,29 +1,16 @@
 import {
   addressSchema,
-  cephNameSchema,
   cephSchema,
-  durationSchema,
   logLevelSchema,
   metricsSchema,
   nameSchema,
-  poolSchema,
   timeoutSchema,
   tlsSchema,
   windowSchema,
   wireSchema,
 } from '@rbdferry/core/config/schemas.js';
 import { z } from 'zod';
-
-const rbdStoreSchema = z.strictObject({
-  kind: z.literal('rbd').default('rbd'),
-  pool: poolSchema,
-  /** Features of the backup images; data pool and layout come from the source. */
-  features: z.array(z.string().min(1)).optional(),
-  /** Where the data of new backup images goes (an erasure-coded pool, say); the pool itself when left out. */
-  data_pool: cephNameSchema('pool').optional(),
-  /** Removed chains stay in the trash for so long; without it they are removed for good. */
-  trash_expiry: durationSchema.optional(),
-});
+import { storeSchema } from './store/kinds.js';
 
 /** As openssl and `rbdferry pki show` print it: 32 bytes in hex, with colons or without. */
 const fingerprintSchema = z
@@ -43,7 +30,7 @@ export const receiverConfigSchema = z
     listen: addressSchema.default('0.0.0.0:7443'),
     tls: tlsSchema,
     ceph: cephSchema,
-    stores: z.record(nameSchema('store'), rbdStoreSchema),
+    stores: z.record(nameSchema('store'), storeSchema),
     /** By the common name of the client's certificate. */
     clients: z.record(z.string().min(1), clientSchema),
     stall_timeout: timeoutSchema.default(600_000),

@@ -20,8 +20,8 @@ import { KnownBackups } from './known-backups.js';
 import { ReceiverMetrics } from './receiver-metrics.js';
 import { RefusedClients } from './refused-clients.js';
 import { createTransferService } from './service/transfer-service.js';
+import { createStore } from './store/kinds.js';
 import type { Store } from './store/port.js';
-import { RbdStore } from './store/rbd-store/rbd-store.js';
 import { LiveTransfers, type LiveTransfer, type TransferListener } from './transfer/live-transfers.js';
 import { OpenTransfers } from './transfer/open-transfers.js';
 
@@ -29,7 +29,6 @@ import { OpenTransfers } from './transfer/open-transfers.js';
 const stopGraceMs = 10_000;
 /** What is opened once. */
 const needRestart = ['listen', 'ceph', 'stores', 'window', 'wire', 'metrics'] as const;
-const defaultFeatures = ['layering', 'exclusive-lock', 'object-map', 'fast-diff'];
 
 /** Starts the receiver from its configuration file. @throws CONFIG_MISSING, CONFIG_INVALID */
 export const startReceiver = async (
@@ -186,21 +185,10 @@ const createStores = (
   live: LiveConfig<ReceiverConfig>,
   { ceph, log, now }: { ceph: CephPort; log: Logger } & Pick<Outside, 'now'>,
 ): Map<string, Store> => {
+  const stallMs = () => live.current.stall_timeout;
   const entries = Object.entries(live.current.stores).map(([name, store]): [string, Store] => [
     name,
-    new RbdStore({
-      name,
-      pool: store.pool,
-      ceph,
-      features: store.features ?? defaultFeatures,
-      dataPool: store.data_pool ?? null,
-      get stallMs() {
-        return live.current.stall_timeout;
-      },
-      trashExpiryMs: store.trash_expiry ?? null,
-      log: log.child({ store: name }),
-      now,
-    }),
+    createStore(store, { name, ceph, stallMs, log: log.child({ store: name }), now }),
   ]);
   return new Map(entries);
 };

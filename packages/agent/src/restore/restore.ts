@@ -19,7 +19,7 @@ import type { Settled } from '../jobs/loose-end-kind.js';
 import type { LooseEndHandle } from '../jobs/loose-ends.js';
 import { dress, type Whole } from './dress.js';
 import type { RestoreEnd } from './restore-end.js';
-import { checkTarget, layoutFor, targetOf, temporaryName } from './target.js';
+import { checkTarget, layoutFor, refuseProtected, targetOf, temporaryName } from './target.js';
 
 export interface RestoreRequest {
   readonly backupId: BackupId;
@@ -197,7 +197,8 @@ const swap = async (
   looseEnd.update(end);
   const old = what.replace ? await ifExists(job.ceph.info(target, job)) : null;
   if (old !== null) {
-    await checkTarget(target, what.replace, job);
+    refuseProtected(target, old);
+    // Refuses an image that is in use.
     await job.ceph.moveToTrash(target, new Date(job.now() + job.config.trash_expiry));
     job.warn(`the image that was there is in the trash as ${old.id}; \`rbd trash restore\` brings it back`);
   }

@@ -1,4 +1,3 @@
-import { ifExists } from '@rbdferry/core/ceph/if-exists.js';
 import type { ImageInfo, ImageLayout } from '@rbdferry/core/ceph/port.js';
 import { FerryError, toFerryError } from '@rbdferry/core/errors/ferry-error.js';
 import type { Backup } from '@rbdferry/core/model/chain.js';
@@ -22,20 +21,41 @@ export const targetOf = (backup: Backup, to: ImageSpec | null): ImageSpec => {
 
 /** @throws IMAGE_EXISTS, IMAGE_IN_USE, IMAGE_PROTECTED, POOL_NOT_FOUND, NAMESPACE_NOT_FOUND */
 export const checkTarget = async (target: ImageSpec, replace: boolean, { ceph, signal }: Deps): Promise<void> => {
-  // Also the check that the pool is there.
-  const names = await ceph.list(target, { signal });
-  if (!names.includes(target.image)) return;
-  const name = formatImageSpec(target);
-  if (!replace) throw new FerryError('IMAGE_EXISTS', `the image ${name} exists`);
-  const [info, watchers] = await Promise.all([
-    ifExists(ceph.info(target, { signal })),
-    ifExists(ceph.watchers(target, { signal })),
-  ]);
-  const kept = info === null ? null : whyKept(info);
-  if (kept !== null) throw new FerryError('IMAGE_PROTECTED', `the image ${name} cannot be replaced: ${kept}`);
-  if (watchers !== null && watchers.length > 0) {
-    throw new FerryError('IMAGE_IN_USE', `the image ${name} is in use by ${watchers.join(', ')}`);
+  // Either is also the check that the pool is there.
+  if (replace) await refuseToReplace(target, { ceph, signal });
+  // A name that half a removal has left is taken as well, and no look at the image would find it.
+  else if ((await ceph.list(target, { signal })).includes(target.image)) {
+    throw new FerryError('IMAGE_EXISTS', `the image ${formatImageSpec(target)} exists`);
   }
+};
+
+/** There need not be such an image. */
+const refuseToReplace = async (target: ImageSpec, { ceph, signal }: Deps): Promise<void> => {
+  const [info, watchers] = await Promise.all([
+    unlessMissing(ceph.info(target, { signal })),
+    unlessMissing(ceph.watchers(target, { signal })),
+  ]);
+  if (info !== null) refuseProtected(target, info);
+  if (watchers !== null && watchers.length > 0) {
+    throw new FerryError('IMAGE_IN_USE', `the image ${formatImageSpec(target)} is in use by ${watchers.join(', ')}`);
+  }
+};
+
+/** Null when there is no such image in a pool that is there. */
+const unlessMissing = async <T>(look: Promise<T>): Promise<T | null> => {
+  try {
+    return await look;
+  } catch (thrown) {
+    if (toFerryError(thrown).code === 'IMAGE_NOT_FOUND') return null;
+    throw thrown;
+  }
+};
+
+/** @throws IMAGE_PROTECTED */
+export const refuseProtected = (image: ImageSpec, info: ImageInfo): void => {
+  const kept = whyKept(info);
+  if (kept === null) return;
+  throw new FerryError('IMAGE_PROTECTED', `the image ${formatImageSpec(image)} cannot be replaced: ${kept}`);
 };
 
 /**

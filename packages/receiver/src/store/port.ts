@@ -5,11 +5,11 @@ import type { BackupId, BackupIdParts, ChainName, SnapName } from '@rbdferry/cor
 import type { RbdLife } from '@rbdferry/core/transfer/life.js';
 import type { Backup, Chain, ChainUsage, SourceFacts, StreamEnd } from '@rbdferry/core/model/chain.js';
 
-interface Options {
+export interface Options {
   readonly signal?: AbortSignal | undefined;
 }
 
-interface ReadOptions extends Options {
+export interface ReadOptions extends Options {
   /** Told of signs of life of the stream, which may give no bytes for long. */
   readonly onAlive?: (() => void) | undefined;
 }

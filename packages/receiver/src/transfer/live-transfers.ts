@@ -17,7 +17,7 @@ export interface LiveTransfer {
   readonly signal: AbortSignal;
 }
 
-/** What its client may know of a transfer, and tells us of itself. */
+/** What the client of a transfer may ask about it while it runs, and where goes what the client tells of its own end. */
 interface Seen {
   readonly stages: TransferStages;
   readonly lives: Lives;
@@ -27,11 +27,11 @@ interface Seen {
 export type TransferResult = { readonly kind: 'ok' } | { readonly kind: 'failed'; readonly code: ErrorCode };
 
 export interface TransferListener {
-  /** Answers what is to be told of the end. */
+  /** A transfer has begun. Answers a function that is called once, with the result, when it has ended. */
   begun(transfer: LiveTransfer, stages: TransferStages): (result: TransferResult) => void;
 }
 
-/** Transfers whose stream is under way, so that their clients can ask how they get on. */
+/** The transfers that are streaming now. Each client can look up its own by their ids. */
 export class LiveTransfers {
   readonly #live = new Map<string, Seen>();
   readonly #listener: TransferListener;
@@ -45,7 +45,7 @@ export class LiveTransfers {
     return this.#live.get(keyOf(client, id));
   }
 
-  /** Receives; the transfer lasts as long as the promise. */
+  /** Runs `receive` as a transfer, which is among the live ones until its promise settles. */
   async receiving<T>(transfer: LiveTransfer, receive: (stages: TransferStages) => Promise<T>): Promise<T> {
     const { stages, end } = this.#begin(transfer, 'taker');
     try {
@@ -58,7 +58,10 @@ export class LiveTransfers {
     }
   }
 
-  /** Sends; the transfer lasts as long as the items do. One that is left before the last of them was cancelled. */
+  /**
+   * Passes on the items of `send` as a transfer, which is among the live ones until the last item was taken. When whoever takes the items
+   * stops before the last one, the transfer was cancelled.
+   */
   async *sending<T>(
     transfer: LiveTransfer,
     send: (stages: TransferStages) => AsyncIterable<T>,
@@ -76,7 +79,7 @@ export class LiveTransfers {
     }
   }
 
-  /** Of two transfers with one name, which only a client of bad manners has, the first can be asked for. */
+  /** A client should use another id for each transfer. When it uses one for two at the same time, the id means the first of them. */
   #begin(transfer: LiveTransfer, as: TransferEnd) {
     const key = keyOf(transfer.client, transfer.id);
     const stages = new TransferStages(as);
@@ -91,7 +94,10 @@ export class LiveTransfers {
   }
 }
 
-/** A stream that breaks because its client has gone away says so in words of its own, which are no error of ours. */
+/**
+ * When the client has gone away, reading or writing the broken stream fails with some error of Node's or gRPC's that is none of our codes, and
+ * so would count as INTERNAL. The client's leaving is what happened: the transfer was cancelled.
+ */
 const failure = (thrown: unknown, { signal }: LiveTransfer): TransferResult => {
   const { code } = toFerryError(thrown);
   return { kind: 'failed', code: code === 'INTERNAL' && signal.aborted ? 'CANCELLED' : code };

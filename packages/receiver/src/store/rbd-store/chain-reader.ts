@@ -1,62 +1,28 @@
 import type { CephPort, Snapshot } from '@rbdferry/core/ceph/port.js';
 import { FerryError, toFerryError } from '@rbdferry/core/errors/ferry-error.js';
-import {
-  formatBackupId,
-  isSnapName,
-  snapTime,
-  splitChainName,
-  timestampToMs,
-  type BackupId,
-  type ChainName,
-  type SnapName,
-} from '@rbdferry/core/model/backup-id.js';
-import type { Backup, Chain } from '@rbdferry/core/model/chain.js';
+import { splitChainName, type BackupId, type ChainName, type SnapName } from '@rbdferry/core/model/backup-id.js';
 import type { ImageSpec, PoolSpec } from '@rbdferry/core/model/image-spec.js';
-import type { LookOptions } from '../port.js';
-import {
-  backupKey,
-  decodeFacts,
-  decodeState,
-  orphanKeys,
-  snapOfBackupKey,
-  stateKey,
-  type HeadState,
-} from './backup-meta.js';
-
-/** A chain as its image shows it, with what a transfer needs besides. */
-export interface ChainView {
-  readonly chain: Omit<Chain, 'active'>;
-  /** Null in a chain of the older tool. */
-  readonly state: HeadState | null;
-  readonly metadata: ReadonlyMap<string, string>;
-  /** Every snapshot of the image, an operator's own included. */
-  readonly snapshots: readonly Snapshot[];
-  /**
-   * A snapshot with facts that a transfer was making when its receiver died: whether it is a backup is decided under the chain's lock
-   * (`recoverChain`), and nobody hears of it before. Null when there is none.
-   */
-  readonly undecided: Backup | null;
-}
-
-interface Options {
-  readonly signal?: AbortSignal | undefined;
-}
+import { isAway } from '../is-away.js';
+import type { LookOptions, Options } from '../port.js';
+import { sourceImages, viewOf, type ChainView } from './chain-view.js';
 
 /** Chains read at the same time: each read costs one or two `rbd` processes. */
 const readConcurrency = 4;
 
 /**
- * Reads and changes what an image says of its chain.
+ * Reads and changes what an image says of its chain, and remembers it. That is sound because every change goes through here: the receiver is
+ * the only one that changes its stores.
  *
- * Image-meta is remembered, because a store of thousands of chains would otherwise cost a process for each of them at each
- * listing. That is sound because every change goes through here: the receiver is the only one that changes its stores.
- * Snapshots are always asked for, so a backup that an operator removed by hand is never listed.
+ * Image-meta is remembered for listings, since a store of thousands of chains would otherwise cost a process for each of them each time.
+ * Snapshots are always asked for there, so a backup that an operator removed by hand is never listed. They are remembered as well, for whoever
+ * works with one chain, finds by what it does whether they are still there, and would ask for what it has just seen (`known`).
  */
 export class ChainReader {
   readonly #ceph: CephPort;
   readonly #store: string;
   readonly #pool: PoolSpec;
   readonly #remembered = new Map<string, ReadonlyMap<string, string>>();
+  readonly #snapshots = new Map<string, readonly Snapshot[]>();
   /** Counts changes, so that what was read before a change is not remembered after it. */
   readonly #changes = new Map<string, number>();
   /** The source images that facts speak of, by the metadata that they were read from. */
@@ -82,6 +48,14 @@ export class ChainReader {
   /** The chain's state says so now. */
   settled(id: BackupId): void {
     this.#committed.delete(id);
+  }
+
+  /** A chain as it was seen last, with what was changed here since; null when it was not seen, or not after what was changed. */
+  known(name: ChainName): ChainView | null {
+    const snapshots = this.#snapshots.get(name);
+    const metadata = this.#remembered.get(name);
+    if (snapshots === undefined || metadata === undefined) return null;
+    return this.#viewOf(name, snapshots, metadata);
   }
 
   /** One chain, as it is now. @throws BACKUP_NOT_FOUND */
@@ -110,21 +84,82 @@ export class ChainReader {
   }
 
   async setMetadata(name: string, key: string, value: string, options: Options = {}): Promise<void> {
-    this.forget(name);
-    await this.#ceph.setMetadata(this.image(name), key, value, options);
-    this.forget(name);
+    const set = this.#ceph.setMetadata.bind(this.#ceph, this.image(name), key, value, options);
+    await this.#changeMetadata(name, set, (metadata) => metadata.set(key, value));
   }
 
   async removeMetadata(name: string, key: string, options: Options = {}): Promise<void> {
-    this.forget(name);
-    await this.#ceph.removeMetadata(this.image(name), key, options);
-    this.forget(name);
+    const remove = this.#ceph.removeMetadata.bind(this.#ceph, this.image(name), key, options);
+    await this.#changeMetadata(name, remove, (metadata) => metadata.delete(key));
   }
 
-  /** To be called after the image was removed or renamed. */
+  /** Answers false when there was none. */
+  async removeSnapshot(name: string, snap: SnapName, options: Options = {}): Promise<boolean> {
+    this.forgetSnapshots(name);
+    try {
+      return await this.#ceph.removeSnapshot(this.image(name), snap, options);
+    } finally {
+      this.forgetSnapshots(name);
+    }
+  }
+
+  /** The image was made just now, with this image-meta and without snapshots. */
+  made(name: ChainName, metadata: ReadonlyMap<string, string>): void {
+    this.forget(name);
+    this.#remembered.set(name, metadata);
+    this.#snapshots.set(name, []);
+  }
+
+  /** The image has these snapshots, which somebody who holds the chain has seen just now. */
+  saw(name: ChainName, snapshots: readonly Snapshot[]): void {
+    this.#counted(name);
+    this.#snapshots.set(name, snapshots);
+  }
+
+  /** To be called before snapshots of the image are made, and before and after one is removed. */
+  forgetSnapshots(name: string): void {
+    this.#counted(name);
+    this.#snapshots.delete(name);
+  }
+
+  /** To be called before and after the image is removed. */
   forget(name: string): void {
+    this.forgetSnapshots(name);
+    this.#forgetMetadata(name);
+  }
+
+  /**
+   * While it is changed, and when it is not known whether it was, nothing is remembered: what somebody reads meanwhile may be from before.
+   */
+  async #changeMetadata(
+    name: string,
+    change: () => Promise<unknown>,
+    apply: (metadata: Map<string, string>) => unknown,
+  ): Promise<void> {
+    const before = this.#remembered.get(name);
+    const count = this.#forgetMetadata(name);
+    let isOnlyChange = false;
+    try {
+      await change();
+      isOnlyChange = this.#changeCount(name) === count;
+    } finally {
+      this.#forgetMetadata(name);
+    }
+    if (before === undefined || !isOnlyChange) return;
+    const metadata = new Map(before);
+    apply(metadata);
+    this.#remembered.set(name, metadata);
+  }
+
+  #forgetMetadata(name: string): number {
     this.#remembered.delete(name);
-    this.#changes.set(name, this.#changeCount(name) + 1);
+    return this.#counted(name);
+  }
+
+  #counted(name: string): number {
+    const count = this.#changeCount(name) + 1;
+    this.#changes.set(name, count);
+    return count;
   }
 
   #changeCount(name: string): number {
@@ -164,6 +199,10 @@ export class ChainReader {
     return chainNames([...all]).map((name) => ({ name, snapshots: byName.get(name) }));
   }
 
+  #viewOf(name: ChainName, snapshots: readonly Snapshot[], metadata: ReadonlyMap<string, string>): ChainView {
+    return viewOf({ store: this.#store, name, snapshots, metadata, committed: this.#committed });
+  }
+
   async #unlessUnreadable(
     name: ChainName,
     snapshots: readonly Snapshot[] | undefined,
@@ -188,8 +227,12 @@ export class ChainReader {
         snapshots ?? this.#ceph.snapshots(image, options),
         this.#remembered.get(name) ?? this.#ceph.metadata(image, options),
       ]);
-      if (this.#changeCount(name) === before) this.#remembered.set(name, metadata);
-      return viewOf({ store: this.#store, name, snapshots: found, metadata, committed: this.#committed });
+      if (this.#changeCount(name) === before) {
+        this.#remembered.set(name, metadata);
+        // Those of a listing are from before the change count was read.
+        if (snapshots === undefined) this.#snapshots.set(name, found);
+      }
+      return this.#viewOf(name, found, metadata);
     } catch (thrown) {
       const error = toFerryError(thrown);
       if (error.code !== 'IMAGE_NOT_FOUND') throw error;
@@ -198,101 +241,9 @@ export class ChainReader {
   }
 }
 
-/** Then no image of the cluster can be read, not only this one. */
-export const isAway = ({ code }: FerryError): boolean => code === 'CEPH_UNAVAILABLE' || code === 'CEPH_NOT_INSTALLED';
-
 const chainNames = (names: readonly string[]): ChainName[] =>
   names.flatMap((name) => splitChainName(name)?.chain ?? []).toSorted();
 
 const isOf = ({ chain }: ChainView, image: string): boolean =>
   splitChainName(chain.name)?.image === image ||
   chain.backups.some(({ source }) => source?.identity.image.image === image);
-
-/** Names of the images that the facts in a chain's metadata are of. */
-const sourceImages = (metadata: ReadonlyMap<string, string>): ReadonlySet<string> => {
-  const images = new Set<string>();
-  for (const [key, text] of metadata) {
-    const snap = snapOfBackupKey(key);
-    const facts =
-      snap === undefined ? undefined : decodeFacts(text, snap as SnapName, (name) => name as string as BackupId);
-    if (facts !== undefined) images.add(facts.source.identity.image.image);
-  }
-  return images;
-};
-
-interface Seen {
-  readonly store: string;
-  readonly name: ChainName;
-  readonly snapshots: readonly Snapshot[];
-  readonly metadata: ReadonlyMap<string, string>;
-  readonly committed: ReadonlySet<BackupId>;
-}
-
-const viewOf = ({ store, name, snapshots, metadata, committed }: Seen): ChainView => {
-  const idOf = (snap: SnapName): BackupId => formatBackupId({ store, chain: name, snap });
-  const stateText = metadata.get(stateKey);
-  const state = stateText === undefined ? null : decodeState(stateText);
-  // A chain that is being deleted is what it was before.
-  const before = state?.kind === 'deleting' ? stateBefore(state) : state;
-  const found = snapshots
-    .toSorted((a, b) => a.id - b.id)
-    .flatMap((snapshot): Backup[] => {
-      if (!isSnapName(snapshot.name)) return [];
-      if (before === null) return [legacyBackup(snapshot, snapshot.name, idOf)];
-      const facts = metadata.get(backupKey(snapshot.name));
-      const backup = facts === undefined ? undefined : decodeFacts(facts, snapshot.name, idOf);
-      return backup === undefined ? [] : [backup];
-    });
-  const unfinished = unfinishedSnap({ state });
-  const undecided = found.find(({ id, snap }) => snap === unfinished && !committed.has(id)) ?? null;
-  const backups = found.filter((backup) => backup !== undecided);
-  return {
-    chain: {
-      store,
-      name,
-      backups: before === null ? firstIsFull(backups) : backups,
-      legacy: before === null,
-      partial: before?.kind === 'receiving',
-    },
-    state,
-    metadata,
-    snapshots,
-    undecided,
-  };
-};
-
-/** Keys of facts and usage that a removal or a broken commit has left; none in a chain of the older tool. */
-export const orphansOf = ({ chain, metadata, snapshots }: ChainView): string[] =>
-  chain.legacy ? [] : orphanKeys(metadata.keys(), new Set(snapshots.map(({ name }) => name)));
-
-/** The snapshot that a transfer was making when it broke off; null when none did. */
-export const unfinishedSnap = ({ state }: Pick<ChainView, 'state'>): SnapName | null => {
-  const before = state?.kind === 'deleting' ? stateBefore(state) : state;
-  return before?.kind === 'receiving' && isSnapName(before.snap) ? before.snap : null;
-};
-
-/** What a chain that is being deleted was. */
-const stateBefore = ({ before }: HeadState & { kind: 'deleting' }): HeadState | null =>
-  before === null ? null : decodeState(before);
-
-const firstIsFull = (backups: readonly Backup[]): Backup[] =>
-  backups.map((backup, index) => (index === 0 ? { ...backup, kind: 'full' } : backup));
-
-/** The older tool wrote names only; the rest is what RBD itself tells. */
-const legacyBackup = (snapshot: Snapshot, snap: SnapName, idOf: (snap: SnapName) => BackupId): Backup => {
-  const time = snapTime(snap);
-  return {
-    id: idOf(snap),
-    snap,
-    kind: 'incremental',
-    source: null,
-    sizeBytes: snapshot.sizeBytes,
-    streamBytes: 0n,
-    dataBytes: 0n,
-    streamGmac: new Uint8Array(),
-    // The older tool, or an operator, may have made names of days that never were.
-    committedAtMs: (time === undefined ? 0 : timestampToMs(time)) || 0,
-    baseId: null,
-    client: null,
-  };
-};

@@ -1,8 +1,9 @@
 import { setTimeout } from 'node:timers/promises';
 import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
 import type { ImageSpec } from '@rbdferry/core/model/image-spec.js';
-import { unfinishedSnap, type ChainView } from './chain-reader.js';
-import type { Options, StoreContext } from './context.js';
+import type { Options } from '../port.js';
+import type { ChainView } from './chain-view.js';
+import type { StoreContext } from './context.js';
 import type { Keepers } from './removal-plan.js';
 
 /** What keeps these snapshots of a chain from being removed: a clone that somebody made to look into a backup, a protection. */
@@ -38,7 +39,7 @@ const keeperOfImage = async (
   options: Options,
 ): Promise<string | null> => {
   const image = reader.image(view.chain.name);
-  const foreign = view.snapshots.filter(({ name }) => !ours.includes(name) && name !== unfinishedSnap(view));
+  const foreign = view.snapshots.filter(({ name }) => !ours.includes(name) && name !== view.unfinished);
   if (foreign.length > 0) {
     return `its image has a snapshot that rbdferry did not make: ${foreign.map(({ name }) => `"${name}"`).join(', ')}`;
   }

@@ -3,16 +3,18 @@ import type { ErrorCode } from '@rbdferry/core/errors/registry.js';
 import type { ImageLayout } from '@rbdferry/core/ceph/port.js';
 import { splitChainName, type ChainName } from '@rbdferry/core/model/backup-id.js';
 import { formatPoolSpec } from '@rbdferry/core/model/image-spec.js';
+import type { Options } from '../port.js';
 import { encodeState, stateKey, type KnownHeadState } from './backup-meta.js';
-import { removeImage, type Options, type StoreContext } from './context.js';
+import { removeImage, type StoreContext } from './context.js';
 
 /** A new image has this name until its state is written on it, so that whatever is found under it is ours to remove. */
 const suffix = '.new';
 
-export const isNewImage = (name: string): boolean =>
-  name.endsWith(suffix) && splitChainName(chainOfNewImage(name)) !== undefined;
+const newImageOf = (chain: ChainName): string => `${chain}${suffix}`;
 
-export const chainOfNewImage = (name: string): string => name.slice(0, -suffix.length);
+/** The chain that an image of this name was to become; undefined when it was to become none. */
+export const chainOfNewImage = (name: string): ChainName | undefined =>
+  name.endsWith(suffix) ? splitChainName(name.slice(0, -suffix.length))?.chain : undefined;
 
 /**
  * Makes the image of a new chain; the caller holds its lock, and calls {@link removeNewImage} when it throws.
@@ -26,16 +28,18 @@ export const createChain = async (
   { image, state, signal }: Options & { readonly image: ImageLayout; readonly state: KnownHeadState },
 ): Promise<void> => {
   const { ceph, reader } = context;
-  const young = reader.image(`${chain}${suffix}`);
+  const young = reader.image(newImageOf(chain));
   await missingPoolIsAStoreError(context, ceph.create(young, image));
   throwIfAborted(signal);
-  await reader.setMetadata(young.image, stateKey, encodeState(state));
+  const text = encodeState(state);
+  await reader.setMetadata(young.image, stateKey, text);
   await ceph.rename(young, reader.image(chain));
+  reader.made(chain, new Map([[stateKey, text]]));
 };
 
 /** Removes a chain's image that has not got its name yet. There need not be one. */
 export const removeNewImage = (context: StoreContext, chain: ChainName, options: Options): Promise<boolean> =>
-  removeImage(context, `${chain}${suffix}`, options);
+  removeImage(context, newImageOf(chain), options);
 
 /** Errors of {@link createChain} after which there is no new image for sure. */
 const madeNothing: ReadonlySet<ErrorCode> = new Set(['STORE_NOT_FOUND', 'CEPH_UNAVAILABLE', 'CEPH_PERMISSION']);

@@ -1,20 +1,20 @@
-import { FerryError, toFerryError } from '@rbdferry/core/errors/ferry-error.js';
+import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
 import { isSnapName, type ChainName } from '@rbdferry/core/model/backup-id.js';
+import type { Options } from '../port.js';
 import { backupKey, encodeState, stateKey } from './backup-meta.js';
-import { orphansOf, type ChainView } from './chain-reader.js';
-import { removeImage, type Options, type StoreContext } from './context.js';
+import { isEmptied, orphansOf, type ChainView } from './chain-view.js';
+import { removeImage, type StoreContext } from './context.js';
 import { untilUnused } from './keepers.js';
 
 /**
- * Puts a chain of ours right after an interrupted import; the caller holds its lock. Answers whether it changed anything.
+ * Puts a chain of ours right after an interrupted import; the caller holds it. Answers whether it changed anything.
  * An image without a committed backup is removed, a dirty head is rolled back to the newest one.
  *
  * If we die here: the state says `receiving` until the very last step, so the next look does it again.
  */
-export const recoverChain = async (context: StoreContext, chain: ChainName, options: Options): Promise<boolean> => {
+export const recoverChain = async (context: StoreContext, view: ChainView, options: Options): Promise<boolean> => {
   const { ceph, reader } = context;
-  const view = await unlessGone(reader.fresh(chain, options));
-  if (view === null) return false;
+  const chain = view.chain.name;
   if (isEmptied(view)) return removeEmptied(context, chain, options);
   if (view.state?.kind === 'clean') return dropOrphans(context, chain, view, options);
   if (view.state?.kind !== 'receiving') return false;
@@ -32,23 +32,10 @@ export const recoverChain = async (context: StoreContext, chain: ChainName, opti
   return true;
 };
 
-/** A chain becomes clean by a commit and so has a backup: one without any snapshot was left by a deletion that broke off. */
-export const isEmptied = ({ state, snapshots }: ChainView): boolean =>
-  state?.kind === 'clean' && snapshots.length === 0;
-
 const removeEmptied = async (context: StoreContext, chain: ChainName, options: Options): Promise<boolean> => {
   const hidden = await context.ceph.hiddenSnapshots(context.reader.image(chain), options);
   if (hidden.length === 0) return removeImage(context, chain, options);
   throw new FerryError('BACKUP_IN_USE', `the image ${chain} has no backup left, and stays: ${hidden.join(', ')}`);
-};
-
-const unlessGone = async (step: Promise<ChainView>): Promise<ChainView | null> => {
-  try {
-    return await step;
-  } catch (thrown) {
-    if (toFerryError(thrown).code === 'BACKUP_NOT_FOUND') return null;
-    throw thrown;
-  }
 };
 
 /** Removes an image that never had a backup. Anything in it that the interrupted transfer did not make keeps it. */
@@ -71,14 +58,14 @@ const removeUncommitted = async (
 
 /** A snapshot of the interrupted transfer's name without facts can only be its own. */
 const removeUncommittedSnapshot = async (
-  { ceph, reader }: StoreContext,
+  { reader }: StoreContext,
   chain: ChainName,
   view: ChainView,
   options: Options,
 ): Promise<void> => {
   if (view.state?.kind !== 'receiving' || !isSnapName(view.state.snap)) return;
   if (view.metadata.has(backupKey(view.state.snap))) return;
-  await ceph.removeSnapshot(reader.image(chain), view.state.snap, options);
+  await reader.removeSnapshot(chain, view.state.snap, options);
 };
 
 /** Facts are written after their snapshot: without one they belong to nothing, whether it was removed or they came late. */

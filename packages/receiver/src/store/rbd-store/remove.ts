@@ -1,90 +1,26 @@
-import { FerryError, toFerryError } from '@rbdferry/core/errors/ferry-error.js';
-import type { BackupIdParts, ChainName, SnapName } from '@rbdferry/core/model/backup-id.js';
+import { toFerryError } from '@rbdferry/core/errors/ferry-error.js';
+import type { SnapName } from '@rbdferry/core/model/backup-id.js';
 import type { Backup } from '@rbdferry/core/model/chain.js';
 import type { KeptBackup } from '@rbdferry/core/wire/kept-backup.js';
-import type { Removed, RemoveOptions } from '../port.js';
+import type { DriverRemoveOptions } from '../driver.js';
+import type { Options, Removed } from '../port.js';
 import { backupKey, encodeState, stateKey, usageKey } from './backup-meta.js';
-import { unfinishedSnap, type ChainView } from './chain-reader.js';
-import {
-  findBackup,
-  lockWithin,
-  noBackup,
-  readersOf,
-  removeImage,
-  type Options,
-  type StoreContext,
-} from './context.js';
+import type { ChainView } from './chain-view.js';
+import { removeImage, type StoreContext } from './context.js';
 import { keepersOf, keepersOfSnapshots } from './keepers.js';
-import { recoverChain } from './recover-chain.js';
 import { keptBackup, planRemoval } from './removal-plan.js';
 
-export interface RemoveContext extends StoreContext {
-  /** How long a removed chain's image stays in the trash; null to remove it for good. */
-  readonly trashExpiryMs: number | null;
-  /** Takes over a chain that could not be put right or removed whole. */
-  readonly later: (chain: ChainName) => void;
-}
-
-/** Removes one backup. RBD snapshots are independent, so the others stay as they are. */
-export const removeBackup = (context: RemoveContext, id: BackupIdParts, options: RemoveOptions): Promise<Removed> =>
-  alone(context, id.chain, options, async (view) => {
-    const backup = findBackup(view, id);
-    if (!options.mayRemove(backup.client)) throw noBackup(id);
-    if (view.chain.backups.length > 1) return removeOne(context, view, backup, options);
-    const removed = await removeWhole(context, view, options);
-    const [kept] = removed.kept;
-    if (kept !== undefined) throw kept.reason;
-    return removed;
-  });
-
-/** Removes a whole chain, also one of which an interrupted deletion left nothing but the image. */
-export const removeChain = (context: RemoveContext, chain: ChainName, options: RemoveOptions): Promise<Removed> =>
-  alone(context, chain, options, async (view) => {
-    const { backups } = view.chain;
-    const isLeftover = backups.length === 0 && view.snapshots.length === 0;
-    if (!(backups.length > 0 || isLeftover) || !backups.every((backup) => options.mayRemove(backup.client))) {
-      throw new FerryError('BACKUP_NOT_FOUND', `there is no chain ${chain} in store ${context.name}`);
-    }
-    return removeWhole(context, view, options);
-  });
-
-/** Holds off transfers into the chain and pulls from it while `step` runs. */
-const alone = async <T>(
-  context: RemoveContext,
-  chain: ChainName,
-  options: RemoveOptions,
-  step: (view: ChainView) => Promise<T>,
-): Promise<T> => {
-  const release = await lockWithin(context, chain, chain, options);
-  try {
-    const noReaders = await lockWithin(context, readersOf(chain), chain, options);
-    try {
-      return await step(await decided(context, chain, options));
-    } finally {
-      noReaders();
-    }
-  } finally {
-    release();
-  }
-};
-
-/** The chain without a backup that is neither committed nor not. Without such a one it is enough to know what can be removed. */
-const decided = async (context: RemoveContext, chain: ChainName, options: RemoveOptions): Promise<ChainView> => {
-  const view = await context.reader.fresh(chain, options);
-  if (view.undecided === null) return view;
-  await recoverChain(context, chain, options);
-  return context.reader.fresh(chain, options);
-};
-
 /**
+ * Removes one backup. RBD snapshots are independent, so the others stay as they are.
+ *
  * If we die here: before the snapshot is removed nothing has changed; after it, its facts are left without a snapshot and count for
  * nothing. A snapshot that is removed by half is not listed any more, and the next removal finishes it.
  */
-const removeOne = async (
-  context: RemoveContext,
+export const removeBackup = async (
+  context: StoreContext,
   view: ChainView,
   backup: Backup,
-  { dryRun, signal }: RemoveOptions,
+  { dryRun, signal }: DriverRemoveOptions,
 ): Promise<Removed> => {
   const why = (await keepersOfSnapshots(context, view, [backup.snap], { signal })).get(backup.snap);
   if (why !== undefined) throw keptBackup(backup, why).reason;
@@ -92,11 +28,11 @@ const removeOne = async (
   return { backupIds: [backup.id], kept: [], chainRemoved: false, trashedUntil: null };
 };
 
-/** With the trash it is one step. */
-const removeWhole = async (
-  context: RemoveContext,
+/** Removes a whole chain, also one of which an interrupted deletion left nothing but the image. With the trash it is one step. */
+export const removeChain = async (
+  context: StoreContext,
   view: ChainView,
-  { dryRun, signal, client }: RemoveOptions,
+  { dryRun, signal, client }: DriverRemoveOptions,
 ): Promise<Removed> => {
   const { ceph, reader, trashExpiryMs, now } = context;
   const { name, backups } = view.chain;
@@ -127,7 +63,7 @@ const removeWhole = async (
  *
  * If we die here: the state says `deleting` until the image is gone or what cannot go is listed again as it was.
  */
-export const finishDeletion = async (context: RemoveContext, view: ChainView, options: Options): Promise<boolean> => {
+export const finishDeletion = async (context: StoreContext, view: ChainView, options: Options): Promise<boolean> => {
   const plan = planRemoval(view.chain.backups, await keepersOf(context, view, options));
   const { failed } = await removeSnapshots(context, view, plan.goes);
   if (plan.kept.length === 0 && failed.length === 0) return removeEmptyImage(context, view);
@@ -139,7 +75,7 @@ export const finishDeletion = async (context: RemoveContext, view: ChainView, op
  * Written before the first step, so that a deletion does not end in the middle. A full pool takes no change of image-meta, and deletion is
  * what it needs most: there the agent's own record of the deletion is what finishes it.
  */
-const writeIntent = async (context: RemoveContext, view: ChainView, client: string): Promise<void> => {
+const writeIntent = async (context: StoreContext, view: ChainView, client: string): Promise<void> => {
   if (view.state?.kind === 'deleting') return;
   const { reader, log, now } = context;
   const { name } = view.chain;
@@ -155,8 +91,8 @@ const writeIntent = async (context: RemoveContext, view: ChainView, client: stri
 };
 
 /** What could not go is a chain as before. */
-const takeIntentBack = async (context: RemoveContext, { chain: { name } }: ChainView): Promise<void> => {
-  const { reader, log, later } = context;
+const takeIntentBack = async (context: StoreContext, { chain: { name } }: ChainView): Promise<void> => {
+  const { reader, log, settleLater } = context;
   try {
     const { state } = await reader.fresh(name, {});
     if (state?.kind !== 'deleting') return;
@@ -164,7 +100,7 @@ const takeIntentBack = async (context: RemoveContext, { chain: { name } }: Chain
     else await reader.setMetadata(name, stateKey, state.before);
   } catch (thrown) {
     log.warn({ chain: name, error: toFerryError(thrown).message }, 'could not take the note of a deletion back yet');
-    later(name);
+    settleLater(name);
   }
 };
 
@@ -173,7 +109,7 @@ const hopeless: ReadonlySet<string> = new Set(['CEPH_TIMEOUT', 'CEPH_UNAVAILABLE
 
 /** Oldest first. What fails stays, with its reason. */
 const removeSnapshots = async (
-  context: RemoveContext,
+  context: StoreContext,
   view: ChainView,
   backups: readonly Backup[],
 ): Promise<{ gone: Backup[]; failed: KeptBackup[] }> => {
@@ -195,13 +131,13 @@ const removeSnapshots = async (
   return { gone, failed };
 };
 
-const removeSnapshot = async (context: RemoveContext, view: ChainView, snap: SnapName): Promise<void> => {
-  await context.ceph.removeSnapshot(context.reader.image(view.chain.name), snap);
+const removeSnapshot = async (context: StoreContext, view: ChainView, snap: SnapName): Promise<void> => {
+  await context.reader.removeSnapshot(view.chain.name, snap);
   await dropFacts(context, view, snap);
 };
 
 /** Best effort: facts without a snapshot count for nothing, and a full pool takes no change of image-meta. */
-const dropFacts = async ({ reader, log }: RemoveContext, view: ChainView, snap: SnapName): Promise<void> => {
+const dropFacts = async ({ reader, log }: StoreContext, view: ChainView, snap: SnapName): Promise<void> => {
   const chain = view.chain.name;
   for (const key of [backupKey(snap), usageKey(snap)]) {
     if (!view.metadata.has(key)) continue;
@@ -215,18 +151,17 @@ const dropFacts = async ({ reader, log }: RemoveContext, view: ChainView, snap: 
 };
 
 /** The backups are gone, whatever becomes of their image: what cannot be removed now is removed later. */
-const removeEmptyImage = async (context: RemoveContext, view: ChainView): Promise<boolean> => {
-  const { ceph, reader, log, later } = context;
+const removeEmptyImage = async (context: StoreContext, view: ChainView): Promise<boolean> => {
+  const { reader, log, settleLater } = context;
   const chain = view.chain.name;
-  const unfinished = unfinishedSnap(view);
   try {
-    if (unfinished !== null) await ceph.removeSnapshot(reader.image(chain), unfinished);
+    if (view.unfinished !== null) await reader.removeSnapshot(chain, view.unfinished);
     await removeImage(context, chain, {});
     return true;
   } catch (thrown) {
     const { code, message } = toFerryError(thrown);
     log.warn({ chain, code, error: message }, 'the image of a removed chain could not be removed yet');
-    later(chain);
+    settleLater(chain);
     return false;
   }
 };

@@ -1,26 +1,20 @@
 import type { ChainName } from '@rbdferry/core/model/backup-id.js';
 import { toFerryError } from '@rbdferry/core/errors/ferry-error.js';
-import { orphansOf, type ChainView } from './chain-reader.js';
-import type { Options } from './context.js';
-import { isEmptied, recoverChain } from './recover-chain.js';
-import { finishDeletion, type RemoveContext } from './remove.js';
-
-/** Whether an earlier step broke off on this chain. */
-export const isUnsettled = (view: ChainView): boolean =>
-  view.state?.kind === 'receiving' ||
-  view.state?.kind === 'deleting' ||
-  isEmptied(view) ||
-  (view.state?.kind === 'clean' && orphansOf(view).length > 0);
+import type { Options } from '../port.js';
+import type { ChainView } from './chain-view.js';
+import type { StoreContext } from './context.js';
+import { recoverChain } from './recover-chain.js';
+import { finishDeletion } from './remove.js';
 
 /**
- * Ends what broke off on a chain, a transfer or a deletion; the caller holds its lock. There need not be such a chain. Answers whether it
+ * Ends what broke off on a chain, a transfer or a deletion; the caller holds it. There need not be such a chain. Answers whether it
  * changed anything.
  */
-export const settleChain = async (context: RemoveContext, chain: ChainName, options: Options): Promise<boolean> => {
+export const settleChain = async (context: StoreContext, chain: ChainName, options: Options): Promise<boolean> => {
   const view = await unlessGone(context.reader.fresh(chain, options));
   if (view === null) return false;
   if (view.state?.kind === 'deleting') return finishDeletion(context, view, options);
-  return isUnsettled(view) && (await recoverChain(context, chain, options));
+  return view.isUnsettled && recoverChain(context, view, options);
 };
 
 /** Null when there is no such chain. */
