@@ -1,5 +1,6 @@
 import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
 import type { ErrorCode } from '@rbdferry/core/errors/registry.js';
+import type { Lease } from '@rbdferry/core/transfer/lease.js';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { randomBytes } from '../ceph/image-content.js';
 import { expectError } from '../harness/expect-error.js';
@@ -48,16 +49,16 @@ afterEach(async () => {
 const fails = (code: ErrorCode, message: string) => () => Promise.reject(new FerryError(code, message));
 /** The last byte of a stream is lost. */
 const truncated = async (run: () => Promise<unknown>): Promise<unknown> => {
-  const next = (await run()) as IteratorResult<Uint8Array>;
-  if (next.done === true || next.value.at(-1) !== 'e'.charCodeAt(0)) return next;
-  return { done: false, value: next.value.subarray(0, -1) };
+  const next = (await run()) as IteratorResult<Lease>;
+  if (next.done === true || next.value.bytes.at(-1) !== 'e'.charCodeAt(0)) return next;
+  return { done: false, value: next.value.narrow(next.value.bytes.subarray(0, -1)) };
 };
 
 describe('a diff that is damaged on the way', () => {
   it('STREAM_INVALID: a record that is none', async () => {
     agentSide.instead(['exportDiff.chunk'], async (run) => {
-      const next = (await run()) as IteratorResult<Uint8Array>;
-      if (next.done !== true) next.value[12] = 'x'.charCodeAt(0);
+      const next = (await run()) as IteratorResult<Lease>;
+      if (next.done !== true) next.value.bytes[12] = 'x'.charCodeAt(0);
       return next;
     });
     expectError(await house.cli('backup', image), 'STREAM_INVALID', 50, 'malformed');

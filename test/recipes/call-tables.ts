@@ -136,7 +136,7 @@ const restoreInPlace = [
 const deletion = [
   listChains,
   listBackups,
-  ...lookAtSource,
+  ...lookAtSource.slice(0, 1),
   target(
     'metadata + snapshots',
     'the chain under its lock, as it is now: what is removed is never decided from memory',

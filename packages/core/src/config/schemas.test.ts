@@ -199,6 +199,7 @@ describe('the way to a cluster', () => {
       conf: '/etc/ceph/ceph.conf',
       user: 'agent',
       command_timeout: 60_000,
+      adapter: 'auto',
     });
   });
 
