@@ -39,7 +39,7 @@ const rules = [
   },
   {
     from: /^packages\/(?!core\/src\/ceph\/librbd\/)|^packages\/core\/src\/ceph\/librbd\/(looks|helper-process|librbd-[a-z]+)\.ts$/,
-    to: /^(packages\/core\/src|@rbdferry\/core)\/ceph\/librbd\/(native|native-failure|connection|encoding|header|read-image|verbs|helper)\.[jt]s$/,
+    to: /^(packages\/core\/src|@rbdferry\/core)\/ceph\/librbd\/(native|native-failure|connection|encoding|header|iterate-diff|read-image|verbs|helper)\.[jt]s$/,
     why: 'what the helper is made of stays in the helper; the daemons speak its protocol',
   },
   {

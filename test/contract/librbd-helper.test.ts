@@ -130,6 +130,22 @@ it('a helper that was shut out of the cluster is replaced', async () => {
   expect(warnings).toEqual([]);
 });
 
+it('image-meta of ours needs no lock, but goes through librbd where a journal must get it', async () => {
+  const journaled = { ...image, image: 'journaled' };
+  await ceph.create(journaled, { ...layout, features: ['layering', 'exclusive-lock', 'journaling'] });
+  for (const each of [image, journaled]) {
+    await ceph.setMetadata(each, 'rbdferry.test', 'ü');
+    expect((await ceph.metadata(each)).get('rbdferry.test')).toBe('ü');
+    expect(await ceph.removeMetadata(each, 'rbdferry.test')).toBe(true);
+    expect(await ceph.removeMetadata(each, 'rbdferry.test')).toBe(false);
+  }
+  const { id } = await ceph.info(journaled);
+  await ceph.remove(journaled);
+  expect(await codeOf(ceph.setMetadata(journaled, 'rbdferry.test', 'late'))).toBe('IMAGE_NOT_FOUND');
+  // Nor is a header made for an image that is gone.
+  expect(await codeOf(ceph.metadataEntries(journaled, id))).toBe('IMAGE_NOT_FOUND');
+});
+
 describe('a librbd that cannot be loaded', () => {
   const withBrokenLibrary = async (use: (why: unknown) => Promise<void>): Promise<void> => {
     const library = path.join(cluster.dir, 'librbd.so.1');

@@ -20,6 +20,27 @@ export const decodePairs = (answer: Buffer): Pair[] => {
   return Array.from({ length: reader.u32() }, (): Pair => [copy(), copy()]);
 };
 
+const encodeBytes = (bytes: Uint8Array): Buffer => {
+  const size = Buffer.alloc(4);
+  size.writeUInt32LE(bytes.length);
+  return Buffer.concat([size, bytes]);
+};
+
+export const encodeText = (text: string): Buffer => encodeBytes(Buffer.from(text));
+
+/** What `rbd.metadata_set` takes: a map, here of one key. */
+export const encodePair = (key: string, value: string): Buffer => {
+  const count = Buffer.alloc(4);
+  count.writeUInt32LE(1);
+  return Buffer.concat([count, encodeText(key), encodeText(value)]);
+};
+
+/** What `rbd.get_features` takes: of the head, and for somebody who only reads. */
+export const encodeFeaturesAsk = (): Buffer => Buffer.concat([encodeId(0xff_ff_ff_ff_ff_ff_ff_fen), Buffer.from([1])]);
+
+/** What it answers: the features, and those that whoever does not know them must leave the image alone for. */
+export const decodeFeatures = (answer: Buffer): bigint => new Reader(answer).u64();
+
 /** A snapshot's id, for the methods that take nothing else. */
 export const encodeId = (id: bigint): Buffer => {
   const ask = Buffer.alloc(8);

@@ -1,12 +1,23 @@
 import type { Snapshot } from '../port.js';
 import type { Connection } from './connection.js';
-import { decodePairs, decodeSnapshot, decodeSnapshotIds, decodeText, encodeId, encodeMetadataAsk } from './encoding.js';
+import {
+  decodeFeatures,
+  encodeFeaturesAsk,
+  encodePair,
+  encodeText,
+  decodePairs,
+  decodeSnapshot,
+  decodeSnapshotIds,
+  decodeText,
+  encodeId,
+  encodeMetadataAsk,
+} from './encoding.js';
 import type { IoHandle, Native } from './native.js';
 import { calling, NativeError } from './native-failure.js';
 import type { Pair } from './protocol.js';
 
 /**
- * What an image's header object tells without the image being opened, by the class methods that librbd calls itself (`src/cls/rbd` in Ceph).
+ * What an image's header object tells and takes without the image being opened, by the class methods that librbd calls itself (`src/cls/rbd` in Ceph).
  * Opening asks a dozen questions, one after the other; a list of thousands of images needs three.
  */
 
@@ -77,6 +88,68 @@ export const metadataById = async ({ native }: Connection, io: IoHandle, imageId
     );
     found.push(...page);
     if (page.length < metadataPage) return found;
+  }
+};
+
+/** RBD_FEATURE_JOURNALING */
+const journaling = 1n << 6n;
+
+/**
+ * Whether image-meta of ours may be set in the header itself. Librbd takes the image's exclusive lock for it, which costs a dozen questions and is
+ * needed for two things only: settings (`conf_`) are looked at, and a journal gets to know, from which a mirror is made.
+ */
+export const mayBeSetInHeader = async ({ native }: Connection, io: IoHandle, imageId: string): Promise<boolean> => {
+  const [object, ask] = [headerOf(imageId), encodeFeaturesAsk()];
+  const features = decodeFeatures(await execute(native, io, { object, method: 'get_features', ask, room: 64 }));
+  return (features & journaling) === 0n;
+};
+
+/** @throws NativeError at the image when it is gone: no header is made by this */
+export const setInHeader = async (
+  connection: Connection,
+  io: IoHandle,
+  { imageId, key, value }: { readonly imageId: string; readonly key: string; readonly value: string },
+): Promise<void> => {
+  await change(connection.native, io, {
+    object: headerOf(imageId),
+    method: 'metadata_set',
+    ask: encodePair(key, value),
+  });
+};
+
+/** @throws NativeError, a missing one at the call also when there is no such key */
+export const removeInHeader = async (
+  { native }: Connection,
+  io: IoHandle,
+  { imageId, key }: { readonly imageId: string; readonly key: string },
+): Promise<void> => {
+  const ask = encodeText(key);
+  await calling(
+    'call',
+    native.rados_exec,
+    io,
+    headerOf(imageId),
+    'rbd',
+    'metadata_remove',
+    ask,
+    ask.length,
+    nothing,
+    0,
+  );
+};
+
+const change = async (
+  native: Native,
+  io: IoHandle,
+  { object, method, ask }: Omit<Execution, 'room'>,
+): Promise<void> => {
+  const op = native.rados_create_write_op();
+  try {
+    native.rados_write_op_assert_exists(op);
+    native.rados_write_op_exec(op, 'rbd', method, ask, ask.length, null);
+    await calling('image', native.rados_write_op_operate, op, io, object, null, 0);
+  } finally {
+    native.rados_release_write_op(op);
   }
 };
 

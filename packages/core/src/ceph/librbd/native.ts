@@ -4,6 +4,7 @@ import type { KoffiFunc, LibraryHandle } from 'koffi';
 export type ClusterHandle = bigint & { readonly handle: 'rados_t' };
 export type IoHandle = bigint & { readonly handle: 'rados_ioctx_t' };
 export type ReadOpHandle = bigint & { readonly handle: 'rados_read_op_t' };
+export type WriteOpHandle = bigint & { readonly handle: 'rados_write_op_t' };
 export type ImageHandle = bigint & { readonly handle: 'rbd_image_t' };
 /** Where a function puts a handle. */
 export type Out<T> = [T | null];
@@ -50,6 +51,13 @@ export interface Native {
     ) => void
   >;
   readonly rados_read_op_operate: Returns<[ReadOpHandle, IoHandle, string, number]>;
+  readonly rados_create_write_op: KoffiFunc<() => WriteOpHandle>;
+  readonly rados_release_write_op: KoffiFunc<(op: WriteOpHandle) => void>;
+  readonly rados_write_op_assert_exists: KoffiFunc<(op: WriteOpHandle) => void>;
+  readonly rados_write_op_exec: KoffiFunc<
+    (op: WriteOpHandle, cls: string, method: string, ask: Buffer, askBytes: number, result: null) => void
+  >;
+  readonly rados_write_op_operate: Returns<[WriteOpHandle, IoHandle, string, null, number]>;
   readonly rbd_open: Returns<[IoHandle, string, Out<ImageHandle>, null]>;
   readonly rbd_open_read_only: Returns<[IoHandle, string, Out<ImageHandle>, null]>;
   readonly rbd_open_by_id: Returns<[IoHandle, string, Out<ImageHandle>, null]>;
@@ -119,6 +127,11 @@ const rados = [
   'rados_read_op_t rados_create_read_op()',
   'void rados_release_read_op(rados_read_op_t op)',
   'void rados_read_op_exec_user_buf(rados_read_op_t op, const char *class, const char *method, const uint8_t *ask, size_t length, uint8_t *answer, size_t size, uint8_t *used, uint8_t *result)',
+  'rados_write_op_t rados_create_write_op()',
+  'void rados_release_write_op(rados_write_op_t op)',
+  'void rados_write_op_assert_exists(rados_write_op_t op)',
+  'void rados_write_op_exec(rados_write_op_t op, const char *class, const char *method, const uint8_t *ask, size_t length, int *result)',
+  'int rados_write_op_operate(rados_write_op_t op, rados_ioctx_t io, const char *object, int64_t *time, int flags)',
   'int rados_read_op_operate(rados_read_op_t op, rados_ioctx_t io, const char *object, int flags)',
 ];
 
@@ -166,6 +179,9 @@ const rbd = [
   'int rbd_diff_iterate2(rbd_image_t image, const char *from, uint64_t offset, uint64_t length, uint8_t parent, uint8_t whole, OnExtent *found, void *unused)',
 ];
 
+/** Types of pointers: koffi takes none for another. */
+const handles = ['rados_t', 'rados_ioctx_t', 'rados_read_op_t', 'rados_write_op_t', 'rbd_image_t'];
+
 /** How many calls may be under way at once: each takes a thread, and UV_THREADPOOL_SIZE of the helper is above it. */
 export const maxCalls = 48;
 
@@ -176,9 +192,13 @@ export const maxCalls = 48;
 export const loadNative = async (): Promise<Native> => {
   const { default: koffi } = await import('koffi');
   // What C code runs on in an asynchronous call; librbd was made for a thread's stack.
-  koffi.config({ async_stack_size: 1024 * 1024, async_heap_size: 512 * 1024, max_async_calls: 1024 });
-  for (const handle of ['rados_t', 'rados_ioctx_t', 'rados_read_op_t', 'rbd_image_t'])
-    koffi.pointer(handle, koffi.opaque());
+  koffi.config({
+    async_stack_size: 1024 * 1024,
+    async_heap_size: 512 * 1024,
+    max_async_calls: 1024,
+    resident_async_pools: 32,
+  });
+  for (const handle of handles) koffi.pointer(handle, koffi.opaque());
   koffi.proto('int OnExtent(uint64_t offset, size_t length, int exists, void *unused)');
   const libraries = { rados: koffi.load('librados.so.2'), rbd: koffi.load('librbd.so.1') };
   const functions: Record<string, unknown> = {};

@@ -2,16 +2,11 @@ import type { ImageSpec, PoolSpec } from '../../model/image-spec.js';
 import type { DiffExtents, ImageListing } from '../port.js';
 import type { Connection } from './connection.js';
 import { maxCalls, type ImageHandle, type IoHandle } from './native.js';
-import { calling, isMissing, knowing, NativeError } from './native-failure.js';
+import { calling, isMissing } from './native-failure.js';
+import { iterate, type Progress } from './iterate-diff.js';
 import type { LookAnswer, LookAsk, Verb, Verbs } from './protocol.js';
-import { idByName, metadataById, snapshotsById } from './header.js';
+import { idByName, mayBeSetInHeader, metadataById, removeInHeader, setInHeader, snapshotsById } from './header.js';
 import { idOf, infoOf, readList, snapshotsOf, watchersOf } from './read-image.js';
-
-/** What a long verb tells and hears while it works. */
-export interface Progress {
-  readonly onAlive: () => void;
-  readonly signal: AbortSignal;
-}
 
 type Handlers = {
   readonly [V in Verb]: (
@@ -21,11 +16,10 @@ type Handlers = {
   ) => Promise<Verbs[V]['answer']>;
 };
 
+/** Image-meta of rbdferry's own, which nobody else reads. */
+const ownPrefix = 'rbdferry.';
 /** RBD_TRASH_IMAGE_SOURCE_USER and _USER_PARENT: the others are Ceph's own. */
 const trashedByUser: readonly number[] = [0, 4];
-/** A part of an image's comparison between two signs of life: about a second of it. */
-const diffStepBytes = 128n * 1024n ** 3n;
-const ecanceled = 125;
 /** Images of one pool that are open at once. */
 const listLanes = Math.floor(maxCalls / 3);
 
@@ -108,16 +102,27 @@ export const handlers: Handlers = {
       unlessAbsent(calling('call', connection.native.rbd_snap_remove, image, snap)),
     ),
 
-  setMetadata: (connection, { image: ref, key, value }) =>
-    connection.withImage(ref, { write: true }, async (image) => {
-      await calling('call', connection.native.rbd_metadata_set, image, key, Buffer.from(`${value}\0`));
+  setMetadata: async (connection, { image, key, value }) => {
+    const inHeader = await ownInHeader(connection, { image, key }, (io, imageId) =>
+      setInHeader(connection, io, { imageId, key, value }),
+    );
+    if (inHeader) return null;
+    return connection.withImage(image, { write: true }, async (opened) => {
+      await calling('call', connection.native.rbd_metadata_set, opened, key, Buffer.from(`${value}\0`));
       return null;
-    }),
+    });
+  },
 
-  removeMetadata: (connection, { image: ref, key }) =>
-    connection.withImage(ref, { write: true }, (image) =>
-      unlessAbsent(calling('call', connection.native.rbd_metadata_remove, image, key)),
-    ),
+  removeMetadata: async (connection, { image, key }) => {
+    let wasThere = true;
+    const inHeader = await ownInHeader(connection, { image, key }, async (io, imageId) => {
+      wasThere = await unlessAbsent(removeInHeader(connection, io, { imageId, key }));
+    });
+    if (inHeader) return wasThere;
+    return connection.withImage(image, { write: true }, (opened) =>
+      unlessAbsent(calling('call', connection.native.rbd_metadata_remove, opened, key)),
+    );
+  },
 
   rename: (connection, { from, to }) =>
     connection.inPool(from, async (io) => {
@@ -141,6 +146,31 @@ export const handlers: Handlers = {
     await connection.blocklist(address, seconds);
     return null;
   },
+};
+
+/** Changes image-meta of ours in the header itself where that may be, and answers whether it was done. */
+const ownInHeader = async (
+  connection: Connection,
+  { image, key }: { readonly image: ImageSpec; readonly key: string },
+  use: (io: IoHandle, imageId: string) => Promise<void>,
+): Promise<boolean> => {
+  if (!key.startsWith(ownPrefix)) return false;
+  return connection.inPool(image, async (io) => {
+    const id = await ifThere(idByName(connection, io, image.image));
+    if (id === null || !(await mayBeSetInHeader(connection, io, id))) return false;
+    await use(io, id);
+    return true;
+  });
+};
+
+/** Null for what is missing. */
+const ifThere = async <T>(call: Promise<T>): Promise<T | null> => {
+  try {
+    return await call;
+  } catch (thrown) {
+    if (isMissing(thrown)) return null;
+    throw thrown;
+  }
 };
 
 /** Answers false when what the call was about is not there. */
@@ -225,41 +255,4 @@ const openedListing = async (connection: Connection, image: ImageSpec): Promise<
     if (isMissing(thrown)) return null;
     throw thrown;
   }
-};
-
-interface Iteration extends Progress {
-  readonly fromSnap: string | null;
-  /** Whether objects count as a whole. */
-  readonly whole: boolean;
-  /** Answers whether to go on. */
-  readonly onExtent: (length: number, exists: boolean) => boolean;
-}
-
-/** Compares an image as it is open with a snapshot, or with nothing, in steps. */
-const iterate = async (
-  { native }: Connection,
-  image: ImageHandle,
-  { fromSnap, whole, onExtent, onAlive, signal }: Iteration,
-): Promise<'ended' | 'ended-early'> => {
-  const stat = Buffer.alloc(160);
-  knowing('image', native.rbd_stat, image, stat, stat.length);
-  const size = stat.readBigUInt64LE(0);
-  let isEnough = false;
-  const found = (_: number | bigint, length: number, exists: number): number => {
-    isEnough ||= !onExtent(length, exists !== 0);
-    return isEnough ? -ecanceled : 0;
-  };
-  // An image of no size is asked as well, so that a snapshot that is not there is told.
-  for (let at = 0n; at === 0n || at < size; at += diffStepBytes) {
-    if (signal.aborted) throw new NativeError({ errno: ecanceled, at: 'call', call: 'rbd_diff_iterate2' });
-    const length = size - at < diffStepBytes ? size - at : diffStepBytes;
-    try {
-      await calling('snapshot', native.rbd_diff_iterate2, image, fromSnap, at, length, 1, whole ? 1 : 0, found, null);
-    } catch (thrown) {
-      if (isEnough) return 'ended-early';
-      throw thrown;
-    }
-    onAlive();
-  }
-  return 'ended';
 };
