@@ -117,25 +117,16 @@ export const setInHeader = async (
   });
 };
 
-/** @throws NativeError, a missing one at the call also when there is no such key */
+/** @throws NativeError, a missing one also when there is no such key */
 export const removeInHeader = async (
   { native }: Connection,
   io: IoHandle,
   { imageId, key }: { readonly imageId: string; readonly key: string },
 ): Promise<void> => {
-  const ask = encodeText(key);
-  await calling(
-    'call',
-    native.rados_exec,
-    io,
-    headerOf(imageId),
-    'rbd',
-    'metadata_remove',
-    ask,
-    ask.length,
-    nothing,
-    0,
-  );
+  const [object, ask] = [headerOf(imageId), encodeText(key)];
+  // The removal itself is content when there is none.
+  await execute(native, io, { object, method: 'metadata_get', ask, room: firstPageBytes });
+  await change(native, io, { object, method: 'metadata_remove', ask });
 };
 
 const change = async (
