@@ -51,8 +51,9 @@ export const startRbdWorld = async ({ name, user, adapter }: RbdWorldOptions): P
       await rbd('flatten', '--no-progress', specOf(image));
     },
     async whileInUse(image, use) {
-      const bench = ['bench', '--io-type=write', '--io-size=4096', '--io-threads=1', '--io-total=1T', specOf(image)];
-      const client = execa('rbd', [...cluster.connectArgs('agent'), ...bench], { reject: false, stdio: 'ignore' });
+      // It has the image open until its input ends. It does nothing else.
+      const args = [...cluster.connectArgs('agent'), 'watch', specOf(image)];
+      const client = execa('rbd', args, { reject: false, stdin: 'pipe', stdout: 'ignore', stderr: 'ignore' });
       try {
         for (let tries = 0; tries < 100 && (await ceph.watchers(image)).length === 0; tries += 1) await sleep(50);
         await use();

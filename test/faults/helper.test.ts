@@ -93,8 +93,8 @@ const endOf = async (started: Promise<Job>): Promise<Job | null> => {
 };
 
 const listed = async (image: string): Promise<string[]> => {
-  const { backups } = JSON.parse(await pair.ok('list', image, '--json')) as { backups: { id: string }[] };
-  return backups.map(({ id }) => id);
+  const chains = JSON.parse(await pair.ok('list', image, '--json')) as { backups: { id: string }[] }[];
+  return chains.flatMap(({ backups }) => backups.map(({ id }) => id));
 };
 
 const settled = async (look: () => Promise<boolean>): Promise<boolean> => {

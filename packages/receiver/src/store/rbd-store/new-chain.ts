@@ -17,7 +17,8 @@ export const chainOfNewImage = (name: string): ChainName | undefined =>
   name.endsWith(suffix) ? splitChainName(name.slice(0, -suffix.length))?.chain : undefined;
 
 /**
- * Makes the image of a new chain; the caller holds its lock, and calls {@link removeNewImage} when it throws.
+ * Makes the image of a new chain; the caller holds its lock, and calls {@link removeNewImage} when it throws after `onMade`: from then on there may be
+ * an image.
  *
  * If we die here: the image has its `.new` name, or it has its state; either way it is known as ours and uncommitted. None of the
  * commands is broken off when the client goes: half an image may have no name to be found by.
@@ -25,11 +26,22 @@ export const chainOfNewImage = (name: string): ChainName | undefined =>
 export const createChain = async (
   context: StoreContext,
   chain: ChainName,
-  { image, state, signal }: Options & { readonly image: ImageLayout; readonly state: KnownHeadState },
+  {
+    image,
+    state,
+    signal,
+    onMade,
+  }: Options & { readonly image: ImageLayout; readonly state: KnownHeadState; readonly onMade: () => void },
 ): Promise<void> => {
   const { ceph, reader } = context;
   const young = reader.image(newImageOf(chain));
-  await missingPoolIsAStoreError(context, ceph.create(young, image));
+  try {
+    await missingPoolIsAStoreError(context, ceph.create(young, image));
+  } catch (thrown) {
+    if (!madeNothing.has(toFerryError(thrown).code)) onMade();
+    throw thrown;
+  }
+  onMade();
   throwIfAborted(signal);
   const text = encodeState(state);
   await reader.setMetadata(young.image, stateKey, text);
@@ -41,10 +53,8 @@ export const createChain = async (
 export const removeNewImage = (context: StoreContext, chain: ChainName, options: Options): Promise<boolean> =>
   removeImage(context, newImageOf(chain), options);
 
-/** Errors of {@link createChain} after which there is no new image for sure. */
-const madeNothing: ReadonlySet<ErrorCode> = new Set(['STORE_NOT_FOUND', 'CEPH_UNAVAILABLE', 'CEPH_PERMISSION']);
-
-export const mayHaveMadeImage = (thrown: unknown): boolean => !madeNothing.has(toFerryError(thrown).code);
+/** Errors of the command that makes the image after which there is none for sure. A client that was shut out may have made it. */
+const madeNothing: ReadonlySet<ErrorCode> = new Set(['STORE_NOT_FOUND', 'CEPH_PERMISSION', 'CEPH_NOT_INSTALLED']);
 
 const missingPoolIsAStoreError = async ({ name, pool }: StoreContext, step: Promise<void>): Promise<void> => {
   try {

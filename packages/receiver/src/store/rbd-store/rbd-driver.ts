@@ -18,7 +18,7 @@ import { ChainReader } from './chain-reader.js';
 import type { ChainView } from './chain-view.js';
 import type { RbdStoreOptions, StoreContext } from './context.js';
 import { leftovers, settleThoroughly } from './leftovers.js';
-import { createChain, mayHaveMadeImage, removeNewImage } from './new-chain.js';
+import { createChain, removeNewImage } from './new-chain.js';
 import { prepareHead } from './prepare-head.js';
 import { RbdPush } from './rbd-push.js';
 import { receivingState } from './receiving-state.js';
@@ -54,10 +54,16 @@ export class RbdDriver implements StoreDriver<ChainView> {
   async create(chain: ChainName, intent: PushIntent, { signal }: Options): Promise<DriverPush> {
     const { features, dataPool, now, log, settleLater } = this.#context;
     const image = { ...intent.source.layout, features, dataPool };
+    let mayBeThere = false;
+    const onMade = (): void => {
+      mayBeThere = true;
+    };
     try {
-      await createChain(this.#context, chain, { image, state: receivingState(intent, now()), signal });
+      await createChain(this.#context, chain, { image, state: receivingState(intent, now()), signal, onMade });
     } catch (thrown) {
-      if (mayHaveMadeImage(thrown)) {
+      // A cluster that does not answer would not answer this either; whoever waits for the error waits for it long enough.
+      if (mayBeThere && toFerryError(thrown).code === 'CEPH_UNAVAILABLE') settleLater(chain);
+      else if (mayBeThere) {
         await removeNewImage(this.#context, chain, {}).catch((cleanUp: unknown) => {
           const { code, message } = toFerryError(cleanUp);
           log.warn({ chain, code, error: message }, 'could not remove a new image yet');
