@@ -22,6 +22,14 @@ const end = (): void => {
   process.kill(process.pid, 'SIGKILL');
 };
 
+const einval = 22;
+
+/** To C it would be the end of the text, and so another name. */
+const holdsNul = (value: unknown): boolean =>
+  typeof value === 'string'
+    ? value.includes('\0')
+    : typeof value === 'object' && value !== null && Object.values(value).some(holdsNul);
+
 class Calls {
   readonly #connection: Promise<Connection | null>;
   readonly #waiting: (() => void)[] = [];
@@ -46,6 +54,7 @@ class Calls {
       const onAlive = (): void => {
         say({ kind: 'alive', id });
       };
+      if (holdsNul(ask)) throw new NativeError({ errno: einval, at: 'call', call: verb });
       const handler = handlers[verb] as (...args: unknown[]) => Promise<never>;
       say({ kind: 'answer', id, answer: await handler(connection, ask, { onAlive, signal: ending.signal }) });
     } catch (thrown) {
@@ -66,8 +75,6 @@ class Calls {
     this.#running += 1;
   }
 }
-
-const einval = 22;
 
 /** What is no errno is a defect of ours, or of koffi: its words go where a function's name would. */
 const failureOf = (thrown: unknown, verb: string): NativeFailure =>

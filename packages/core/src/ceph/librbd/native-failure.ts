@@ -23,6 +23,9 @@ interface Callable<Args extends unknown[], Result> {
   readonly async: (...args: [...Args, (error: unknown, result: Result) => void]) => void;
 }
 
+/** Arguments of calls that run: C has pointers into their buffers, which must not be collected as long as it does. */
+const underWay = new Set<readonly unknown[]>();
+
 /**
  * Calls a function on a thread of its own: for whatever may go over the network, and so may hang.
  * @throws NativeError for a negative answer
@@ -32,14 +35,19 @@ export const calling = async <Args extends unknown[]>(
   native: Callable<Args, number>,
   ...args: Args
 ): Promise<number> => {
-  const result = await new Promise<number>((resolve, reject) => {
-    native.async(...args, (error, answer) => {
-      // Only koffi itself fails so: an argument of another type.
-      if (error === null || error === undefined) resolve(answer);
-      else reject(toError(error));
+  underWay.add(args);
+  try {
+    const result = await new Promise<number>((resolve, reject) => {
+      native.async(...args, (error, answer) => {
+        // Only koffi itself fails so: an argument of another type.
+        if (error === null || error === undefined) resolve(answer);
+        else reject(toError(error));
+      });
     });
-  });
-  return checked(at, native, result);
+    return checked(at, native, result);
+  } finally {
+    underWay.delete(args);
+  }
 };
 
 /** The same for what an open image knows in memory, at once. @throws NativeError for a negative answer */

@@ -41,7 +41,7 @@ export const handlers: Handlers = {
           onAlive();
         }
       };
-      await Promise.all(Array.from({ length: listLanes }, lane));
+      await allEnded(Array.from({ length: listLanes }, lane));
       return listed.filter((each) => each !== null);
     }),
 
@@ -157,20 +157,26 @@ const ownInHeader = async (
   if (!key.startsWith(ownPrefix)) return false;
   return connection.inPool(image, async (io) => {
     const id = await ifThere(idByName(connection, io, image.image));
-    if (id === null || !(await mayBeSetInHeader(connection, io, id))) return false;
+    if (id === null || (await ifThere(mayBeSetInHeader(connection, io, id))) !== true) return false;
     await use(io, id);
     return true;
   });
 };
 
-/** Null for what is missing. */
+/** Null for what is missing, or cannot be read without librbd. */
 const ifThere = async <T>(call: Promise<T>): Promise<T | null> => {
   try {
     return await call;
   } catch (thrown) {
-    if (isMissing(thrown)) return null;
+    if (mustBeOpened(thrown)) return null;
     throw thrown;
   }
+};
+
+/** Waits for every one before it throws for any: what they all use is closed after this, and a thread that used it still would end the helper. */
+const allEnded = async (steps: readonly Promise<void>[]): Promise<void> => {
+  const failed = (await Promise.allSettled(steps)).find((step) => step.status === 'rejected');
+  if (failed !== undefined) throw failed.reason;
 };
 
 /** Answers false when what the call was about is not there. */
@@ -192,11 +198,10 @@ const lookUnopened = async (connection: Connection, { image, wanted }: LookAsk):
   try {
     return await connection.inPool(image, async (io) => {
       const id = 'imageId' in image ? image.imageId : await idByName(connection, io, image.image);
-      const [snapshots, metadata] = await Promise.all([
-        wanted.includes('snapshots') ? snapshotsById(connection, io, id) : undefined,
-        wanted.includes('metadata') ? metadataById(connection, io, id) : undefined,
-      ]);
-      return { ...(snapshots !== undefined && { snapshots }), ...(metadata !== undefined && { metadata }) };
+      return {
+        ...(wanted.includes('snapshots') && { snapshots: await snapshotsById(connection, io, id) }),
+        ...(wanted.includes('metadata') && { metadata: await metadataById(connection, io, id) }),
+      };
     });
   } catch (thrown) {
     if (mustBeOpened(thrown)) return null;
