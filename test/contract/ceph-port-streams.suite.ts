@@ -115,7 +115,10 @@ export const cephPortStreamsSuite = (start: () => World | Promise<World>): void 
 
     it('shows life', async () => {
       const onAlive = vi.fn();
-      for await (const _ of ceph.exportDiff(source, full, { onAlive }));
+      // An export that is over at once need not.
+      const isShown = () => onAlive.mock.calls.length > 0;
+      for await (const _ of ceph.exportDiff(source, full, { onAlive }))
+        await vi.waitUntil(isShown, { timeout: 10_000 });
       expect(onAlive).toHaveBeenCalled();
     });
 
