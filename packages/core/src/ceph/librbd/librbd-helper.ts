@@ -177,7 +177,7 @@ export class LibrbdHelper {
     const isShutOut = shutOut.includes(end.failure.errno);
     const mayHaveRights = denied.includes(end.failure.errno) && process.ageMs > oldRightsMs;
     if (isShutOut || mayHaveRights) this.#retire(process);
-    return mayHaveRights || (isShutOut && readingVerbs.has(verb));
+    return readingVerbs.has(verb) && (isShutOut || mayHaveRights);
   }
 
   async #watchLeft(process: HelperProcess, ended: Promise<unknown>, patienceMs: number): Promise<void> {
