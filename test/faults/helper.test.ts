@@ -57,18 +57,25 @@ const helperOf = async ({ pid }: Daemon): Promise<number | null> => {
   return null;
 };
 
-/** Kills or stops helpers until it is over. */
+/** Kills or stops helpers until it is over. None stays stopped: it would make calls late that come long after. */
 const strike = async (over: AbortSignal): Promise<void> => {
+  const stopped = new Set<number>();
+  const send = (pid: number, signal: 'SIGSTOP' | 'SIGKILL'): void => {
+    try {
+      process.kill(pid, signal);
+    } catch {
+      // It has just ended: its daemon kills one that was stopped when a call is late.
+    }
+  };
   while (!over.aborted) {
     await sleep(50 + random(500));
     const pid = await helperOf(random(2) === 0 ? pair.agent : pair.receiver);
-    try {
-      // One that was stopped is killed by its daemon when a call is late.
-      if (pid !== null) process.kill(pid, random(4) === 0 ? 'SIGSTOP' : 'SIGKILL');
-    } catch {
-      // It has just ended.
-    }
+    const signal = random(4) === 0 ? 'SIGSTOP' : 'SIGKILL';
+    if (pid === null) continue;
+    send(pid, signal);
+    if (signal === 'SIGSTOP') stopped.add(pid);
   }
+  for (const pid of stopped) send(pid, 'SIGKILL');
 };
 
 const whileStruck = async <T>(work: () => Promise<T>): Promise<T> => {
