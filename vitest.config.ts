@@ -1,4 +1,5 @@
 import { defineConfig } from 'vitest/config';
+import { memoryFolder } from './test/harness/memory-folder.js';
 
 const onCeph = {
   testTimeout: 180_000,
@@ -24,8 +25,11 @@ const alone = [
   'packages/cli/src/render/json.test.ts',
   'test/house/wire-*.test.ts',
 ];
+const inMemoryFolder = memoryFolder();
 const withoutCluster = {
   setupFiles: ['test/harness/poison.ts'],
+  globalSetup: ['test/harness/memory-folder.ts'],
+  env: inMemoryFolder === undefined ? {} : { TMPDIR: inMemoryFolder },
   testTimeout: 60_000,
   hookTimeout: 60_000,
   maxWorkers: '100%',

@@ -1,5 +1,6 @@
 import { FerryError, throwIfAborted } from '../errors/ferry-error.js';
 import { Lease } from '../transfer/lease.js';
+import { AdminSocket } from './admin-socket.js';
 import { startChild, type Child } from './child.js';
 import { GatheredOutput } from './gathered-output.js';
 import { sourceChunkBytes, type ByteSource } from './port.js';
@@ -27,8 +28,9 @@ async function* readChild(
   { killGraceMs, signal, onAlive = () => {} }: TransferOptions,
 ): AsyncGenerator<Lease, void, undefined> {
   throwIfAborted(signal);
-  const pulse = new Pulse(onAlive);
-  const child = startChild({ ...call, args: [...call.args, ...pulse.args] }, { input: false, killGraceMs });
+  const socket = new AdminSocket();
+  const pulse = new Pulse(socket, onAlive);
+  const child = startChild({ ...call, args: [...call.args, ...socket.args] }, { input: false, killGraceMs });
   const stop = (): void => {
     endReading(child);
   };
@@ -44,6 +46,7 @@ async function* readChild(
     endReading(child);
     await child.ended;
     pulse.stop();
+    socket.remove();
   }
 }
 

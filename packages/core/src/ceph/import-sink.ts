@@ -1,6 +1,9 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { FerryError, abortReason, throwIfAborted } from '../errors/ferry-error.js';
+import { AdminSocket } from './admin-socket.js';
 import { startChild, type Child } from './child.js';
 import type { TransferOptions } from './export-source.js';
+import { clientAddress, endFenced, type Fence } from './fenced-end.js';
 import type { ByteSink } from './port.js';
 import { Pulse } from './pulse.js';
 import { callError, succeeded, type Call } from './run-rbd.js';
@@ -8,6 +11,8 @@ import { callError, succeeded, type Call } from './run-rbd.js';
 export interface SinkOptions extends TransferOptions {
   /** How long the child may take to end by itself after its input was closed, in milliseconds. */
   readonly closeGraceMs: number;
+  /** What becomes of one that does not, once it was killed. */
+  readonly fence: Fence;
 }
 
 /**
@@ -17,6 +22,7 @@ export interface SinkOptions extends TransferOptions {
 export class ImportSink implements ByteSink {
   readonly #call: Call;
   readonly #options: SinkOptions;
+  readonly #socket = new AdminSocket();
   readonly #pulse: Pulse;
   readonly #child: Child;
   #aborting: Promise<void> | null = null;
@@ -26,14 +32,15 @@ export class ImportSink implements ByteSink {
     throwIfAborted(options.signal);
     this.#call = call;
     this.#options = options;
-    this.#pulse = new Pulse(options.onAlive ?? (() => {}));
-    const args = [...call.args, ...this.#pulse.args];
+    this.#pulse = new Pulse(this.#socket, options.onAlive ?? (() => {}));
+    const args = [...call.args, ...this.#socket.args];
     this.#child = startChild({ ...call, args }, { input: true, killGraceMs: options.killGraceMs });
     // Nobody reads what it prints on standard output, which is nothing.
     this.#child.stdout.resume();
     options.signal?.addEventListener('abort', this.#onSignal);
     void this.#child.ended.then(() => {
       this.#pulse.stop();
+      this.#socket.remove();
       options.signal?.removeEventListener('abort', this.#onSignal);
     });
   }
@@ -68,11 +75,16 @@ export class ImportSink implements ByteSink {
   async #stop(): Promise<void> {
     // Not `end`, which would first wait for the chunks that the child does not take.
     this.#child.stdin?.destroy();
-    const timer = setTimeout(() => {
-      this.#child.terminate();
-    }, this.#options.closeGraceMs);
-    await this.#child.ended;
-    clearTimeout(timer);
+    const { closeGraceMs, fence } = this.#options;
+    const over = new AbortController();
+    const { signal } = over;
+    void this.#child.ended.then(() => {
+      over.abort();
+    });
+    if (await slept(closeGraceMs / 2, signal)) return;
+    const address = clientAddress(this.#socket);
+    if (await slept(closeGraceMs / 2, signal)) return;
+    await endFenced(this.#child, address, fence);
   }
 
   async #failure(): Promise<FerryError> {
@@ -84,3 +96,9 @@ export class ImportSink implements ByteSink {
     return new FerryError('CEPH_FAILED', `cannot ${this.#call.what}: it ended before it got everything`);
   }
 }
+
+/** Waits so long, or until the signal is aborted; answers whether it is. */
+const slept = async (ms: number, signal: AbortSignal): Promise<boolean> => {
+  await sleep(ms, null, { signal }).catch(() => {});
+  return signal.aborted;
+};

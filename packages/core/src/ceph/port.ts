@@ -9,7 +9,8 @@ import type { Lease } from '../transfer/lease.js';
  * (a deadline for what is quick, a watch on progress for what grows with the image; `exportDiff` and `importDiff` are watched by
  * their callers); a write that a full pool holds up fails with CEPH_NO_SPACE after a few seconds, if the user may see the pool's
  * flags; it throws only FerryError, with a CEPH_* code or the more precise one named below; an aborted signal ends the
- * child and throws the signal's reason. A command that changes an image and is ended so may leave a lock on it for 30 s.
+ * child and throws the signal's reason. A command that changes an image and has to be killed is shut out of the cluster, where its address can be
+ * found out: else its lock stays on the image for 30 s.
  */
 export interface CephPort {
   /** The cluster's fsid, asked once and remembered. @param options.isAsked asks the cluster again, to see whether it answers */
@@ -238,8 +239,8 @@ export interface ByteSink {
   /** Closes the input and waits for exit 0. @throws the child's failure */
   finish(): Promise<void>;
   /**
-   * Closes the input without the end record and waits until the child is gone (after a grace time it is signalled:
-   * killing `import-diff` leaves its lock for 30 s, closing its input does not). Never throws.
+   * Closes the input without the end record and waits until the child is gone (after a grace time it is killed, and shut out
+   * of the cluster: its lock would stay for 30 s, which closing the input does not cost). Never throws.
    */
   abort(): Promise<void>;
 }

@@ -3,10 +3,12 @@ import { createServer, type Server } from 'node:net';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { AdminSocket } from './admin-socket.js';
 import { Pulse } from './pulse.js';
 
 /** A program's admin socket: takes a question, and answers its length and JSON. */
 let server: Server | null = null;
+let program: AdminSocket;
 let pulse: Pulse;
 let signs: number;
 let asked: string[];
@@ -16,19 +18,21 @@ beforeEach(() => {
   vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
   signs = 0;
   asked = [];
-  pulse = new Pulse(() => {
+  program = new AdminSocket();
+  pulse = new Pulse(program, () => {
     signs += 1;
   });
 });
 
 afterEach(() => {
   pulse.stop();
+  program.remove();
   server?.close();
   server = null;
   vi.useRealTimers();
 });
 
-const socketPath = (): string => pulse.args[0]?.replace('--admin-socket=', '') ?? '';
+const socketPath = (): string => program.args[0]?.replace('--admin-socket=', '') ?? '';
 
 const answering = async (answer: () => string | null): Promise<void> => {
   const listening = createServer((socket) => {
@@ -109,6 +113,7 @@ describe('the pulse of a program', () => {
     await look();
     expect(existsSync(dir)).toBe(true);
     pulse.stop();
+    program.remove();
     expect(existsSync(dir)).toBe(false);
     expect(vi.getTimerCount()).toBe(0);
   });
@@ -116,11 +121,13 @@ describe('the pulse of a program', () => {
   it('is not felt where no socket can be made', async () => {
     for (const dir of [`/tmp/${'x'.repeat(100)}`, '/nope']) {
       vi.stubEnv('TMPDIR', dir);
-      const blind = new Pulse(() => {});
+      const none = new AdminSocket();
       vi.unstubAllEnvs();
-      expect(blind.args).toEqual([]);
+      const blind = new Pulse(none, () => {});
+      expect(none.args).toEqual([]);
       await look();
       blind.stop();
+      none.remove();
     }
   });
 });

@@ -297,7 +297,7 @@ class RbdCli implements CephPort {
     const meanings = { ...noImage, quota: 'SNAPSHOT_LIMIT' } as const;
     const call = this.#rbd.rbdCall({ what: `import into ${named(image)}`, args, meanings });
     const { killGraceMs, closeGraceMs, fullMs } = this.#rbd.deadlines;
-    const sink = new ImportSink(call, { killGraceMs, closeGraceMs, signal, onAlive });
+    const sink = new ImportSink(call, { killGraceMs, closeGraceMs, signal, onAlive, fence: this.#rbd.fence });
     return new PoolSpaceSink(sink, this.#rbd.askForSpace(call, this.#spaceFor(image)), { afterMs: fullMs });
   }
 

@@ -1,8 +1,9 @@
 import type { z } from 'zod';
-import { FerryError } from '../errors/ferry-error.js';
+import { FerryError, toFerryError } from '../errors/ferry-error.js';
 import type { Meanings } from './classify.js';
 import type { CallOptions } from './port.js';
 import { whileSpace, type AskForSpace } from './pool-space.js';
+import type { Fence } from './fenced-end.js';
 import { run, runUnlessAbsent, type Call, type Patience, type RunOptions } from './run-rbd.js';
 import { fullPoolsSchema, parseAnswer } from './schemas.js';
 
@@ -69,6 +70,11 @@ const defaultDeadlines: Deadlines = {
  */
 const quiet = ['--admin-socket=', '--log-file=', '--log-to-stderr=false', '--err-to-stderr=true'];
 
+/** How long a client that was killed stays shut out. */
+const fenceSeconds = 60;
+/** How long whoever killed it waits for that. */
+const fenceMs = 10_000;
+
 export const defaultConcurrency = 40;
 /** Far above any pool's listing; a bound, not a limit anybody should meet. */
 const maxAnswerBytes = 256 * 1024 * 1024;
@@ -129,15 +135,30 @@ export class RbdRunner {
 
   /** Runs it for what it does. */
   async change(request: Request, options: CallOptions = {}, call = this.rbdCall(request)): Promise<void> {
-    await this.#writing(request, options, (signal) => run(call, this.#runOptions(request, { signal })));
+    await this.#writing(request, options, (signal) => run(call, this.#writeOptions(request, signal)));
   }
 
   /** Runs it for what it does; answers false when what it is about does not exist. */
   async changeUnlessAbsent(request: Request, options: CallOptions = {}): Promise<boolean> {
     return this.#writing(request, options, (signal) =>
-      runUnlessAbsent(this.rbdCall(request), this.#runOptions(request, { signal })),
+      runUnlessAbsent(this.rbdCall(request), this.#writeOptions(request, signal)),
     );
   }
+
+  /** Shuts out a client that was killed, for longer than anything of it can be on its way. `profile rbd` allows it. */
+  readonly fence: Fence = async (address) => {
+    const request = {
+      what: `shut the client ${address} out`,
+      args: ['osd', 'blocklist', 'add', address, `${fenceSeconds}`],
+    };
+    try {
+      await this.text(this.cephCall(request), request, { signal: AbortSignal.timeout(fenceMs) });
+      this.#options.log?.debug({ address }, 'shut out a client that was killed');
+    } catch (thrown) {
+      const { message } = toFerryError(thrown);
+      this.#options.log?.warn({ address, error: message }, 'could not shut out a client that was killed');
+    }
+  };
 
   /** Whether a pool is full: the question to ask while a request takes long. */
   askForSpace({ what }: Pick<Request, 'what'>, space: PoolSpace): AskForSpace {
@@ -226,6 +247,10 @@ export class RbdRunner {
     const { commandMs, stallMs, killGraceMs, leastAgeMs } = this.deadlines;
     const patience: Patience = long ? { kind: 'stall', ms: stallMs } : { kind: 'deadline', ms: commandMs };
     return { patience, killGraceMs, leastAgeMs: long ? 0 : leastAgeMs, signal, onStdout: () => {} };
+  }
+
+  #writeOptions(request: Request, signal: AbortSignal | undefined): RunOptions {
+    return { ...this.#runOptions(request, { signal }), fence: this.fence };
   }
 
   async #timed<T>({ what }: Request, work: Promise<T>): Promise<T> {

@@ -1,6 +1,8 @@
 import { throwIfAborted, abortReason, FerryError } from '../errors/ferry-error.js';
+import { AdminSocket } from './admin-socket.js';
 import { startChild, type Child, type ChildEnd, type Command } from './child.js';
 import { classify, type Failure, type Meanings } from './classify.js';
+import { clientAddress, endFenced, type Fence } from './fenced-end.js';
 import { Pulse } from './pulse.js';
 import { whatItSaid } from './said.js';
 
@@ -24,6 +26,8 @@ export interface RunOptions {
    */
   readonly leastAgeMs: number;
   readonly signal: AbortSignal | undefined;
+  /** Of a call that opens an image for writing: what becomes of it once it was killed. */
+  readonly fence?: Fence | undefined;
   /** Gets standard output as it comes; its errors end the child and are thrown. */
   readonly onStdout: (chunk: Buffer) => void;
 }
@@ -63,9 +67,11 @@ export const runUnlessAbsent = async (call: Call, options: RunOptions): Promise<
 
 const attempt = async (call: Call, options: RunOptions): Promise<{ error: FerryError; absent: boolean } | null> => {
   throwIfAborted(options.signal);
-  const watch = new Watch(call, options);
-  const pulse = options.patience.kind === 'stall' ? new Pulse(() => watch.sawOutput()) : null;
-  const command = { ...call, args: [...call.args, ...(pulse?.args ?? [])] };
+  const isLong = options.patience.kind === 'stall';
+  const socket = isLong || options.fence !== undefined ? new AdminSocket() : null;
+  const watch = new Watch(call, options, socket);
+  const pulse = isLong && socket !== null ? new Pulse(socket, () => watch.sawOutput()) : null;
+  const command = { ...call, args: [...call.args, ...(socket?.args ?? [])] };
   const child = startChild(command, {
     input: false,
     killGraceMs: options.killGraceMs,
@@ -81,10 +87,11 @@ const attempt = async (call: Call, options: RunOptions): Promise<{ error: FerryE
     watch.throwIfGivenUp();
     return succeeded(end) ? null : failureOf(call, end);
   } finally {
-    watch.stop();
+    await watch.stop();
     child.terminate();
     await child.ended;
     pulse?.stop();
+    socket?.remove();
   }
 };
 
@@ -106,15 +113,18 @@ const drain = async ({ stdout }: Child, onChunk: (chunk: Buffer) => void): Promi
 class Watch {
   readonly #call: Call;
   readonly #options: RunOptions;
+  readonly #socket: AdminSocket | null;
   readonly #begin = performance.now();
+  #ending: Promise<void> | null = null;
   #child: Child | null = null;
   #timer: NodeJS.Timeout | undefined;
   #killing: NodeJS.Timeout | undefined;
   #why: FerryError | null = null;
 
-  constructor(call: Call, options: RunOptions) {
+  constructor(call: Call, options: RunOptions, socket: AdminSocket | null) {
     this.#call = call;
     this.#options = options;
+    this.#socket = socket;
   }
 
   over(child: Child): void {
@@ -132,24 +142,33 @@ class Watch {
     if (this.#why !== null) throw this.#why;
   }
 
-  stop(): void {
+  /** Waits for the end that it has begun to make, if it has. */
+  async stop(): Promise<void> {
     clearTimeout(this.#timer);
     clearTimeout(this.#killing);
     this.#options.signal?.removeEventListener('abort', this.#aborted);
+    await this.#ending;
   }
+
+  readonly #end = (): void => {
+    if (this.#child === null) return;
+    const { fence } = this.#options;
+    if (fence === undefined || this.#socket === null) this.#child.terminate();
+    else this.#ending ??= endFenced(this.#child, clientAddress(this.#socket), fence);
+  };
 
   readonly #late = (): void => {
     const { kind, ms } = this.#options.patience;
     const { program, what } = this.#call;
     const fact = kind === 'deadline' ? 'took longer than' : 'made no progress for';
     this.#why ??= new FerryError('CEPH_TIMEOUT', `cannot ${what}: ${program} ${fact} ${ms / 1000} s`);
-    this.#child?.terminate();
+    this.#end();
   };
 
   readonly #aborted = (): void => {
     const { signal, leastAgeMs } = this.#options;
     if (signal !== undefined) this.#why ??= abortReason(signal);
     const leftMs = this.#begin + leastAgeMs - performance.now();
-    this.#killing = setTimeout(() => this.#child?.terminate(), Math.max(0, leftMs));
+    this.#killing = setTimeout(this.#end, Math.max(0, leftMs));
   };
 }
