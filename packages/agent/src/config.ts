@@ -5,6 +5,7 @@ import {
   logLevelSchema,
   metricsSchema,
   nameSchema,
+  poolSchema,
   rateLimitSchema,
   timeoutSchema,
   tlsSchema,
@@ -31,6 +32,8 @@ export const agentConfigSchema = z
     /** Directory of the job store. */
     state: z.string().min(1).default('/var/lib/rbdferry'),
     ceph: cephSchema,
+    /** What "all pools" means. */
+    pools: z.array(poolSchema).default([]),
     receivers: z.record(nameSchema('receiver'), receiverSchema),
     /** May be left out when there is one receiver only. */
     default_receiver: nameSchema('receiver').optional(),

@@ -1,6 +1,7 @@
 import type { CephPort } from '@rbdferry/core/ceph/port.js';
 import type { BackupId } from '@rbdferry/core/model/backup-id.js';
 import type { Backup } from '@rbdferry/core/model/chain.js';
+import { batchJobs, type BatchJobRequest } from './batch/batch-jobs.js';
 import { backupJobs, type BackupJobRequest } from './backup/backup-jobs.js';
 import { snapshotEnds, type SnapshotEnd } from './backup/snapshot-end.js';
 import { deletionEnds, type DeletionEnd } from './delete/deletion-end.js';
@@ -13,6 +14,7 @@ import { restoreJobs, type RestoreJobRequest } from './restore/restore-jobs.js';
 interface JobRequests {
   readonly backup: BackupJobRequest;
   readonly restore: RestoreJobRequest;
+  readonly batch: BatchJobRequest;
 }
 
 interface LooseEnds {
@@ -26,6 +28,7 @@ export type JobKindName = keyof JobRequests;
 export const jobKinds: { readonly [Name in JobKindName]: JobKind<JobRequests[Name]> } = {
   backup: backupJobs,
   restore: restoreJobs,
+  batch: batchJobs,
 };
 
 export const isJobKind = (name: string): name is JobKindName => Object.hasOwn(jobKinds, name);

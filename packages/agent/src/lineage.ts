@@ -8,6 +8,8 @@ import { z } from 'zod';
 /** image-meta of rbdferry on source images; never part of a backup. */
 const ownPrefix = 'rbdferry.';
 const lineageKey = `${ownPrefix}lineage`;
+/** The user's word on whether backups of pools and of everything take the image: `on` or `off`. A backup holds it like any key of the user's. */
+export const selectKey = `${ownPrefix}select`;
 
 const schema = z.object({
   v: z.literal(1),
@@ -41,4 +43,10 @@ export const writeLineage = (
     JSON.stringify({ v: 1, backupId: of.backupId, imageId: of.info.id, snapId: of.snapshot.id }),
   );
 
-export const isOwnKey = (key: string): boolean => key.startsWith(ownPrefix);
+export const isOwnKey = (key: string): boolean => key.startsWith(ownPrefix) && key !== selectKey;
+
+/** What the image says of whether it is selected; null when it says nothing. */
+export const selectOf = (entries: readonly MetadataEntry[]): string | null => {
+  const entry = entries.find(({ key }) => textOf(key) === selectKey);
+  return entry === undefined ? null : (textOf(entry.value) ?? '');
+};

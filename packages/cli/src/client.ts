@@ -8,6 +8,7 @@ import {
   type GetAgentInfoResponse,
   type GetUsageResponse,
   type ListBackupsResponse,
+  type StartBackupsRequest,
   type StartRestoreRequest,
 } from '@rbdferry/core/gen/rbdferry/v1/control.js';
 import type { BackupMode } from '@rbdferry/core/model/planner.js';
@@ -38,6 +39,20 @@ export interface BackupRequest {
   readonly limit?: number | undefined;
   /** Undefined for one. */
   readonly attempts?: number | undefined;
+}
+
+/** Which images are meant, see the control API. */
+export interface ImageSelection {
+  readonly images: readonly string[];
+  readonly pools?: readonly string[] | undefined;
+  /** The pools of the agent's configuration. */
+  readonly all?: boolean | undefined;
+  readonly match?: readonly string[] | undefined;
+  readonly exclude?: readonly string[] | undefined;
+}
+
+export interface BackupsRequest extends Omit<BackupRequest, 'image'> {
+  readonly selection: ImageSelection;
 }
 
 export interface RestoreRequest {
@@ -109,6 +124,26 @@ export class AgentClient {
     return jobView(job);
   }
 
+  /** Backups of many images: a batch, and a job for each of them. */
+  async startBackups(request: BackupsRequest): Promise<JobView> {
+    const { selection, mode, receiver = '', store = '', idempotencyKey = '', limit = 0, attempts = 1 } = request;
+    const limitBytesPerSecond = BigInt(limit);
+    const { images, pools = [], all: allPools = false, match = [], exclude = [] } = selection;
+    const message: StartBackupsRequest = {
+      selection: { images: [...images], pools: [...pools], allPools, match: [...match], exclude: [...exclude] },
+      mode: wireModes[mode],
+      receiver,
+      store,
+      idempotencyKey,
+      limitBytesPerSecond,
+      attempts,
+    };
+    const { job } = await this.#unary('startBackups', (settings) =>
+      callUnary(this.#client.startBackups.bind(this.#client), message, settings),
+    );
+    return jobView(job);
+  }
+
   async startRestore(request: RestoreRequest): Promise<JobView> {
     const { backupId, to = '', replace, receiver = '', idempotencyKey = '', limit = 0, attempts = 1 } = request;
     const limitBytesPerSecond = BigInt(limit);
@@ -135,8 +170,15 @@ export class AgentClient {
   }
 
   /** Newest first. @param limit 0 for the agent's own */
-  async listJobs(request: { image?: string | undefined; activeOnly: boolean; limit: number }): Promise<JobView[]> {
-    const message = { ...request, image: request.image ?? '' };
+  async listJobs(request: {
+    image?: string | undefined;
+    /** Only the jobs of this batch. */
+    parent?: string | undefined;
+    activeOnly: boolean;
+    limit: number;
+  }): Promise<JobView[]> {
+    const { image = '', parent: parentId = '', activeOnly, limit } = request;
+    const message = { image, parentId, activeOnly, limit };
     const { jobs } = await this.#unary('listJobs', (settings) =>
       callUnary(this.#client.listJobs.bind(this.#client), message, settings),
     );

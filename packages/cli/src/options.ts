@@ -1,6 +1,6 @@
 import { orThrow } from '@rbdferry/core/errors/parsed.js';
 import { parseBackupId, splitChainName } from '@rbdferry/core/model/backup-id.js';
-import { formatImageSpec, parseImageSpec } from '@rbdferry/core/model/image-spec.js';
+import { formatImageSpec, formatPoolSpec, parseImageSpec, parsePoolSpec } from '@rbdferry/core/model/image-spec.js';
 import { parseDuration, parseRate } from '@rbdferry/core/model/quantity.js';
 import { InvalidArgumentError, Option } from '@commander-js/extra-typings';
 
@@ -9,6 +9,12 @@ import { InvalidArgumentError, Option } from '@commander-js/extra-typings';
 /** @throws INVALID_IMAGE_SPEC */
 export const imageArgument = (text: string): string =>
   formatImageSpec(orThrow(parseImageSpec(text), 'INVALID_IMAGE_SPEC'));
+
+/** For an argument that may be given several times. @throws INVALID_IMAGE_SPEC */
+export const imagesArgument = (text: string, before: string[] | undefined): string[] => [
+  ...(before ?? []),
+  imageArgument(text),
+];
 
 /** @throws INVALID_BACKUP_ID */
 export const backupIdArgument = (text: string): string => {
@@ -101,3 +107,25 @@ export const limitOption = () =>
     '--limit <RATE>',
     "no faster over the network than RATE, such as 50MiB/s or 400Mbit/s (the receiver's limit holds beside it)",
   ).argParser(rateArgument);
+
+export const poolOption = () =>
+  new Option('--pool <POOL>', 'every image of POOL or POOL/NAMESPACE (may be given several times)').argParser(
+    collectPools,
+  );
+
+const collectPools = (text: string, before: string[] | undefined): string[] => [
+  ...(before ?? []),
+  formatPoolSpec(orThrow(parsePoolSpec(text), 'INVALID_IMAGE_SPEC')),
+];
+
+export const allPoolsOption = () =>
+  new Option('--all', "every image of the pools that the agent's configuration names");
+
+export const matchOption = () =>
+  new Option(
+    '--match <GLOB>',
+    'of the pools only images that match, such as vm* or, with a pool, rbd/vm* (several times: any of them). What an image says itself in its image-meta rbdferry.select, on or off, goes before',
+  ).argParser(collect);
+
+export const excludeOption = () =>
+  new Option('--exclude <GLOB>', 'of the pools no images that match (may be given several times)').argParser(collect);

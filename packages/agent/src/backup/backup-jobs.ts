@@ -7,7 +7,7 @@ import type { JobKind, RecoverDeps } from '../jobs/job-kind.js';
 import type { Job, JobRequest } from '../jobs/job.js';
 import type { ReceiverClient } from '../receiver-client/receiver-client.js';
 import { withReceiver } from '../receiver-client/with-receiver.js';
-import { runBackup } from './backup.js';
+import { runBackup, type Begun } from './backup.js';
 import { findBackup } from './find-backup.js';
 import { chainsOf, lookAtSource } from './look-at-source.js';
 import { ownSnapshots } from './own-snapshots.js';
@@ -29,7 +29,9 @@ export const backupJobs: JobKind<BackupJobRequest> = {
   transferKind: ({ backupKind }) => backupKind ?? 'full',
 
   run({ image, mode, store }, context) {
-    return runBackup({ image: orThrow(parseImageSpec(image), 'INVALID_IMAGE_SPEC'), mode, store }, context);
+    const request = { image: orThrow(parseImageSpec(image), 'INVALID_IMAGE_SPEC'), mode, store };
+    // A batch begins what this table's backups go on with.
+    return runBackup(request, context.begun as (() => Promise<Begun>) | null, context);
   },
 
   async recover(job, settled, deps) {

@@ -12,7 +12,7 @@ import {
   type BackupId,
   type Timestamp,
 } from '@rbdferry/core/model/backup-id.js';
-import type { Backup, Chain, StreamEnd } from '@rbdferry/core/model/chain.js';
+import type { Backup, BackupKind, Chain, StreamEnd } from '@rbdferry/core/model/chain.js';
 import { formatImageSpec, type ImageSpec } from '@rbdferry/core/model/image-spec.js';
 import { oddNameTimes } from '@rbdferry/core/model/name-time.js';
 import { planBackup, type BackupMode, type NoBase } from '@rbdferry/core/model/planner.js';
@@ -36,42 +36,70 @@ export interface BackupRequest {
 }
 
 /** What the new backup will be. */
-interface Target {
+export interface Target {
   readonly time: Timestamp;
   readonly backupId: BackupId;
   readonly base: Backup | null;
 }
 
-/** Backs one image up; the caller holds the image. Look at both sides, plan, snapshot, transfer, retire the old base. */
-export const runBackup = async (request: BackupRequest, job: JobContext): Promise<JobOutcome> => {
+/** A backup that is planned and written down. */
+export interface Begun {
+  readonly source: SourceImage;
+  readonly chains: readonly Chain[];
+  readonly target: Target;
+  readonly looseEnd: LooseEndHandle;
+  /** Makes its snapshot, or answers the one that was made. @throws what making it failed with */
+  readonly snapshot: () => Promise<Snapshot>;
+}
+
+/** Plans a backup and writes it down, before anything is made. A batch does this for many images at once, see batch/begin-backups.ts. */
+const begin = async (request: BackupRequest, job: JobContext): Promise<Begun> => {
   job.phase('plan');
   const where = { receiver: job.receiver, store: request.store };
   const { source, chains } = await lookAtBoth(job.ceph, request.image, where, job);
-  const target = planTarget(request, source, chains, job);
-  for (const odd of oddNameTimes(
-    { snap: snapNameOf(target.time), baseId: target.base?.id ?? null },
-    job.receiver.now(),
-  )) {
-    job.warn(`the time in the name of ${target.backupId} ${odd}`);
-  }
-  job.facts({ backupId: target.backupId, backupKind: target.base === null ? 'full' : 'incremental' });
+  const target = planTarget(request, { source, chains }, { ...job, peerNowMs: job.receiver.now() });
+  job.facts(factsOf(target));
   throwIfAborted(job.signal);
 
   job.phase('snapshot');
-  const end: SnapshotEnd = {
-    kind: 'snapshot',
-    image: formatImageSpec(request.image),
-    imageId: source.info.id,
-    snap: snapNameOf(target.time),
-    receiver: job.receiver.name,
-    backupId: target.backupId,
-  };
+  const end = snapshotEndOf(source, target, job.receiver.name);
   const unseen: SnapshotEnd = { ...end, unseenSinceMs: job.now() };
   const looseEnd = job.looseEnd(unseen);
+  const snapshot = async (): Promise<Snapshot> => {
+    const seen = () => looseEnd.update(end);
+    await askForSnapshot(source, target, { ...job, seen });
+    return findSnapshot(source, target, { ...job, seen });
+  };
+  return { source, chains, target, looseEnd, snapshot };
+};
+
+/** What a job says of the backup that it is going to make. */
+export const factsOf = ({ backupId, base }: Target): { backupId: BackupId; backupKind: BackupKind } => ({
+  backupId,
+  backupKind: base === null ? 'full' : 'incremental',
+});
+
+/** The snapshot of a planned backup, as it is written down once it was seen. */
+export const snapshotEndOf = (source: SourceImage, { time, backupId }: Target, receiver: string): SnapshotEnd => ({
+  kind: 'snapshot',
+  image: formatImageSpec(source.spec),
+  imageId: source.info.id,
+  snap: snapNameOf(time),
+  receiver,
+  backupId,
+});
+
+/** Backs one image up; the caller holds the image. Look at both sides, plan, snapshot, transfer, retire the old base. */
+export const runBackup = async (
+  request: BackupRequest,
+  begun: (() => Promise<Begun>) | null,
+  job: JobContext,
+): Promise<JobOutcome> => {
+  const { source, chains, target, looseEnd, snapshot: made } = await (begun?.() ?? begin(request, job));
   const sent: { end: StreamEnd | null } = { end: null };
   let committed: Backup;
   try {
-    const snapshot = await takeSnapshot(source, target.time, { ...job, seen: () => looseEnd.update(end) });
+    const snapshot = await made();
     committed = await transfer(request, { source, snapshot, target, sent }, job);
     looseEnd.close();
   } catch (thrown) {
@@ -87,15 +115,41 @@ export const runBackup = async (request: BackupRequest, job: JobContext): Promis
   return { streamBytes: committed.streamBytes };
 };
 
-const planTarget = (request: BackupRequest, source: SourceImage, chains: readonly Chain[], job: JobContext): Target => {
+/** What planning tells, and by which clocks it names. */
+interface Planning {
+  readonly warn: (message: string) => void;
+  /** Milliseconds since 1970. */
+  readonly now: () => number;
+  /** By the receiver's clock. */
+  readonly peerNowMs: number;
+}
+
+/** @throws NO_CHAIN, NO_COMMON_SNAPSHOT, IMAGE_RECREATED */
+export const planTarget = (
+  request: BackupRequest,
+  { source, chains }: { readonly source: SourceImage; readonly chains: readonly Chain[] },
+  planning: Planning,
+): Target => {
+  const target = targetOf(request, source, chains, planning);
+  const odd = oddNameTimes({ snap: snapNameOf(target.time), baseId: target.base?.id ?? null }, planning.peerNowMs);
+  for (const text of odd) planning.warn(`the time in the name of ${target.backupId} ${text}`);
+  return target;
+};
+
+const targetOf = (
+  request: BackupRequest,
+  source: SourceImage,
+  chains: readonly Chain[],
+  { warn, now }: Planning,
+): Target => {
   const plan = planBackup(request.mode, source.view, chains);
-  const time = formatTimestamp(BigInt(job.now()) * 1000n + ((process.hrtime.bigint() / 1000n) % 1000n));
+  const time = formatTimestamp(BigInt(now()) * 1000n + ((process.hrtime.bigint() / 1000n) % 1000n));
   switch (plan.kind) {
     case 'refused':
       throw refusal(formatImageSpec(request.image), plan.refusal);
     case 'full': {
       if (plan.because === 'no-common-snapshot' || plan.because === 'image-recreated') {
-        job.warn(`a full backup was made: ${fullBecause[plan.because]}`);
+        warn(`a full backup was made: ${fullBecause[plan.because]}`);
       }
       const chain = chainNameOf(request.image.image, time);
       return { time, base: null, backupId: formatBackupId({ store: request.store, chain, snap: snapNameOf(time) }) };
@@ -140,19 +194,21 @@ const madeNone: ReadonlySet<ErrorCode> = new Set([
   'CEPH_NOT_INSTALLED',
 ]);
 
-/** @param job with `seen`, called once nothing is left to be carried out later by whoever has the image open */
-const takeSnapshot = async (
-  source: SourceImage,
-  time: Timestamp,
-  job: Pick<JobContext, 'ceph' | 'signal'> & { readonly seen: () => void },
-): Promise<Snapshot> => {
-  const name = snapNameOf(time);
+/** With `seen`, called once nothing is left to be carried out later by whoever has the image open. */
+type Snapshotting = Pick<JobContext, 'ceph' | 'signal'> & { readonly seen: () => void };
+
+export const askForSnapshot = async (source: SourceImage, { time }: Target, job: Snapshotting): Promise<void> => {
   try {
-    await job.ceph.createSnapshot(source.spec, name, job);
+    await job.ceph.createSnapshot(source.spec, snapNameOf(time), job);
   } catch (thrown) {
     if (madeNone.has(toFerryError(thrown).code)) job.seen();
     throw thrown;
   }
+};
+
+/** The snapshot that was made, with its id. @throws SNAPSHOT_NOT_FOUND */
+export const findSnapshot = async (source: SourceImage, { time }: Target, job: Snapshotting): Promise<Snapshot> => {
+  const name = snapNameOf(time);
   const snapshot = (await job.ceph.snapshots(source.spec, job)).find((each) => each.name === name);
   job.seen();
   if (snapshot !== undefined) return snapshot;

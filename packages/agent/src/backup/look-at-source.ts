@@ -11,7 +11,7 @@ import {
 } from '@rbdferry/core/model/image-meta.js';
 import { formatImageSpec, type ImageSpec } from '@rbdferry/core/model/image-spec.js';
 import { newestCommon, type SourceView } from '@rbdferry/core/model/planner.js';
-import { isOwnKey, lineageOf } from '../lineage.js';
+import { isOwnKey, lineageOf, selectOf } from '../lineage.js';
 import type { LookOptions, ReceiverClient } from '../receiver-client/receiver-client.js';
 
 /** An image as it is before its snapshot. */
@@ -20,6 +20,8 @@ export interface SourceImage {
   readonly info: ImageInfo;
   readonly view: SourceView;
   readonly metadata: SplitMetadata;
+  /** What it says itself of whether it is selected, see lineage.ts; null when it says nothing. */
+  readonly select: string | null;
 }
 
 /** What looking at an image asks of Ceph. */
@@ -41,6 +43,7 @@ export const lookAtSource = async (
     info,
     view: { identity: { fsid, image: spec, imageId: info.id }, snapshots, lineage: lineageOf(entries) },
     metadata: splitMetadata(entries, isOwnKey),
+    select: selectOf(entries),
   };
 };
 
@@ -54,7 +57,7 @@ const infoAndMetadata = async (
 };
 
 /** Refuses, before anything is made, what rbd would refuse or choke on in the middle. @throws IMAGE_UNSUPPORTED, IMAGE_READ_ONLY */
-const refuseUnsupported = async (
+export const refuseUnsupported = async (
   ceph: Pick<CephPort, 'liveImport'>,
   { spec, info }: SourceImage,
   options: { signal?: AbortSignal | undefined },

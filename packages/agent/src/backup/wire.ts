@@ -17,7 +17,8 @@ export const backupRequestOf = (request: StartBackupRequest, choose: (named: Pla
   return { kind: 'backup', image, mode: modeOf(request.mode), receiver, store, ...limitsOf(request) };
 };
 
-const modeOf = (mode: WireMode): BackupMode => {
+/** @throws INVALID_REQUEST */
+export const modeOf = (mode: WireMode): BackupMode => {
   switch (mode) {
     case WireMode.FULL:
       return 'full';

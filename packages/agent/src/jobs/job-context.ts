@@ -9,6 +9,7 @@ import type { AgentConfig } from '../config.js';
 import type { JobLimits } from '../limits.js';
 import type { ReceiverClient } from '../receiver-client/receiver-client.js';
 import type { LooseEndHandle } from './loose-ends.js';
+import type { ChildJobs } from './child-jobs.js';
 import type { LooseEnd } from './job.js';
 import type { JobStore } from './job-store.js';
 import type { Progress } from './progress.js';
@@ -37,6 +38,10 @@ export interface JobContext {
   facts(facts: { backupId: BackupId; backupKind: BackupKind; image?: string }): void;
   /** What earlier jobs have made. */
   readonly jobs: Pick<JobStore, 'madeSnapshots'>;
+  /** What the batch that it belongs to has begun for it; null when it begins by itself. */
+  readonly begun: unknown;
+  /** The jobs that belong to it, when it is a batch. */
+  readonly children: ChildJobs;
   /** Writes down what is about to be made on the source cluster. */
   looseEnd(end: LooseEnd): LooseEndHandle;
 }

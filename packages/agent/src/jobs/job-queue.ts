@@ -2,7 +2,7 @@ import type { KeyedLock, Release } from '@rbdferry/core/lifecycle/keyed-lock.js'
 import type { Retry } from '@rbdferry/core/model/job-state.js';
 import type { JobKinds } from './job-kind.js';
 import type { LiveJob } from './live-job.js';
-import type { Slots } from './slots.js';
+import type { Lane, Slots } from './slots.js';
 
 /** What a job has when it starts. */
 export interface Held {
@@ -85,16 +85,24 @@ export class JobQueue {
       live.waitsFor = waitText(retry);
       return null;
     }
-    const slot = kinds[job.request.kind]?.transfers === true ? slots.take() : nothing;
+    const slot = kinds[job.request.kind]?.transfers === true ? slots.take(this.#laneOf(live)) : nothing;
     if (slot === undefined) {
       live.waitsFor = `one of ${slots.most} transfers to end`;
       return null;
     }
-    const image = job.image === '' ? nothing : images.tryAcquire(job.image);
+    const image = live.takeHeld() ?? (job.image === '' ? nothing : images.tryAcquire(job.image));
     if (image !== undefined) return { image, slot };
     live.waitsFor = `another job on ${job.image}`;
     slot();
     return null;
+  }
+
+  /** A large one leaves room to smaller ones of its batch as long as any wait: ninety small images do not wait for two giants. */
+  #laneOf({ isLarge, job }: LiveJob): Lane {
+    if (!isLarge) return 'any';
+    const { parent } = job.request;
+    const smallWait = this.#waiting.some((other) => !other.isLarge && other.job.request.parent === parent);
+    return smallWait ? 'large' : 'any';
   }
 
   /** When the next attempt may start; Infinity when none waits for its time. */

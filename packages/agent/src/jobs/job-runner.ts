@@ -8,7 +8,9 @@ import { TransferStages } from '@rbdferry/core/transfer/transfer-stages.js';
 import { resultOf } from '../agent-metrics.js';
 import type { AgentConfig } from '../config.js';
 import { TransferLimits } from '../limits.js';
+import { ChildJobs, type ChildRunner } from './child-jobs.js';
 import { JobQueue, type Held } from './job-queue.js';
+import type { JobFilter } from './job-store.js';
 import type { Job, JobRequest } from './job.js';
 import { LiveJob, type JobView } from './live-job.js';
 import { Progress } from './progress.js';
@@ -60,31 +62,26 @@ export class JobRunner {
     const job = this.#newJob(request);
     store.add(job, idempotencyKey);
     log.info({ job: job.id, ...request }, 'job queued');
-    const live = this.#adopt(job);
+    this.#queue.add(this.#adopt(job));
     this.#pump();
-    return live.view();
+    return this.#viewOf(job);
   }
 
   /** Queues again what an earlier life of the agent had queued but not begun. */
   resume(queued: readonly Job[]): void {
-    for (const job of queued) this.#adopt(job);
+    for (const job of queued) this.#queue.add(this.#adopt(job));
     this.#pump();
   }
 
   /** @throws JOB_NOT_FOUND */
   get(id: string): JobView {
     const live = this.#live.get(id);
-    if (live !== undefined) return live.view();
-    const job = this.#options.store.get(id);
+    const job = live?.job ?? this.#options.store.get(id);
     if (job === undefined) throw new FerryError('JOB_NOT_FOUND', `there is no job ${JSON.stringify(id)}`);
     return this.#viewOf(job);
   }
 
-  list(filter: {
-    readonly image?: string | undefined;
-    readonly activeOnly?: boolean;
-    readonly limit: number;
-  }): JobView[] {
+  list(filter: JobFilter): JobView[] {
     return this.#options.store.list(filter).map((job) => this.#viewOf(job));
   }
 
@@ -144,7 +141,7 @@ export class JobRunner {
       await live.changed(live.version, watchIntervalMs, signal);
       throwIfAborted(signal);
     }
-    return live.view();
+    return this.#viewOf(live.job);
   }
 
   /** Breaks running jobs off (they clean up) and starts no more; queued ones stay queued on disk. */
@@ -173,14 +170,15 @@ export class JobRunner {
   }
 
   #viewOf(job: Job): JobView {
-    return this.#live.get(job.id)?.view() ?? { ...job, progress: new Progress().view(), stages: null, waitsFor: null };
+    const live = this.#live.get(job.id);
+    const now = live?.view() ?? { ...job, progress: new Progress().view(), stages: null, waitsFor: null };
+    return { ...now, children: job.request.kind === 'batch' ? this.#options.store.childCounts(job.id) : null };
   }
 
   #adopt(job: Job): LiveJob {
     const { store, metrics, now } = this.#options;
     const live = new LiveJob(job, store, { onEnded: metrics.jobEnded.bind(metrics), now });
     this.#live.set(job.id, live);
-    this.#queue.add(live);
     return live;
   }
 
@@ -208,7 +206,7 @@ export class JobRunner {
       this.#endTransfer(live);
       this.#running.delete(live);
       this.#live.delete(live.job.id);
-      if (!live.ended) this.#adopt(live.job);
+      if (!live.ended) this.#queue.add(this.#adopt(live.job));
       if (live.job.state.kind !== 'committed') this.#options.onBroken();
       this.#pump();
     });
@@ -233,10 +231,27 @@ export class JobRunner {
         held.push(this.#images.tryAcquire(image) ?? (await this.#waitFor(image, live)));
         holds.add(image);
       },
+      children: new ChildJobs(live.job.id, { ...this.#options, images: this.#images, runner: this.#childRunner }),
       // Its own image is held by itself.
       unlessBusy: (image, step) => (holds.has(image) ? step() : this.unlessBusy(image, step)),
     };
   }
+
+  readonly #childRunner: ChildRunner = {
+    add: (request) => {
+      const job = this.#newJob(request);
+      this.#options.store.add(job, null);
+      return this.#adopt(job);
+    },
+    queue: (live) => {
+      if (!live.ended) this.#queue.add(live);
+    },
+    start: () => {
+      this.#pump();
+    },
+    live: (id) => this.#live.get(id),
+    cancel: (id) => this.cancel(id, new AbortController().signal),
+  };
 
   async #waitFor(image: string, live: LiveJob): Promise<Release> {
     live.waitsFor = `another job on ${image}`;
@@ -268,6 +283,7 @@ export class JobRunner {
   #dropEnded(live: LiveJob): void {
     if (!live.ended) return;
     this.#queue.remove(live);
+    live.takeHeld()?.();
     this.#live.delete(live.job.id);
     this.#options.onBroken();
   }

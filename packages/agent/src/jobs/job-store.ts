@@ -30,6 +30,11 @@ const migrations = [
   CREATE INDEX job_by_ended ON job (ended, seq);
   CREATE TABLE loose_end (id INTEGER PRIMARY KEY AUTOINCREMENT, job_id TEXT NOT NULL, data TEXT NOT NULL);
   `,
+  `
+  ALTER TABLE job ADD COLUMN parent TEXT;
+  ALTER TABLE job ADD COLUMN spread_ms INTEGER;
+  CREATE INDEX job_by_parent ON job (parent, seq);
+  `,
 ];
 
 /** Rows are written by this class only, so their JSON is checked for shape, not for content. */
@@ -46,6 +51,29 @@ const rowSchema = z.object({
 const looseRowSchema = z.object({ id: z.number(), job_id: z.string(), data: z.string() });
 
 const columns = 'id, request, state, image, backup_id, backup_kind, created_at_ms';
+
+const countSchema = z.object({ kind: z.string(), count: z.number() });
+const spreadSchema = z.object({ spread_ms: z.number().nullable() }).optional();
+
+/** How the jobs of a batch stand. */
+export interface ChildCounts {
+  readonly total: number;
+  readonly committed: number;
+  readonly failed: number;
+  readonly cancelled: number;
+  /** From the first of their snapshots to the last one, in milliseconds; null while that is not known. */
+  readonly spreadMs: number | null;
+}
+
+export interface JobFilter {
+  readonly image?: string | undefined;
+  readonly activeOnly?: boolean;
+  /** Only the children of this job. */
+  readonly parent?: string | undefined;
+  /** Without jobs that belong to a batch. */
+  readonly withoutChildren?: boolean;
+  readonly limit: number;
+}
 
 /** Jobs and loose ends on disk: what is acknowledged survives a crash (WAL, synchronous=FULL). */
 export class JobStore {
@@ -76,7 +104,7 @@ export class JobStore {
 
   add(job: Job, idempotencyKey: string | null): void {
     this.#db
-      .prepare(`INSERT INTO job (${columns}, ended, idempotency_key) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`)
+      .prepare(`INSERT INTO job (${columns}, ended, idempotency_key, parent) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`)
       .run(
         job.id,
         JSON.stringify(job.request),
@@ -87,6 +115,7 @@ export class JobStore {
         job.createdAtMs,
         hasEnded(job.state) ? 1 : 0,
         idempotencyKey,
+        job.request.parent ?? null,
       );
   }
 
@@ -99,12 +128,13 @@ export class JobStore {
   }
 
   /** Newest first. */
-  list(filter: { readonly image?: string | undefined; readonly activeOnly?: boolean; readonly limit: number }): Job[] {
+  list({ image, activeOnly = false, parent, withoutChildren = false, limit }: JobFilter): Job[] {
     return this.#db
       .prepare(
-        `SELECT ${columns} FROM job WHERE (?1 IS NULL OR image = ?1) AND (?2 = 0 OR ended = 0) ORDER BY seq DESC LIMIT ?3`,
+        `SELECT ${columns} FROM job WHERE (?1 IS NULL OR image = ?1) AND (?2 = 0 OR ended = 0)
+         AND (?3 IS NULL OR parent = ?3) AND (?4 = 0 OR parent IS NULL) ORDER BY seq DESC LIMIT ?5`,
       )
-      .all(filter.image ?? null, filter.activeOnly === true ? 1 : 0, filter.limit)
+      .all(image ?? null, activeOnly ? 1 : 0, parent ?? null, withoutChildren ? 1 : 0, limit)
       .map(jobOfRow);
   }
 
@@ -131,6 +161,39 @@ export class JobStore {
        AND backup_id LIKE '%@' || ? LIMIT 1`,
     );
     return snaps.filter((snap) => find.get(by.kind, by.receiver, by.store, snap) !== undefined);
+  }
+
+  /** Everything that is written meanwhile, as one: after a crash there is all of it or nothing. @param write does not wait for anything */
+  together(write: () => void): void {
+    this.#db.exec('BEGIN');
+    try {
+      write();
+      this.#db.exec('COMMIT');
+    } catch (thrown) {
+      this.#db.exec('ROLLBACK');
+      throw thrown;
+    }
+  }
+
+  childCounts(parent: string): ChildCounts {
+    const rows = this.#db
+      .prepare(`SELECT state ->> 'kind' AS kind, COUNT(*) AS count FROM job WHERE parent = ? GROUP BY 1`)
+      .all(parent)
+      .map((row: unknown) => countSchema.parse(row));
+    const of = (kind: string) => rows.find((row) => row.kind === kind)?.count ?? 0;
+    const spread = spreadSchema.parse(this.#db.prepare('SELECT spread_ms FROM job WHERE id = ?').get(parent));
+    return {
+      total: rows.reduce((sum, { count }) => sum + count, 0),
+      committed: of('committed'),
+      failed: of('failed'),
+      cancelled: of('cancelled'),
+      spreadMs: spread?.spread_ms ?? null,
+    };
+  }
+
+  /** @param spreadMs null when it is not known any more */
+  saveSpread(id: string, spreadMs: number | null): void {
+    this.#db.prepare('UPDATE job SET spread_ms = ? WHERE id = ?').run(spreadMs, id);
   }
 
   saveState(id: string, state: JobState): void {

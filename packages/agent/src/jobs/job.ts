@@ -12,6 +12,8 @@ export interface JobRequest {
   readonly limitBytesPerSecond?: number;
   /** How often it is tried at most; left out for once. */
   readonly attempts?: number;
+  /** Id of the batch that it belongs to. */
+  readonly parent?: string;
 }
 
 /** A job as it is kept. */

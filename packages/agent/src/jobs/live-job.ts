@@ -2,11 +2,12 @@ import { EventEmitter } from 'node:events';
 import type { BackupId } from '@rbdferry/core/model/backup-id.js';
 import type { BackupKind } from '@rbdferry/core/model/chain.js';
 import type { EndMeasuring, MeasuredResult } from '@rbdferry/core/metrics/transfer-metrics.js';
+import type { Release } from '@rbdferry/core/lifecycle/keyed-lock.js';
 import { hasEnded, transition, type JobEvent } from '@rbdferry/core/model/job-state.js';
 import type { Stages } from '@rbdferry/core/model/stages.js';
 import type { TransferStages } from '@rbdferry/core/transfer/transfer-stages.js';
 import type { Job } from './job.js';
-import type { JobStore } from './job-store.js';
+import type { ChildCounts, JobStore } from './job-store.js';
 import { Progress, type ProgressView } from './progress.js';
 
 /** A job as others see it: a plain value. */
@@ -16,6 +17,8 @@ export interface JobView extends Job {
   readonly stages: Stages | null;
   /** Null while it waits for nothing. */
   readonly waitsFor: string | null;
+  /** Of a batch; null of any other job. */
+  readonly children: ChildCounts | null;
 }
 
 /** A job that has not ended: its state on disk and in memory are changed together, here only. */
@@ -24,6 +27,11 @@ export class LiveJob {
   readonly progress = new Progress();
   readonly warnings: string[] = [];
   waitsFor: string | null = null;
+  /** What a batch has begun for it, for its first attempt; null when it begins by itself. */
+  begun: unknown = null;
+  /** Whether it is one of the large ones of its batch, which leave room for the others. */
+  isLarge = false;
+  #held: Release | null = null;
   readonly #onEnded: (job: Job) => void;
   readonly #now: () => number;
   #transfer: { readonly stages: TransferStages; readonly end: EndMeasuring } | null = null;
@@ -48,6 +56,18 @@ export class LiveJob {
     return hasEnded(this.#job.state);
   }
 
+  /** Keeps others off its image from now on, until {@link takeHeld}. */
+  hold(image: Release): void {
+    this.#held = image;
+  }
+
+  /** Its image, which was held for it; null when it was not. */
+  takeHeld(): Release | null {
+    const held = this.#held;
+    this.#held = null;
+    return held;
+  }
+
   /** Applies an event; one that cannot happen in this state changes nothing. */
   apply(event: JobEvent): void {
     const next = transition(this.#job.state, event, this.#now());
@@ -63,7 +83,7 @@ export class LiveJob {
     this.#change({ ...this.#job, image, backupId, backupKind });
   }
 
-  view(): JobView {
+  view(): Omit<JobView, 'children'> {
     return { ...this.#job, progress: this.progress.view(), stages: this.stages, waitsFor: this.waitsFor };
   }
 

@@ -2,9 +2,9 @@ import type { CephPort } from '@rbdferry/core/ceph/port.js';
 import { toFerryError } from '@rbdferry/core/errors/ferry-error.js';
 import type { Logger } from '@rbdferry/core/log/logger.js';
 import type { Backup } from '@rbdferry/core/model/chain.js';
-import { transition, type JobEvent } from '@rbdferry/core/model/job-state.js';
+import { hasEnded, transition, type JobEvent } from '@rbdferry/core/model/job-state.js';
 import type { ReceiverClient } from '../receiver-client/receiver-client.js';
-import { interrupted } from './interrupted.js';
+import { goesOnLater, interrupted } from './interrupted.js';
 import type { JobKinds, RecoverDeps } from './job-kind.js';
 import type { JobRunner } from './job-runner.js';
 import type { JobStore } from './job-store.js';
@@ -16,7 +16,7 @@ export interface RecoveryOptions {
   readonly kinds: JobKinds;
   readonly store: JobStore;
   readonly looseEnds: LooseEnds;
-  readonly runner: Pick<JobRunner, 'owns' | 'unlessBusy'>;
+  readonly runner: Pick<JobRunner, 'owns' | 'resume' | 'unlessBusy'>;
   readonly ceph: CephPort;
   readonly connect: (receiver: string, options: { signal: AbortSignal }) => Promise<ReceiverClient>;
   readonly log: Logger;
@@ -131,13 +131,23 @@ const endOrphan = async (
 ): Promise<void> => {
   const kind = options.kinds[job.request.kind];
   const event = kind === undefined ? interrupted(job) : await kind.recover(job, settled, depsOf(options, signal));
+  const { log, now, runner } = options;
+  if (event.kind === 'failed' && event.error.code === 'JOB_INTERRUPTED' && goesOnLater(job)) {
+    const queued = end(job, { kind: 'retry', notBeforeMs: now(), error: event.error }, options);
+    log.info({ job: job.id }, 'the agent had been stopped while this job ran; it goes on');
+    if (queued !== null) runner.resume([queued]);
+    return;
+  }
   end(job, event, options);
-  options.log.info({ job: job.id, end: event.kind }, 'the agent had been stopped while this job ran');
+  log.info({ job: job.id, end: event.kind }, 'the agent had been stopped while this job ran');
 };
 
-const end = (job: Job, event: JobEvent, { store, now, onEnded }: RecoveryOptions): void => {
-  const next = transition(job.state, event, now());
-  if (next === null) return;
-  store.saveState(job.id, next);
-  onEnded({ ...job, state: next });
+/** Answers the job as it is then; null when that event cannot happen any more. */
+const end = (job: Job, event: JobEvent, { store, now, onEnded }: RecoveryOptions): Job | null => {
+  const state = transition(job.state, event, now());
+  if (state === null) return null;
+  store.saveState(job.id, state);
+  const next = { ...job, state };
+  if (hasEnded(state)) onEnded(next);
+  return next;
 };

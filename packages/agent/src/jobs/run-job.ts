@@ -14,6 +14,7 @@ import type { JobKind, JobKinds, RecoverDeps } from './job-kind.js';
 import type { JobStore } from './job-store.js';
 import type { Job, JobRequest } from './job.js';
 import type { LiveJob } from './live-job.js';
+import { goesOnLater } from './interrupted.js';
 import type { Settled } from './loose-end-kind.js';
 import type { LooseEnds } from './loose-ends.js';
 
@@ -33,7 +34,8 @@ export interface JobDeps {
 }
 
 /** What the runner does for a job that runs. */
-export interface ForJob extends Pick<JobContext, 'phase' | 'transfer' | 'hold'>, Pick<RecoverDeps, 'unlessBusy'> {
+export interface ForJob
+  extends Pick<JobContext, 'phase' | 'transfer' | 'hold' | 'children'>, Pick<RecoverDeps, 'unlessBusy'> {
   readonly limits: TransferLimits;
 }
 
@@ -57,7 +59,8 @@ const attempt = async (live: LiveJob, given: ForJob, deps: JobDeps): Promise<Job
   const { request } = live.job;
   const kind = deps.kinds[request.kind];
   if (kind === undefined) throw new FerryError('INTERNAL', `this release knows no job of the kind "${request.kind}"`);
-  const done = await settleEarlier(live, kind, given, deps);
+  // What a batch has begun for it is no earlier attempt's.
+  const done = live.begun === null ? await settleEarlier(live, kind, given, deps) : null;
   if (done !== null) return done;
   const limits = given.limits.of(request.receiver, request.limitBytesPerSecond ?? null);
   const connecting = deps.connect(request.receiver, {
@@ -124,6 +127,8 @@ const contextOf = (
   phase: given.phase,
   transfer: given.transfer,
   hold: given.hold,
+  begun: live.begun,
+  children: given.children,
   warn: (message) => {
     live.warnings.push(message);
   },
@@ -142,15 +147,20 @@ const endBadly = (live: LiveJob, error: FerryError, startedAt: number, { log, no
   }
   const { code, message, hint } = error;
   const failure = { code, message, hint };
+  live.begun = null;
   const { doneBytes } = live.progress.view();
   const failed = { ...about, doneBytes, code, error: message, hint };
-  if (mayGoByItself(live, error)) {
+  if (code === 'JOB_INTERRUPTED' && goesOnLater(live.job)) {
+    live.apply({ kind: 'retry', notBeforeMs: now(), error: failure });
+    log.info(failed, 'the job goes on when the agent is started again');
+  } else if (mayGoByItself(live, error)) {
     const notBeforeMs = now() + pauseMs(retryBackOff, attemptOf(live.job.state));
     live.apply({ kind: 'retry', notBeforeMs, error: failure });
     log.warn({ ...failed, notBefore: new Date(notBeforeMs).toISOString() }, 'attempt failed');
   }
   if (live.job.state.kind !== 'running') return;
-  live.apply({ kind: 'failed', error: failure });
+  const { warnings } = live;
+  live.apply({ kind: 'failed', error: failure, ...(warnings.length === 0 ? {} : { warnings }) });
   log.error({ ...failed, ...stackOf(error) }, 'job failed');
 };
 

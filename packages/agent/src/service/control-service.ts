@@ -20,6 +20,7 @@ import { chainNameFromWire, chainToWire, usageToWire } from '@rbdferry/core/wire
 import { keptToWire } from '@rbdferry/core/wire/kept-backup.js';
 import { unreadableToWire } from '@rbdferry/core/wire/unreadable-chain.js';
 import { requireOnSource } from '../backup/require-on-source.js';
+import { batchRequestOf } from '../batch/wire.js';
 import { backupRequestOf } from '../backup/wire.js';
 import { choosePlace, defaultReceiver, type Place } from '../choose-receiver.js';
 import type { AgentConfig } from '../config.js';
@@ -51,6 +52,8 @@ export interface ControlServiceOptions {
 export const controlDefinition = ControlServiceService;
 
 const maxListedJobs = 1000;
+/** Each takes some hundred bytes, and a message may have 16 MiB. */
+const maxListedChildren = 20_000;
 
 /** The agent's control API. Every check that needs no cluster is made here, before a job exists. */
 export const createControlService = (options: ControlServiceOptions): ControlServiceServer => {
@@ -64,6 +67,11 @@ export const createControlService = (options: ControlServiceOptions): ControlSer
       return Promise.resolve({ job: jobToWire(job) });
     }),
 
+    startBackups: unary((request) => {
+      const job = runner.submit(batchRequestOf(request, choose), keyOf(request.idempotencyKey));
+      return Promise.resolve({ job: jobToWire(job) });
+    }),
+
     startRestore: unary((request) => {
       const job = runner.submit(restoreRequestOf(request, choose), keyOf(request.idempotencyKey));
       return Promise.resolve({ job: jobToWire(job) });
@@ -72,9 +80,13 @@ export const createControlService = (options: ControlServiceOptions): ControlSer
     getJob: unary((request) => Promise.resolve({ job: jobToWire(runner.get(request.jobId)) })),
 
     listJobs: unary((request) => {
-      const limit = request.limit === 0 ? maxListedJobs : Math.min(request.limit, maxListedJobs);
       const image = request.image === '' ? undefined : imageOf(request.image);
-      const jobs = runner.list({ image, activeOnly: request.activeOnly, limit });
+      const parent = request.parentId === '' ? undefined : runner.get(request.parentId).id;
+      const most = parent === undefined ? maxListedJobs : maxListedChildren;
+      const limit = request.limit === 0 ? most : Math.min(request.limit, most);
+      // The jobs of a batch are told when they are asked for, or when their image is.
+      const withoutChildren = parent === undefined && image === undefined;
+      const jobs = runner.list({ image, activeOnly: request.activeOnly, parent, withoutChildren, limit });
       return Promise.resolve({ jobs: jobs.map(jobToWire) });
     }),
 

@@ -10,11 +10,15 @@ import type { Stage, Stages, StageView } from '@rbdferry/core/model/stages.js';
 import { backupKind } from '../backup/wire.js';
 import { isJobKind, type JobKindName } from '../job-kinds.js';
 import type { JobView } from '../jobs/live-job.js';
+import { batchKind } from '../batch/wire.js';
+import { describeSelection } from '../batch/selection.js';
+import type { BatchJobRequest } from '../batch/batch-jobs.js';
 import { restoreKind } from '../restore/wire.js';
 
 const wireKinds: Record<JobKindName, JobKind> = {
   backup: backupKind,
   restore: restoreKind,
+  batch: batchKind,
 };
 
 /** A job as it goes over the control API. */
@@ -34,7 +38,16 @@ export const jobToWire = (view: JobView): WireJob => {
     state: stateToWire(view),
     limitBytesPerSecond: BigInt(request.limitBytesPerSecond ?? 0),
     attempt: attemptOf(state),
+    parentId: request.parent ?? '',
+    children: childrenToWire(view),
   };
+};
+
+const childrenToWire = ({ children, request }: JobView): WireJob['children'] => {
+  if (children === null) return undefined;
+  const { spreadMs, ...counts } = children;
+  const selection = describeSelection((request as BatchJobRequest).selection);
+  return { ...counts, selection, snapshotSpreadMs: spreadMs ?? undefined };
 };
 
 const kindToWire = ({ backupKind }: JobView): BackupKind => {
@@ -71,7 +84,7 @@ const stateToWire = ({ state, progress, stages, waitsFor }: JobView): WireJob['s
       };
     case 'failed': {
       const error: ErrorDetail = state.error;
-      return { $case: 'failed', value: { error } };
+      return { $case: 'failed', value: { error, warnings: [...(state.warnings ?? [])] } };
     }
     case 'cancelled':
       return { $case: 'cancelled', value: {} };

@@ -6,7 +6,11 @@ import {
   asyncOption,
   attemptsOption,
   idempotencyKeyOption,
-  imageArgument,
+  allPoolsOption,
+  excludeOption,
+  imagesArgument,
+  matchOption,
+  poolOption,
   limitOption,
   receiverOption,
   storeOption,
@@ -17,9 +21,13 @@ export const addBackup: AddVerb = (program) => {
   program
     .command('backup')
     .description(
-      'Backs up an image and prints the id of the backup. Ctrl-C cancels the job and waits until it has cleaned up.',
+      'Backs up images and prints the id of each backup. Several images, and those of pools, are a batch: their snapshots are made as close together as Ceph allows, then they are transferred; one that fails stops no other. Ctrl-C cancels the job and waits until it has cleaned up.',
     )
-    .argument('<IMAGE>', 'POOL/IMAGE or POOL/NAMESPACE/IMAGE', imageArgument)
+    .argument('[IMAGE...]', 'POOL/IMAGE or POOL/NAMESPACE/IMAGE', imagesArgument)
+    .addOption(poolOption())
+    .addOption(allPoolsOption())
+    .addOption(matchOption())
+    .addOption(excludeOption())
     .addOption(
       new Option(
         '--mode <MODE>',
@@ -44,12 +52,22 @@ export const addBackup: AddVerb = (program) => {
         'backup rbd/vm1 --limit 50MiB/s',
         'backup rbd/vm1 --async',
         'backup rbd/vm1 --idempotency-key vm1-2026-11-24',
+        'backup rbd/vm1 rbd/vm2',
+        "backup --pool rbd --pool ssd/tenant --match 'vm*' --exclude '*-scratch'",
+        'backup --all',
       ),
     )
-    .action(async (image, { json = false, async = false, ...request }) => {
+    .action(async (images = [], { json = false, async = false, pool, all, match, exclude, ...request }) => {
+      const [image, ...others] = images;
+      const isOne = image !== undefined && others.length === 0 && pool === undefined && all !== true;
       const status = await withAgent(program, async (agent) => {
-        const { runJob } = await import('../run-job.js');
-        return runJob(agent, () => agent.startBackup({ image, ...request }), { json, async: async && 'job' });
+        if (isOne && match === undefined && exclude === undefined) {
+          const { runJob } = await import('../run-job.js');
+          return runJob(agent, () => agent.startBackup({ image, ...request }), { json, async: async && 'job' });
+        }
+        const { runBatch } = await import('../run-batch.js');
+        const selection = { images, pools: pool, all, match, exclude };
+        return runBatch(agent, () => agent.startBackups({ selection, ...request }), { json, async });
       });
       endWith(status);
     });

@@ -16,9 +16,9 @@ export const addJobWait: AddJobVerb = (job, program) => {
     .action(async (id, { json = false }) => {
       const status = await withAgent(program, async (agent) => {
         const { watchJobToEnd } = await import('../watch-job.js');
-        const { reportJob } = await import('../report-job.js');
+        const { reportEnd } = await import('../report-batch.js');
         const ended = await watchJobToEnd(agent, id, { update() {} });
-        return reportJob({ job: ended, interrupted: false }, { json });
+        return reportEnd(agent, { job: ended, interrupted: false }, { json });
       });
       endWith(status);
     });

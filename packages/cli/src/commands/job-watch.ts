@@ -22,12 +22,12 @@ export const addJobWatch: AddJobVerb = (job, program) => {
 
 const watch = async (agent: AgentClient, id: string, json: boolean): Promise<number> => {
   const { watchJobToEnd } = await import('../watch-job.js');
-  const { reportJob } = await import('../report-job.js');
+  const { reportEnd } = await import('../report-batch.js');
   const display = await displayFor(json);
   try {
     const ended = await watchJobToEnd(agent, id, display);
     display.stop();
-    return await reportJob({ job: ended, interrupted: false }, { json });
+    return await reportEnd(agent, { job: ended, interrupted: false }, { json });
   } finally {
     display.stop();
   }

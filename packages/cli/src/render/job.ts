@@ -18,6 +18,8 @@ const factsOf = (job: JobView, now: Date): Fact[] => [
   ['job', job.id],
   ['kind', job.kind],
   ['image', job.image],
+  ['batch', job.parentId],
+  ...childFacts(job),
   ['receiver', job.receiver],
   ['store', job.store],
   ['backup', job.backupId],
@@ -32,6 +34,21 @@ const factsOf = (job: JobView, now: Date): Fact[] => [
   ...(job.state === 'running' || job.state === 'committed' ? stageFacts(job.stages) : []),
   ...endFacts(job),
 ];
+
+const childFacts = ({ children }: JobView): Fact[] =>
+  children === null
+    ? []
+    : [
+        ['selection', children.selection],
+        [
+          'images',
+          `${children.total}, ${children.committed} committed, ${children.failed + children.cancelled} failed`,
+        ],
+        [
+          'spread',
+          children.snapshotSpreadMs === null ? null : `snapshots within ${duration(children.snapshotSpreadMs)}`,
+        ],
+      ];
 
 /** A line for each stage of the transfer that is known. */
 const stageFacts = (stages: StagesView | null): Fact[] =>
@@ -49,10 +66,12 @@ const stageFacts = (stages: StagesView | null): Fact[] =>
       });
 
 const endFacts = (job: JobView): Fact[] => {
-  if (job.state === 'failed') return errorFacts('error', job.error);
+  if (job.state === 'failed') return [...warningFacts(job.warnings), ...errorFacts('error', job.error)];
   if (job.state === 'queued') return job.lastError === null ? [] : errorFacts('last error', job.lastError);
-  return job.state === 'committed' ? job.warnings.map((warning): Fact => ['warning', warning]) : [];
+  return job.state === 'committed' ? warningFacts(job.warnings) : [];
 };
+
+const warningFacts = (warnings: readonly string[]): Fact[] => warnings.map((warning) => ['warning', warning]);
 
 const errorFacts = (name: string, { code, message, hint }: JobError): Fact[] => [
   [name, `${code}: ${message}`],

@@ -10,7 +10,9 @@ export const stateText = (job: JobView): string => {
     case 'running':
       return runningFacts(job).join(', ');
     case 'committed':
-      return `committed, ${bytes(job.streamBytes)}`;
+      return job.children === null
+        ? `committed, ${bytes(job.streamBytes)}`
+        : `committed, ${job.children.total} images, ${bytes(job.streamBytes)}`;
     case 'failed':
       return `failed: ${job.error.code}`;
     case 'cancelled':
@@ -34,10 +36,17 @@ export const paintState = ({ state }: JobView): ((text: string) => string) => {
 };
 
 /** What there is to say of a running job: its phase first, then figures as far as they are known. */
-export const runningFacts = (job: RunningState): string[] => {
+export const runningFacts = (job: RunningState & Pick<JobView, 'children'>): string[] => {
   const phase = job.cancelling ? `${job.phase} (cancelling)` : job.phase;
-  return job.waitsFor === null ? [phase, ...figures(job)] : [`${phase}: waits for ${job.waitsFor}`];
+  return job.waitsFor === null
+    ? [phase, ...childFigures(job), ...figures(job)]
+    : [`${phase}: waits for ${job.waitsFor}`];
 };
+
+const childFigures = ({ children }: Pick<JobView, 'children'>): string[] =>
+  children === null || children.total === 0
+    ? []
+    : [`${children.committed + children.failed + children.cancelled} of ${children.total} images`];
 
 const figures = ({ doneBytes, totalBytes, rateBytesPerSecond, etaSeconds }: RunningState): string[] => {
   if (doneBytes === 0n && totalBytes === null) return [];

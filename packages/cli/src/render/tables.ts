@@ -93,7 +93,7 @@ const jobColumns = (now: Date): Column<JobView>[] => [
   { title: 'KIND', cell: ({ kind }) => kind },
   { title: 'CREATED', cell: ({ createdAt }) => time(createdAt) },
   { title: 'TOOK', right: true, cell: (job) => tookText(job, now) },
-  { title: 'IMAGE', cell: ({ image }) => image ?? '-' },
+  { title: 'IMAGE', cell: ({ image, children }) => image ?? children?.selection ?? '-' },
   { title: 'STATE', cell: stateText, paint: paintState },
 ];
 

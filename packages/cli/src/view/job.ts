@@ -62,7 +62,7 @@ export type EndState =
       /** Null when nothing was kept of them. */
       readonly stages: StagesView | null;
     }
-  | { readonly state: 'failed'; readonly error: JobError }
+  | { readonly state: 'failed'; readonly error: JobError; readonly warnings: readonly string[] }
   | { readonly state: 'cancelled' };
 
 export interface QueuedState {
@@ -76,7 +76,7 @@ export type JobStateView = QueuedState | RunningState | EndState;
 
 export interface JobFacts {
   readonly id: string;
-  readonly kind: 'backup' | 'restore';
+  readonly kind: 'backup' | 'restore' | 'batch';
   /** POOL[/NAMESPACE]/IMAGE: the image backed up, or the one a restore makes. Null until a restore to the old name knows it. */
   readonly image: string | null;
   readonly receiver: string;
@@ -91,6 +91,22 @@ export interface JobFacts {
   readonly limitBytesPerSecond: bigint | null;
   /** Which attempt it is at, waits for, or ended with; from 1. */
   readonly attempt: number;
+  /** The batch that it belongs to; null for none. */
+  readonly parentId: string | null;
+  /** Of a batch; null of any other job. */
+  readonly children: ChildrenView | null;
+}
+
+/** How the jobs of a batch stand. */
+export interface ChildrenView {
+  /** What was selected, in words. */
+  readonly selection: string;
+  readonly total: number;
+  readonly committed: number;
+  readonly failed: number;
+  readonly cancelled: number;
+  /** From the first of their snapshots to the last one; null while that is not known. */
+  readonly snapshotSpreadMs: number | null;
 }
 
 /** A job as the CLI shows it. This is the JSON shape too: dates become ISO 8601 in UTC, sizes numbers of bytes. */
@@ -120,6 +136,9 @@ export const jobView = (job: WireJob | undefined): JobView => {
     endedAt: dateOrNull(job.endedAtMs),
     limitBytesPerSecond: job.limitBytesPerSecond === 0n ? null : job.limitBytesPerSecond,
     attempt: Math.max(1, job.attempt),
+    parentId: orNull(job.parentId),
+    children:
+      job.children === undefined ? null : { ...job.children, snapshotSpreadMs: job.children.snapshotSpreadMs ?? null },
     ...stateView(job),
   };
 };
@@ -135,9 +154,10 @@ export const orNull = (text: string): string | null => (text === '' ? null : tex
 /** A time of the wire; 0 when it is not known. */
 export const dateOrNull = (ms: bigint): Date | null => (ms === 0n ? null : new Date(Number(ms)));
 
-const kindView = ({ id, kind }: WireJob): 'backup' | 'restore' => {
+const kindView = ({ id, kind }: WireJob): JobFacts['kind'] => {
   if (kind === JobKind.BACKUP) return 'backup';
   if (kind === JobKind.RESTORE) return 'restore';
+  if (kind === JobKind.BATCH) return 'batch';
   throw new FerryError('PROTOCOL_MISMATCH', `job ${JSON.stringify(id)} is of a kind that this release does not know`);
 };
 
@@ -156,7 +176,7 @@ const stateView = ({ id, state }: WireJob): JobStateView => {
       };
     case 'failed': {
       const { code = 'INTERNAL', message = '', hint = '' } = state.value.error ?? {};
-      return { state: 'failed', error: { code, message, hint } };
+      return { state: 'failed', error: { code, message, hint }, warnings: state.value.warnings };
     }
     case 'cancelled':
       return { state: 'cancelled' };

@@ -72,6 +72,13 @@ export const errorRegistry = {
     'stop the other rbdferry-agent, or give each agent a `state` directory of its own',
   ),
 
+  NOTHING_SELECTED: entry(
+    17,
+    'NOT_FOUND',
+    never,
+    'select images that exist: by name, by pool, or by a glob that matches some',
+  ),
+
   IMAGE_NOT_FOUND: entry(20, 'NOT_FOUND', never, 'check the name with `rbd ls POOL`'),
   POOL_NOT_FOUND: entry(
     21,
@@ -213,6 +220,9 @@ export const errorRegistry = {
   ),
   JOB_INTERRUPTED: entry(71, 'ABORTED', again, 'the agent was stopped while the job ran; start it again'),
   CONNECTION_LOST: entry(72, 'UNAVAILABLE', again, 'the connection broke; try again'),
+
+  SOME_FAILED: entry(73, 'ABORTED', never, 'see what each of them says: `rbdferry jobs --batch ID`'),
+  ALL_FAILED: entry(74, 'ABORTED', never, 'see what each of them says: `rbdferry jobs --batch ID`'),
 
   CANCELLED: entry(130, 'CANCELLED', never, 'it was cancelled on request'),
 } as const satisfies Record<string, ErrorEntry>;

@@ -34,6 +34,8 @@ export type JobState =
       readonly startedAtMs: number;
       readonly endedAtMs: number;
       readonly error: JobError;
+      /** Left out when there are none. */
+      readonly warnings?: readonly string[];
       readonly attempt?: number;
     }
   | { readonly kind: 'cancelled'; readonly startedAtMs: number; readonly endedAtMs: number; readonly attempt?: number };
@@ -72,7 +74,7 @@ export type JobEvent =
     }
   /** Of a job that had failed. */
   | { readonly kind: 'found-committed'; readonly streamBytes: number; readonly warnings: readonly string[] }
-  | { readonly kind: 'failed'; readonly error: JobError }
+  | { readonly kind: 'failed'; readonly error: JobError; readonly warnings?: readonly string[] }
   /** This attempt failed, another one follows. */
   | { readonly kind: 'retry'; readonly notBeforeMs: number; readonly error: JobError }
   | { readonly kind: 'cancelled' };
@@ -88,7 +90,7 @@ export const hasEnded = (state: JobState): boolean =>
 export const transition = (state: JobState, event: JobEvent, nowMs: number): JobState | null => {
   if (event.kind === 'found-committed') {
     if (state.kind !== 'failed') return null;
-    const { error: _, ...kept } = state;
+    const { error: _, warnings: __, ...kept } = state;
     return { ...kept, kind: 'committed', streamBytes: event.streamBytes, warnings: event.warnings };
   }
   if (hasEnded(state)) return null;
@@ -110,7 +112,7 @@ export const transition = (state: JobState, event: JobEvent, nowMs: number): Job
       return { kind: 'queued', retry: { attempt: attempt + 1, notBeforeMs, error } };
     }
     case 'failed':
-      return { kind: 'failed', ...ended, error: event.error };
+      return { ...event, ...ended };
     case 'cancelled':
       return { kind: 'cancelled', ...ended };
   }

@@ -82,6 +82,8 @@ export enum JobKind {
   UNSPECIFIED = 0,
   BACKUP = 1,
   RESTORE = 2,
+  /** BATCH - A backup of each image of a selection; its children are jobs of their own. */
+  BATCH = 3,
   UNRECOGNIZED = -1,
 }
 
@@ -96,6 +98,9 @@ export function jobKindFromJSON(object: any): JobKind {
     case 2:
     case "JOB_KIND_RESTORE":
       return JobKind.RESTORE;
+    case 3:
+    case "JOB_KIND_BATCH":
+      return JobKind.BATCH;
     case -1:
     case "UNRECOGNIZED":
     default:
@@ -111,6 +116,8 @@ export function jobKindToJSON(object: JobKind): string {
       return "JOB_KIND_BACKUP";
     case JobKind.RESTORE:
       return "JOB_KIND_RESTORE";
+    case JobKind.BATCH:
+      return "JOB_KIND_BATCH";
     case JobKind.UNRECOGNIZED:
     default:
       return "UNRECOGNIZED";
@@ -195,6 +202,39 @@ export interface StartBackupResponse {
   job: Job | undefined;
 }
 
+/** Which images are meant. An image that is meant twice counts once. */
+export interface ImageSelection {
+  /** POOL/IMAGE or POOL/NAMESPACE/IMAGE: these, whatever the rest says. */
+  images: string[];
+  /** POOL or POOL/NAMESPACE: every image in them, without those of other namespaces. */
+  pools: string[];
+  /** The pools of the agent's configuration. */
+  allPools: boolean;
+  /**
+   * Of the images in the pools only those that one of these globs matches; all when there is none. A glob with a / is about
+   * POOL/IMAGE or POOL/NAMESPACE/IMAGE, any other one about IMAGE alone. An image's own image-meta `rbdferry.select` (`on` or `off`)
+   * goes before both kinds of globs.
+   */
+  match: string[];
+  /** Without those that one of these globs matches. */
+  exclude: string[];
+}
+
+export interface StartBackupsRequest {
+  selection: ImageSelection | undefined;
+  mode: BackupMode;
+  /** These as in StartBackupRequest; limit and attempts are those of each child. */
+  receiver: string;
+  store: string;
+  idempotencyKey: string;
+  limitBytesPerSecond: bigint;
+  attempts: number;
+}
+
+export interface StartBackupsResponse {
+  job: Job | undefined;
+}
+
 export interface StartRestoreRequest {
   backupId: string;
   receiver: string;
@@ -227,6 +267,8 @@ export interface ListJobsRequest {
   activeOnly: boolean;
   /** 0 for the agent's own limit of 1000. */
   limit: number;
+  /** Only the children of this job; then the limit is that of their number. */
+  parentId: string;
 }
 
 export interface ListJobsResponse {
@@ -409,6 +451,25 @@ export interface Job {
   limitBytesPerSecond: bigint;
   /** Which attempt it is at, waits for, or ended with; from 1. 0 from an older agent. */
   attempt: number;
+  /** The batch that it belongs to; empty for none. */
+  parentId: string;
+  /** Of a batch. */
+  children: JobChildren | undefined;
+}
+
+/** How the jobs of a batch get on. */
+export interface JobChildren {
+  /** What was selected, in words, like "pool rbd, match vm*". */
+  selection: string;
+  total: number;
+  committed: number;
+  failed: number;
+  cancelled: number;
+  /**
+   * From before the first of their snapshots was asked for until the last one was there. Unset before that, and when they were made at
+   * different times because the agent was stopped meanwhile.
+   */
+  snapshotSpreadMs?: number | undefined;
 }
 
 export interface JobQueued {
@@ -474,7 +535,11 @@ export interface JobCommitted {
 }
 
 export interface JobFailed {
-  error: ErrorDetail | undefined;
+  error:
+    | ErrorDetail
+    | undefined;
+  /** What the user should know besides. */
+  warnings: string[];
 }
 
 export interface JobCancelled {
@@ -720,6 +785,398 @@ export const StartBackupResponse: MessageFns<StartBackupResponse> = {
   },
   fromPartial<I extends Exact<DeepPartial<StartBackupResponse>, I>>(object: I): StartBackupResponse {
     const message = createBaseStartBackupResponse();
+    message.job = (object.job !== undefined && object.job !== null) ? Job.fromPartial(object.job) : undefined;
+    return message;
+  },
+};
+
+function createBaseImageSelection(): ImageSelection {
+  return { images: [], pools: [], allPools: false, match: [], exclude: [] };
+}
+
+export const ImageSelection: MessageFns<ImageSelection> = {
+  encode(message: ImageSelection, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.images) {
+      writer.uint32(10).string(v!);
+    }
+    for (const v of message.pools) {
+      writer.uint32(18).string(v!);
+    }
+    if (message.allPools !== false) {
+      writer.uint32(24).bool(message.allPools);
+    }
+    for (const v of message.match) {
+      writer.uint32(34).string(v!);
+    }
+    for (const v of message.exclude) {
+      writer.uint32(42).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ImageSelection {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseImageSelection();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.images.push(reader.string());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.pools.push(reader.string());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.allPools = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.match.push(reader.string());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.exclude.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ImageSelection {
+    return {
+      images: globalThis.Array.isArray(object?.images) ? object.images.map((e: any) => globalThis.String(e)) : [],
+      pools: globalThis.Array.isArray(object?.pools) ? object.pools.map((e: any) => globalThis.String(e)) : [],
+      allPools: isSet(object.allPools)
+        ? globalThis.Boolean(object.allPools)
+        : isSet(object.all_pools)
+        ? globalThis.Boolean(object.all_pools)
+        : false,
+      match: globalThis.Array.isArray(object?.match) ? object.match.map((e: any) => globalThis.String(e)) : [],
+      exclude: globalThis.Array.isArray(object?.exclude) ? object.exclude.map((e: any) => globalThis.String(e)) : [],
+    };
+  },
+
+  toJSON(message: ImageSelection): unknown {
+    const obj: any = {};
+    if (message.images?.length) {
+      obj.images = message.images;
+    }
+    if (message.pools?.length) {
+      obj.pools = message.pools;
+    }
+    if (message.allPools !== false) {
+      obj.allPools = message.allPools;
+    }
+    if (message.match?.length) {
+      obj.match = message.match;
+    }
+    if (message.exclude?.length) {
+      obj.exclude = message.exclude;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ImageSelection>, I>>(base?: I): ImageSelection {
+    return ImageSelection.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ImageSelection>, I>>(object: I): ImageSelection {
+    const message = createBaseImageSelection();
+    message.images = object.images?.map((e) => e) || [];
+    message.pools = object.pools?.map((e) => e) || [];
+    message.allPools = object.allPools ?? false;
+    message.match = object.match?.map((e) => e) || [];
+    message.exclude = object.exclude?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseStartBackupsRequest(): StartBackupsRequest {
+  return {
+    selection: undefined,
+    mode: 0,
+    receiver: "",
+    store: "",
+    idempotencyKey: "",
+    limitBytesPerSecond: 0n,
+    attempts: 0,
+  };
+}
+
+export const StartBackupsRequest: MessageFns<StartBackupsRequest> = {
+  encode(message: StartBackupsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.selection !== undefined) {
+      ImageSelection.encode(message.selection, writer.uint32(10).fork()).join();
+    }
+    if (message.mode !== 0) {
+      writer.uint32(16).int32(message.mode);
+    }
+    if (message.receiver !== "") {
+      writer.uint32(26).string(message.receiver);
+    }
+    if (message.store !== "") {
+      writer.uint32(34).string(message.store);
+    }
+    if (message.idempotencyKey !== "") {
+      writer.uint32(42).string(message.idempotencyKey);
+    }
+    if (message.limitBytesPerSecond !== 0n) {
+      if (BigInt.asUintN(64, message.limitBytesPerSecond) !== message.limitBytesPerSecond) {
+        throw new globalThis.Error("value provided for field message.limitBytesPerSecond of type uint64 too large");
+      }
+      writer.uint32(48).uint64(message.limitBytesPerSecond);
+    }
+    if (message.attempts !== 0) {
+      writer.uint32(56).uint32(message.attempts);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StartBackupsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStartBackupsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.selection = ImageSelection.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.mode = reader.int32() as any;
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.receiver = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.store = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.idempotencyKey = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.limitBytesPerSecond = reader.uint64() as bigint;
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.attempts = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): StartBackupsRequest {
+    return {
+      selection: isSet(object.selection) ? ImageSelection.fromJSON(object.selection) : undefined,
+      mode: isSet(object.mode) ? backupModeFromJSON(object.mode) : 0,
+      receiver: isSet(object.receiver) ? globalThis.String(object.receiver) : "",
+      store: isSet(object.store) ? globalThis.String(object.store) : "",
+      idempotencyKey: isSet(object.idempotencyKey)
+        ? globalThis.String(object.idempotencyKey)
+        : isSet(object.idempotency_key)
+        ? globalThis.String(object.idempotency_key)
+        : "",
+      limitBytesPerSecond: isSet(object.limitBytesPerSecond)
+        ? BigInt(object.limitBytesPerSecond)
+        : isSet(object.limit_bytes_per_second)
+        ? BigInt(object.limit_bytes_per_second)
+        : 0n,
+      attempts: isSet(object.attempts) ? globalThis.Number(object.attempts) : 0,
+    };
+  },
+
+  toJSON(message: StartBackupsRequest): unknown {
+    const obj: any = {};
+    if (message.selection !== undefined) {
+      obj.selection = ImageSelection.toJSON(message.selection);
+    }
+    if (message.mode !== 0) {
+      obj.mode = backupModeToJSON(message.mode);
+    }
+    if (message.receiver !== "") {
+      obj.receiver = message.receiver;
+    }
+    if (message.store !== "") {
+      obj.store = message.store;
+    }
+    if (message.idempotencyKey !== "") {
+      obj.idempotencyKey = message.idempotencyKey;
+    }
+    if (message.limitBytesPerSecond !== 0n) {
+      obj.limitBytesPerSecond = message.limitBytesPerSecond.toString();
+    }
+    if (message.attempts !== 0) {
+      obj.attempts = Math.round(message.attempts);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<StartBackupsRequest>, I>>(base?: I): StartBackupsRequest {
+    return StartBackupsRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<StartBackupsRequest>, I>>(object: I): StartBackupsRequest {
+    const message = createBaseStartBackupsRequest();
+    message.selection = (object.selection !== undefined && object.selection !== null)
+      ? ImageSelection.fromPartial(object.selection)
+      : undefined;
+    message.mode = object.mode ?? 0;
+    message.receiver = object.receiver ?? "";
+    message.store = object.store ?? "";
+    message.idempotencyKey = object.idempotencyKey ?? "";
+    message.limitBytesPerSecond = (object.limitBytesPerSecond !== undefined && object.limitBytesPerSecond !== null)
+      ? BigInt(object.limitBytesPerSecond)
+      : 0n;
+    message.attempts = object.attempts ?? 0;
+    return message;
+  },
+};
+
+function createBaseStartBackupsResponse(): StartBackupsResponse {
+  return { job: undefined };
+}
+
+export const StartBackupsResponse: MessageFns<StartBackupsResponse> = {
+  encode(message: StartBackupsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.job !== undefined) {
+      Job.encode(message.job, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StartBackupsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStartBackupsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.job = Job.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): StartBackupsResponse {
+    return { job: isSet(object.job) ? Job.fromJSON(object.job) : undefined };
+  },
+
+  toJSON(message: StartBackupsResponse): unknown {
+    const obj: any = {};
+    if (message.job !== undefined) {
+      obj.job = Job.toJSON(message.job);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<StartBackupsResponse>, I>>(base?: I): StartBackupsResponse {
+    return StartBackupsResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<StartBackupsResponse>, I>>(object: I): StartBackupsResponse {
+    const message = createBaseStartBackupsResponse();
     message.job = (object.job !== undefined && object.job !== null) ? Job.fromPartial(object.job) : undefined;
     return message;
   },
@@ -1123,7 +1580,7 @@ export const GetJobResponse: MessageFns<GetJobResponse> = {
 };
 
 function createBaseListJobsRequest(): ListJobsRequest {
-  return { image: "", activeOnly: false, limit: 0 };
+  return { image: "", activeOnly: false, limit: 0, parentId: "" };
 }
 
 export const ListJobsRequest: MessageFns<ListJobsRequest> = {
@@ -1136,6 +1593,9 @@ export const ListJobsRequest: MessageFns<ListJobsRequest> = {
     }
     if (message.limit !== 0) {
       writer.uint32(24).uint32(message.limit);
+    }
+    if (message.parentId !== "") {
+      writer.uint32(34).string(message.parentId);
     }
     return writer;
   },
@@ -1177,6 +1637,14 @@ export const ListJobsRequest: MessageFns<ListJobsRequest> = {
             message.limit = reader.uint32();
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.parentId = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1198,6 +1666,11 @@ export const ListJobsRequest: MessageFns<ListJobsRequest> = {
         ? globalThis.Boolean(object.active_only)
         : false,
       limit: isSet(object.limit) ? globalThis.Number(object.limit) : 0,
+      parentId: isSet(object.parentId)
+        ? globalThis.String(object.parentId)
+        : isSet(object.parent_id)
+        ? globalThis.String(object.parent_id)
+        : "",
     };
   },
 
@@ -1212,6 +1685,9 @@ export const ListJobsRequest: MessageFns<ListJobsRequest> = {
     if (message.limit !== 0) {
       obj.limit = Math.round(message.limit);
     }
+    if (message.parentId !== "") {
+      obj.parentId = message.parentId;
+    }
     return obj;
   },
 
@@ -1223,6 +1699,7 @@ export const ListJobsRequest: MessageFns<ListJobsRequest> = {
     message.image = object.image ?? "";
     message.activeOnly = object.activeOnly ?? false;
     message.limit = object.limit ?? 0;
+    message.parentId = object.parentId ?? "";
     return message;
   },
 };
@@ -3090,6 +3567,8 @@ function createBaseJob(): Job {
     state: undefined,
     limitBytesPerSecond: 0n,
     attempt: 0,
+    parentId: "",
+    children: undefined,
   };
 }
 
@@ -3159,6 +3638,12 @@ export const Job: MessageFns<Job> = {
     }
     if (message.attempt !== 0) {
       writer.uint32(136).uint32(message.attempt);
+    }
+    if (message.parentId !== "") {
+      writer.uint32(146).string(message.parentId);
+    }
+    if (message.children !== undefined) {
+      JobChildren.encode(message.children, writer.uint32(154).fork()).join();
     }
     return writer;
   },
@@ -3312,6 +3797,22 @@ export const Job: MessageFns<Job> = {
             message.attempt = reader.uint32();
             continue;
           }
+          case 18: {
+            if (tag !== 146) {
+              break;
+            }
+
+            message.parentId = reader.string();
+            continue;
+          }
+          case 19: {
+            if (tag !== 154) {
+              break;
+            }
+
+            message.children = JobChildren.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3373,6 +3874,12 @@ export const Job: MessageFns<Job> = {
         ? BigInt(object.limit_bytes_per_second)
         : 0n,
       attempt: isSet(object.attempt) ? globalThis.Number(object.attempt) : 0,
+      parentId: isSet(object.parentId)
+        ? globalThis.String(object.parentId)
+        : isSet(object.parent_id)
+        ? globalThis.String(object.parent_id)
+        : "",
+      children: isSet(object.children) ? JobChildren.fromJSON(object.children) : undefined,
     };
   },
 
@@ -3424,6 +3931,12 @@ export const Job: MessageFns<Job> = {
     }
     if (message.attempt !== 0) {
       obj.attempt = Math.round(message.attempt);
+    }
+    if (message.parentId !== "") {
+      obj.parentId = message.parentId;
+    }
+    if (message.children !== undefined) {
+      obj.children = JobChildren.toJSON(message.children);
     }
     return obj;
   },
@@ -3483,6 +3996,163 @@ export const Job: MessageFns<Job> = {
       ? BigInt(object.limitBytesPerSecond)
       : 0n;
     message.attempt = object.attempt ?? 0;
+    message.parentId = object.parentId ?? "";
+    message.children = (object.children !== undefined && object.children !== null)
+      ? JobChildren.fromPartial(object.children)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseJobChildren(): JobChildren {
+  return { selection: "", total: 0, committed: 0, failed: 0, cancelled: 0, snapshotSpreadMs: undefined };
+}
+
+export const JobChildren: MessageFns<JobChildren> = {
+  encode(message: JobChildren, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.selection !== "") {
+      writer.uint32(10).string(message.selection);
+    }
+    if (message.total !== 0) {
+      writer.uint32(16).uint32(message.total);
+    }
+    if (message.committed !== 0) {
+      writer.uint32(24).uint32(message.committed);
+    }
+    if (message.failed !== 0) {
+      writer.uint32(32).uint32(message.failed);
+    }
+    if (message.cancelled !== 0) {
+      writer.uint32(40).uint32(message.cancelled);
+    }
+    if (message.snapshotSpreadMs !== undefined) {
+      writer.uint32(48).uint32(message.snapshotSpreadMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): JobChildren {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseJobChildren();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.selection = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.total = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.committed = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.failed = reader.uint32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.cancelled = reader.uint32();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.snapshotSpreadMs = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): JobChildren {
+    return {
+      selection: isSet(object.selection) ? globalThis.String(object.selection) : "",
+      total: isSet(object.total) ? globalThis.Number(object.total) : 0,
+      committed: isSet(object.committed) ? globalThis.Number(object.committed) : 0,
+      failed: isSet(object.failed) ? globalThis.Number(object.failed) : 0,
+      cancelled: isSet(object.cancelled) ? globalThis.Number(object.cancelled) : 0,
+      snapshotSpreadMs: isSet(object.snapshotSpreadMs)
+        ? globalThis.Number(object.snapshotSpreadMs)
+        : isSet(object.snapshot_spread_ms)
+        ? globalThis.Number(object.snapshot_spread_ms)
+        : undefined,
+    };
+  },
+
+  toJSON(message: JobChildren): unknown {
+    const obj: any = {};
+    if (message.selection !== "") {
+      obj.selection = message.selection;
+    }
+    if (message.total !== 0) {
+      obj.total = Math.round(message.total);
+    }
+    if (message.committed !== 0) {
+      obj.committed = Math.round(message.committed);
+    }
+    if (message.failed !== 0) {
+      obj.failed = Math.round(message.failed);
+    }
+    if (message.cancelled !== 0) {
+      obj.cancelled = Math.round(message.cancelled);
+    }
+    if (message.snapshotSpreadMs !== undefined) {
+      obj.snapshotSpreadMs = Math.round(message.snapshotSpreadMs);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<JobChildren>, I>>(base?: I): JobChildren {
+    return JobChildren.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<JobChildren>, I>>(object: I): JobChildren {
+    const message = createBaseJobChildren();
+    message.selection = object.selection ?? "";
+    message.total = object.total ?? 0;
+    message.committed = object.committed ?? 0;
+    message.failed = object.failed ?? 0;
+    message.cancelled = object.cancelled ?? 0;
+    message.snapshotSpreadMs = object.snapshotSpreadMs ?? undefined;
     return message;
   },
 };
@@ -4162,13 +4832,16 @@ export const JobCommitted: MessageFns<JobCommitted> = {
 };
 
 function createBaseJobFailed(): JobFailed {
-  return { error: undefined };
+  return { error: undefined, warnings: [] };
 }
 
 export const JobFailed: MessageFns<JobFailed> = {
   encode(message: JobFailed, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.error !== undefined) {
       ErrorDetail.encode(message.error, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.warnings) {
+      writer.uint32(18).string(v!);
     }
     return writer;
   },
@@ -4194,6 +4867,14 @@ export const JobFailed: MessageFns<JobFailed> = {
             message.error = ErrorDetail.decode(reader, reader.uint32());
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.warnings.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4207,13 +4888,19 @@ export const JobFailed: MessageFns<JobFailed> = {
   },
 
   fromJSON(object: any): JobFailed {
-    return { error: isSet(object.error) ? ErrorDetail.fromJSON(object.error) : undefined };
+    return {
+      error: isSet(object.error) ? ErrorDetail.fromJSON(object.error) : undefined,
+      warnings: globalThis.Array.isArray(object?.warnings) ? object.warnings.map((e: any) => globalThis.String(e)) : [],
+    };
   },
 
   toJSON(message: JobFailed): unknown {
     const obj: any = {};
     if (message.error !== undefined) {
       obj.error = ErrorDetail.toJSON(message.error);
+    }
+    if (message.warnings?.length) {
+      obj.warnings = message.warnings;
     }
     return obj;
   },
@@ -4226,6 +4913,7 @@ export const JobFailed: MessageFns<JobFailed> = {
     message.error = (object.error !== undefined && object.error !== null)
       ? ErrorDetail.fromPartial(object.error)
       : undefined;
+    message.warnings = object.warnings?.map((e) => e) || [];
     return message;
   },
 };
@@ -4294,6 +4982,20 @@ export const ControlServiceService = {
     requestDeserialize: (value: Buffer): StartBackupRequest => StartBackupRequest.decode(value),
     responseSerialize: (value: StartBackupResponse): Buffer => Buffer.from(StartBackupResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): StartBackupResponse => StartBackupResponse.decode(value),
+  },
+  /**
+   * Queues a batch: a backup of each image of a selection, as children of one job. They have snapshots as close together as Ceph allows, made
+   * before the first transfer begins.
+   */
+  startBackups: {
+    path: "/rbdferry.v1.ControlService/StartBackups" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: StartBackupsRequest): Buffer => Buffer.from(StartBackupsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): StartBackupsRequest => StartBackupsRequest.decode(value),
+    responseSerialize: (value: StartBackupsResponse): Buffer =>
+      Buffer.from(StartBackupsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): StartBackupsResponse => StartBackupsResponse.decode(value),
   },
   /** Queues a restore. */
   startRestore: {
@@ -4404,6 +5106,11 @@ export const ControlServiceService = {
 export interface ControlServiceServer extends UntypedServiceImplementation {
   /** Queues a backup. The answer comes at once; the job tells the rest. */
   startBackup: handleUnaryCall<StartBackupRequest, StartBackupResponse>;
+  /**
+   * Queues a batch: a backup of each image of a selection, as children of one job. They have snapshots as close together as Ceph allows, made
+   * before the first transfer begins.
+   */
+  startBackups: handleUnaryCall<StartBackupsRequest, StartBackupsResponse>;
   /** Queues a restore. */
   startRestore: handleUnaryCall<StartRestoreRequest, StartRestoreResponse>;
   getJob: handleUnaryCall<GetJobRequest, GetJobResponse>;
@@ -4441,6 +5148,25 @@ export interface ControlServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: StartBackupResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Queues a batch: a backup of each image of a selection, as children of one job. They have snapshots as close together as Ceph allows, made
+   * before the first transfer begins.
+   */
+  startBackups(
+    request: StartBackupsRequest,
+    callback: (error: ServiceError | null, response: StartBackupsResponse) => void,
+  ): ClientUnaryCall;
+  startBackups(
+    request: StartBackupsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: StartBackupsResponse) => void,
+  ): ClientUnaryCall;
+  startBackups(
+    request: StartBackupsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: StartBackupsResponse) => void,
   ): ClientUnaryCall;
   /** Queues a restore. */
   startRestore(

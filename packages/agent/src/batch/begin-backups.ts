@@ -1,0 +1,195 @@
+import type { Snapshot } from '@rbdferry/core/ceph/port.js';
+import { throwIfAborted, toFerryError, type FerryError } from '@rbdferry/core/errors/ferry-error.js';
+import { atOnce } from '@rbdferry/core/lifecycle/at-once.js';
+import type { Chain } from '@rbdferry/core/model/chain.js';
+import { formatImageSpec } from '@rbdferry/core/model/image-spec.js';
+import type { BackupMode } from '@rbdferry/core/model/planner.js';
+import type { BackupJobRequest } from '../backup/backup-jobs.js';
+import {
+  askForSnapshot,
+  factsOf,
+  findSnapshot,
+  planTarget,
+  snapshotEndOf,
+  type Begun,
+  type Target,
+} from '../backup/backup.js';
+import type { SourceImage } from '../backup/look-at-source.js';
+import type { SnapshotEnd } from '../backup/snapshot-end.js';
+import type { ChildJob } from '../jobs/child-jobs.js';
+import type { JobContext } from '../jobs/job-context.js';
+import type { LooseEndHandle } from '../jobs/loose-ends.js';
+import { ChainsOfStore } from './chains-of-store.js';
+import type { Selected } from './select-images.js';
+
+/** Snapshots asked for at the same time. */
+const snapshotsAtOnce = 16;
+/** An image is large in its batch when it may take more than so many times what most take, and more than this. */
+const largeRatio = 8;
+const largeLeastBytes = 64 * 1024 * 1024;
+/** What an increment is taken for as long as nobody knows: a twentieth of its image. */
+const unknownShare = 0.05;
+
+interface Work {
+  readonly mode: BackupMode;
+  readonly store: string;
+  readonly child: Omit<BackupJobRequest, 'image'>;
+}
+
+/** A child with what its backup goes on with. */
+type Prepared =
+  /** Another job works on its image: it begins when that one has ended, by itself. */
+  | { readonly kind: 'busy'; readonly child: ChildJob }
+  | { readonly kind: 'refused'; readonly child: ChildJob; readonly error: FerryError }
+  | {
+      readonly kind: 'planned';
+      readonly child: ChildJob;
+      readonly source: SourceImage;
+      readonly chains: readonly Chain[];
+      readonly target: Target;
+      readonly looseEnd: LooseEndHandle;
+      result: { readonly snapshot: Snapshot } | { readonly error: FerryError } | null;
+    };
+
+export type Planned = Extract<Prepared, { kind: 'planned' }>;
+
+/**
+ * Begins the backups of many images: plans them all, writes them down, makes their snapshots as close together as Ceph allows, and only then
+ * queues them. Answers those that have a snapshot, or may get one.
+ */
+export const beginBackups = async (
+  selected: readonly Selected[],
+  work: Work,
+  { chains, job }: { readonly chains: readonly Chain[]; readonly job: JobContext },
+): Promise<Planned[]> => {
+  const all = writeDown(selected, new ChainsOfStore(work.store, chains), work, job);
+  const planned = all.filter((each) => each.kind === 'planned');
+  try {
+    job.phase('snapshot');
+    await makeSnapshots(planned, job);
+    throwIfAborted(job.signal);
+  } finally {
+    // Whatever happened: who is written down is queued, and ends by itself.
+    queueAll(all, job);
+  }
+  return planned;
+};
+
+const writeDown = (selected: readonly Selected[], chains: ChainsOfStore, work: Work, job: JobContext): Prepared[] => {
+  const all: Prepared[] = [];
+  const requests = selected.map(({ spec }) => ({ ...work.child, image: formatImageSpec(spec) }));
+  job.children.add(requests, (children) => {
+    for (const [index, child] of children.entries()) {
+      const image = selected[index];
+      if (image !== undefined) all.push(prepare(image, child, { chains, work, job }));
+    }
+  });
+  return all;
+};
+
+const prepare = (
+  { spec, look }: Selected,
+  child: ChildJob,
+  { chains: store, work, job }: { readonly chains: ChainsOfStore; readonly work: Work; readonly job: JobContext },
+): Prepared => {
+  if (!child.hold()) return { kind: 'busy', child };
+  if (look.kind === 'failed') return { kind: 'refused', child, error: look.error };
+  const { source } = look;
+  const chains = store.of(source);
+  const planning = {
+    warn: (text: string) => {
+      child.warn(text);
+    },
+    now: job.now,
+    peerNowMs: job.receiver.now(),
+  };
+  try {
+    const target = planTarget({ image: spec, mode: work.mode, store: work.store }, { source, chains }, planning);
+    child.facts(factsOf(target));
+    const end = snapshotEndOf(source, target, job.receiver.name);
+    const unseen: SnapshotEnd = { ...end, unseenSinceMs: job.now() };
+    const looseEnd = child.looseEnd(unseen);
+    return { kind: 'planned', child, source, chains, target, looseEnd, result: null };
+  } catch (thrown) {
+    return { kind: 'refused', child, error: toFerryError(thrown) };
+  }
+};
+
+const makeSnapshots = async (planned: readonly Planned[], job: JobContext): Promise<void> => {
+  const begin = performance.now();
+  const seen: (() => void)[] = [];
+  const see =
+    ({ source, target, looseEnd }: Planned) =>
+    () => {
+      const end = snapshotEndOf(source, target, job.receiver.name);
+      seen.push(() => {
+        looseEnd.update(end);
+      });
+    };
+  await eachUntilAborted(planned, job, async (each) => {
+    await askForSnapshot(each.source, each.target, { ...job, seen: see(each) });
+  });
+  job.children.spread(Math.round(performance.now() - begin));
+  await eachUntilAborted(planned, job, async (each) => {
+    if (each.result !== null) return;
+    each.result = { snapshot: await findSnapshot(each.source, each.target, { ...job, seen: see(each) }) };
+  });
+  job.children.together(() => {
+    for (const write of seen) write();
+  });
+};
+
+/** What fails for one is its own matter. */
+const eachUntilAborted = (
+  planned: readonly Planned[],
+  { signal }: JobContext,
+  work: (each: Planned) => Promise<void>,
+): Promise<void> =>
+  atOnce(planned, snapshotsAtOnce, async (each) => {
+    if (signal.aborted) return;
+    try {
+      await work(each);
+    } catch (thrown) {
+      each.result = { error: toFerryError(thrown) };
+    }
+  });
+
+/** Large ones first, which leave a slot to the others; else in the order of the selection. */
+const queueAll = (all: readonly Prepared[], job: JobContext): void => {
+  const large = largeOnes(all.filter((each) => each.kind === 'planned'));
+  const isLarge = (each: Prepared): boolean => each.kind === 'planned' && large.has(each);
+  for (const each of [...all.filter(isLarge), ...all.filter((other) => !isLarge(other))]) {
+    each.child.queue(begunOf(each), { isLarge: isLarge(each) });
+  }
+  job.children.start();
+};
+
+const begunOf = (prepared: Prepared): (() => Promise<Begun>) | null => {
+  switch (prepared.kind) {
+    case 'busy':
+      return null;
+    case 'refused':
+      return () => Promise.reject(prepared.error);
+    case 'planned': {
+      const { source, chains, target, looseEnd, result } = prepared;
+      // Broken off before it was asked for: it begins anew, once what may have been made is settled.
+      if (result === null) return null;
+      const snapshot = () => ('error' in result ? Promise.reject(result.error) : Promise.resolve(result.snapshot));
+      return () => Promise.resolve({ source, chains, target, looseEnd, snapshot });
+    }
+  }
+};
+
+const largeOnes = (planned: readonly Planned[]): ReadonlySet<Prepared> => {
+  const bytes = new Map(planned.map((each) => [each, expectedBytes(each)]));
+  const sorted = [...bytes.values()].toSorted((a, b) => a - b);
+  const median = sorted[Math.floor(sorted.length / 2)] ?? 0;
+  return new Set(planned.filter((each) => (bytes.get(each) ?? 0) > Math.max(median * largeRatio, largeLeastBytes)));
+};
+
+/** About what a backup will move. An increment is taken for as large as the one before. */
+const expectedBytes = ({ source, target: { base } }: Planned): number => {
+  const size = Number(source.info.sizeBytes);
+  if (base === null) return size;
+  return base.kind === 'incremental' && base.streamBytes > 0n ? Number(base.streamBytes) : size * unknownShare;
+};

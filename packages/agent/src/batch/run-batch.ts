@@ -1,0 +1,123 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { abortReason, FerryError, toFerryError } from '@rbdferry/core/errors/ferry-error.js';
+import { atOnce } from '@rbdferry/core/lifecycle/at-once.js';
+import type { Chain } from '@rbdferry/core/model/chain.js';
+import { byImage } from '@rbdferry/core/model/image-backups.js';
+import { formatImageSpec } from '@rbdferry/core/model/image-spec.js';
+import { collect } from '../backup/look-at-source.js';
+import type { JobContext, JobOutcome } from '../jobs/job-context.js';
+import type { BatchJobRequest } from './batch-jobs.js';
+import { beginBackups, type Planned } from './begin-backups.js';
+import { samePool, isSomebodys } from './selection.js';
+import { selectImages, type SelectedImages } from './select-images.js';
+
+const lookEveryMs = 250;
+const shownFailures = 5;
+const shownVanished = 20;
+const settlesAtOnce = 8;
+
+/**
+ * Backs up the images of a selection: looks at both sides once, makes all snapshots, and waits for the jobs that transfer them. Started again
+ * after the agent was stopped, it waits for those that are there, and begins those that are not.
+ */
+export const runBatch = async (request: BatchJobRequest, job: JobContext): Promise<JobOutcome> => {
+  job.phase('plan');
+  const { selection, mode, store, receiver, limitBytesPerSecond, attempts } = request;
+  const known = new Set(job.children.earlier().map(({ image }) => image));
+  const { ceph, signal } = job;
+  const chains = collect(job.receiver.chains(store, null, { signal }));
+  chains.catch(() => {});
+  const selected = await selectImages(selection, { ceph, pools: job.config.pools, signal, warn: job.warn });
+  const fresh = selected.images.filter(({ spec }) => !known.has(formatImageSpec(spec)));
+  const listed = await chains;
+  for (const text of vanished(selected, listed, await ceph.fsid({ signal }))) job.warn(text);
+  const child = {
+    kind: 'backup' as const,
+    mode,
+    receiver,
+    store,
+    ...(limitBytesPerSecond === undefined ? {} : { limitBytesPerSecond }),
+    ...(attempts === undefined ? {} : { attempts }),
+  };
+  let planned: Planned[] = [];
+  try {
+    planned = await beginBackups(fresh, { mode, store, child }, { chains: listed, job });
+    if (known.size > 0) job.children.spread(null);
+    job.phase('transfer');
+    await allEnded(job);
+  } catch (thrown) {
+    await breakOff(planned, job);
+    throw thrown;
+  }
+  return outcomeOf(job);
+};
+
+/** Waits for all of them. @throws the signal's reason */
+const allEnded = async ({ children, progress, signal }: JobContext): Promise<void> => {
+  let counted = 0;
+  for (;;) {
+    const { doneBytes, totalBytes, left } = children.progress();
+    progress.add(Math.max(0, doneBytes - counted));
+    counted = Math.max(counted, doneBytes);
+    if (totalBytes !== null) progress.estimate(totalBytes);
+    if (left === 0) return;
+    await sleep(lookEveryMs, null, { signal }).catch(() => {});
+    if (signal.aborted) throw abortReason(signal);
+  }
+};
+
+/** Cancelled, it takes its jobs along. When the agent stops they stay queued, and only what was made for them in advance goes. */
+const breakOff = async (planned: readonly Planned[], { children, signal, log }: JobContext): Promise<void> => {
+  if (!signal.aborted) return;
+  if (toFerryError(abortReason(signal)).code !== 'JOB_INTERRUPTED') {
+    await children.cancel();
+    return;
+  }
+  await atOnce(
+    planned.filter(({ child }) => child.isWaiting),
+    settlesAtOnce,
+    async ({ child, looseEnd }) => {
+      try {
+        await looseEnd.settle();
+      } catch (thrown) {
+        log.warn(
+          { job: child.id, error: toFerryError(thrown).message },
+          'a snapshot stays until the agent is started again',
+        );
+      }
+    },
+  );
+};
+
+/** @throws SOME_FAILED, ALL_FAILED */
+const outcomeOf = ({ children }: JobContext): JobOutcome => {
+  const { total, committed } = children.counts();
+  const failed = children.failed();
+  if (failed.length === 0) return { streamBytes: BigInt(children.progress().doneBytes) };
+  const shown = failed
+    .slice(0, shownFailures)
+    .map(({ image, state }) => `${image} (${state.kind === 'failed' ? state.error.code : 'CANCELLED'})`);
+  const more = failed.length > shownFailures ? ` and ${failed.length - shownFailures} more` : '';
+  throw new FerryError(
+    committed === 0 ? 'ALL_FAILED' : 'SOME_FAILED',
+    `${failed.length} of ${total} backups failed: ${shown.join(', ')}${more}`,
+  );
+};
+
+/** Images with backups in the store that are gone from the pools: nobody removes their backups. */
+const vanished = ({ images, pools, globs }: SelectedImages, chains: readonly Chain[], fsid: string): string[] => {
+  const ids = new Set(images.flatMap(({ look }) => (look.kind === 'seen' ? [look.source.info.id] : [])));
+  const gone: string[] = [];
+  for (const { source, chains: of } of byImage(chains)) {
+    if (source === null || source.fsid !== fsid) continue;
+    const spec = source.image;
+    const where = pools.find(({ pool }) => samePool(pool, spec));
+    if (where === undefined || where.names.has(spec.image) || !isSomebodys(spec.image)) continue;
+    const backups = of.flatMap((chain) => chain.backups);
+    if (backups.some((backup) => ids.has(backup.source?.identity.imageId ?? ''))) continue;
+    if (globs.selects(spec, null))
+      gone.push(`${formatImageSpec(spec)} is gone from its pool; its ${backups.length} backups are kept`);
+  }
+  const left = gone.length - shownVanished;
+  return left > 0 ? [...gone.slice(0, shownVanished), `${left} more images are gone; their backups are kept`] : gone;
+};

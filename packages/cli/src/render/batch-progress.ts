@@ -1,0 +1,48 @@
+import type { AgentClient } from '../client.js';
+import { note } from '../output.js';
+import { childrenOf } from '../report-batch.js';
+import { hasEnded, type JobView } from '../view/job.js';
+import { bytes } from './human.js';
+import type { ProgressDisplay } from './progress.js';
+import { tookText } from './state.js';
+
+/** How often the jobs of a batch are looked at, in milliseconds: a thousand of them are a message of half a megabyte. */
+const lookEveryMs = 1_000;
+
+/** A line for each job of a batch when it has ended, above the bar of them all. @param bar shows the batch */
+export const batchOnTerminal = (agent: Pick<AgentClient, 'listJobs'>, bar: ProgressDisplay): ProgressDisplay => {
+  const told = new Set<string>();
+  let endedBefore = 0;
+  let lookedAt = 0;
+  return {
+    async update(job) {
+      const { committed = 0, failed = 0, cancelled = 0 } = job.children ?? {};
+      const ended = committed + failed + cancelled;
+      if (ended > endedBefore && performance.now() - lookedAt > lookEveryMs) {
+        lookedAt = performance.now();
+        endedBefore = ended;
+        const fresh = (await childrenOf(agent, job.id)).filter((child) => hasEnded(child) && !told.has(child.id));
+        if (fresh.length > 0) bar.stop();
+        for (const child of fresh) note(lineOf(child));
+        for (const { id } of fresh) told.add(id);
+      }
+      await bar.update(job);
+    },
+    stop() {
+      bar.stop();
+    },
+  };
+};
+
+const lineOf = (child: JobView): string => {
+  const image = child.image ?? child.id;
+  const took = tookText(child, new Date());
+  switch (child.state) {
+    case 'committed':
+      return `${image}: ${child.backupKind ?? 'backup'}, ${bytes(child.streamBytes)} in ${took}`;
+    case 'failed':
+      return `${image}: failed: ${child.error.code}`;
+    default:
+      return `${image}: ${child.state}`;
+  }
+};

@@ -1,0 +1,199 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { randomBytes } from '../ceph/image-content.js';
+import { startHouse, type House } from './house.js';
+import { imageOf, snapOf } from './site.js';
+
+/** Backups of whole pools and of many images at once. */
+let house: House;
+
+beforeAll(async () => {
+  house = await startHouse({ sourcePools: ['rbd', 'ssd', 'empty'], agent: { pools: ['rbd', 'ssd'] } });
+});
+
+afterAll(() => house?.stop());
+
+interface Child {
+  readonly image: string;
+  readonly state: string;
+  readonly backupId: string | null;
+  readonly backupKind: string | null;
+  readonly parentId: string;
+  readonly error?: { readonly code: string };
+}
+
+interface Batch {
+  readonly id: string;
+  readonly state: string;
+  readonly warnings: readonly string[];
+  readonly children: { readonly total: number; readonly committed: number; readonly snapshotSpreadMs: number | null };
+  readonly jobs: readonly Child[];
+  readonly error?: { readonly code: string; readonly message: string };
+}
+
+const backUp = async (...args: string[]): Promise<{ exitCode: number; batch: Batch; stderr: string }> => {
+  const { exitCode, stdout, stderr } = await house.cli('backup', ...args, '--json');
+  return { exitCode, batch: JSON.parse(stdout || 'null') as Batch, stderr };
+};
+
+const imagesOf = ({ jobs }: Batch): string[] => jobs.map(({ image }) => image).toSorted();
+
+const clear = async (pool: string): Promise<void> => {
+  for (const name of await house.source.imageNames(pool)) await house.source.remove(`${pool}/${name}`);
+};
+
+const make = async (image: string): Promise<void> => {
+  await house.source.create(image);
+  house.source.write(image, 0, randomBytes(image, 50_000));
+};
+
+beforeEach(async () => {
+  for (const pool of ['rbd', 'ssd']) await clear(pool);
+});
+
+describe('a backup of a pool', () => {
+  it('is one of each of its images, full and then incremental, byte for byte', async () => {
+    for (const name of ['a', 'b', 'c']) await make(`rbd/${name}`);
+    await make('ssd/other');
+    const full = await backUp('--pool', 'rbd');
+    expect(full).toMatchObject({ exitCode: 0, batch: { state: 'committed', children: { total: 3, committed: 3 } } });
+    expect(imagesOf(full.batch)).toEqual(['rbd/a', 'rbd/b', 'rbd/c']);
+    expect(full.batch.children.snapshotSpreadMs).toBeGreaterThanOrEqual(0);
+    house.source.write('rbd/b', 100_000, randomBytes('more', 20_000));
+    await make('rbd/new');
+    const next = await backUp('--pool', 'rbd');
+    expect(next.exitCode).toBe(0);
+    const kinds = next.batch.jobs.map(({ image, backupKind }) => [image, backupKind]);
+    expect(kinds.toSorted()).toEqual([
+      ['rbd/a', 'incremental'],
+      ['rbd/b', 'incremental'],
+      ['rbd/c', 'incremental'],
+      ['rbd/new', 'full'],
+    ]);
+    for (const { image, backupId } of next.batch.jobs) {
+      expect(await house.source.snapNames(image)).toEqual([snapOf(backupId ?? '')]);
+      expect(house.backup.sha256(backupId ?? '')).toBe(house.source.sha256(image));
+    }
+  });
+
+  it('prints the id of each backup, and `jobs` shows the batch and its jobs', async () => {
+    for (const name of ['a', 'b']) await make(`rbd/${name}`);
+    const ids = (await house.ok('backup', '--pool', 'rbd')).trim().split('\n');
+    expect(ids.map((id) => id.slice(0, 'rbd2/a.'.length))).toEqual(['rbd2/a.', 'rbd2/b.']);
+    const [batch] = JSON.parse(await house.ok('jobs', '--limit', '1', '--json')) as { id: string; kind: string }[];
+    expect(batch).toMatchObject({ kind: 'batch', image: null, children: { selection: 'pool rbd', total: 2 } });
+    const children = JSON.parse(await house.ok('jobs', '--batch', batch?.id ?? '', '--json')) as Child[];
+    expect(children.map(({ backupId }) => backupId).toSorted()).toEqual(ids.toSorted());
+    expect(await house.ok('job', 'show', batch?.id ?? '')).toContain('2, 2 committed, 0 failed');
+  });
+
+  it('makes all snapshots before the first transfer', async () => {
+    for (const name of ['a', 'b', 'c', 'd', 'e']) await make(`rbd/${name}`);
+    const { batch } = await backUp('--pool', 'rbd');
+    const times = batch.jobs.map(({ backupId }) => snapOf(backupId ?? ''));
+    const jobs = batch.jobs as unknown as { startedAt: string }[];
+    const firstStart = Math.min(...jobs.map(({ startedAt }) => Date.parse(startedAt)));
+    for (const time of times) {
+      const at = Date.parse(`${time.slice(0, 10)}T${time.slice(11, 23)}Z`);
+      expect(at).toBeLessThanOrEqual(firstStart);
+    }
+  });
+
+  it('goes on with the others when one fails, and its exit status tells some from none', async () => {
+    for (const name of ['c', 'd']) await make(`rbd/${name}`);
+    await backUp('--pool', 'rbd');
+    await make('rbd/unknown');
+    const some = await backUp('--pool', 'rbd', '--mode', 'incr');
+    expect(some).toMatchObject({ exitCode: 73, batch: { state: 'failed', error: { code: 'SOME_FAILED' } } });
+    expect(some.batch.error?.message).toBe('1 of 3 backups failed: rbd/unknown (NO_CHAIN)');
+    expect(some.batch.jobs.filter(({ state }) => state === 'committed')).toHaveLength(2);
+    const none = await backUp('rbd/unknown', 'rbd/gone', '--mode', 'incr');
+    expect(none).toMatchObject({ exitCode: 74, batch: { error: { code: 'ALL_FAILED' } } });
+    expect(none.batch.jobs.map(({ error }) => error?.code).toSorted()).toEqual(['IMAGE_NOT_FOUND', 'NO_CHAIN']);
+    // Nothing is left of those that failed.
+    expect(await house.source.snapNames('rbd/unknown')).toEqual([]);
+  });
+
+  it('tells which images are gone, and keeps their backups', async () => {
+    for (const name of ['a', 'left']) await make(`rbd/${name}`);
+    await backUp('--pool', 'rbd');
+    await house.source.remove('rbd/left');
+    const { exitCode, batch } = await backUp('--pool', 'rbd');
+    expect(exitCode).toBe(0);
+    expect(batch.warnings).toContainEqual(
+      expect.stringMatching(/^rbd\/left is gone from its pool; its \d+ backups are kept$/),
+    );
+    expect(imagesOf(batch)).toEqual(['rbd/a']);
+  });
+});
+
+describe('a selection', () => {
+  beforeEach(async () => {
+    for (const name of ['vm1', 'vm2', 'vm2-scratch', 'db']) await make(`rbd/${name}`);
+    await make('ssd/vm3');
+  });
+
+  it.each([
+    [['--all'], ['rbd/db', 'rbd/vm1', 'rbd/vm2', 'rbd/vm2-scratch', 'ssd/vm3']],
+    [
+      ['--all', '--pool', 'rbd', 'rbd/vm1'],
+      ['rbd/db', 'rbd/vm1', 'rbd/vm2', 'rbd/vm2-scratch', 'ssd/vm3'],
+    ],
+    [
+      ['--all', '--match', 'vm*'],
+      ['rbd/vm1', 'rbd/vm2', 'rbd/vm2-scratch', 'ssd/vm3'],
+    ],
+    [
+      ['--all', '--match', 'rbd/vm?'],
+      ['rbd/vm1', 'rbd/vm2'],
+    ],
+    [
+      ['--all', '--match', 'vm[13]', '--match', 'db'],
+      ['rbd/db', 'rbd/vm1', 'ssd/vm3'],
+    ],
+    [
+      ['--pool', 'rbd', '--exclude', '*-scratch', '--exclude', 'db'],
+      ['rbd/vm1', 'rbd/vm2'],
+    ],
+    [
+      ['--pool', 'ssd', 'rbd/db'],
+      ['rbd/db', 'ssd/vm3'],
+    ],
+    [
+      ['rbd/vm1', 'rbd/vm2', 'rbd/vm1'],
+      ['rbd/vm1', 'rbd/vm2'],
+    ],
+  ])('%j is %j', async (args, images) => {
+    const { exitCode, batch } = await backUp(...args);
+    expect({ exitCode, images: imagesOf(batch) }).toEqual({ exitCode: 0, images });
+  });
+
+  it('asks the image itself, whose word goes before globs, but not before its name', async () => {
+    await house.source.ceph.setMetadata(imageOf('rbd/vm1'), 'rbdferry.select', 'off');
+    await house.source.ceph.setMetadata(imageOf('rbd/db'), 'rbdferry.select', 'on');
+    await house.source.ceph.setMetadata(imageOf('rbd/vm2'), 'rbdferry.select', 'perhaps');
+    const { batch } = await backUp('--pool', 'rbd', '--match', 'vm*');
+    expect(imagesOf(batch)).toEqual(['rbd/db', 'rbd/vm2', 'rbd/vm2-scratch']);
+    expect(batch.warnings).toEqual([
+      'the image-meta rbdferry.select of rbd/vm2 is "perhaps", not on or off: it counts for nothing',
+    ]);
+    expect(imagesOf((await backUp('--pool', 'rbd', '--exclude', '*', 'rbd/vm1')).batch)).toEqual(['rbd/db', 'rbd/vm1']);
+  });
+
+  it.each([
+    [['--pool', 'rbd', '--match', 'nope*'], 17, 'none of 4 images is selected by nope*'],
+    [['--pool', 'empty'], 17, 'there is no image in what was selected'],
+    [['--pool', 'nowhere'], 21, 'nowhere'],
+    [['--pool', 'a/b/c'], 10, 'is not a pool'],
+    [['--match', 'vm*', 'rbd/vm1'], 12, 'globs choose among the images of pools'],
+    [[], 12, 'say which images to back up'],
+    [['--pool', 'rbd', '--match', ''], 12, 'is no glob'],
+  ])('%j ends with %i', async (args, exit, text) => {
+    const { exitCode, stderr } = await house.cli('backup', ...args);
+    expect({ exitCode, stderr }).toEqual({ exitCode: exit, stderr: expect.stringContaining(text) });
+  });
+
+  it('tells a glob that matches nothing beside others that do', async () => {
+    const { batch } = await backUp('--pool', 'rbd', '--match', 'vm1', '--match', 'nope*');
+    expect(batch.warnings).toEqual(['the glob "nope*" matches no image']);
+  });
+});
