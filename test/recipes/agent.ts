@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import { AgentMetrics } from '@rbdferry/agent/agent-metrics.js';
 import { agentConfigSchema } from '@rbdferry/agent/config.js';
 import { deleteBackups } from '@rbdferry/agent/delete/delete-backups.js';
@@ -71,6 +72,22 @@ export class Agent {
     const never = new AbortController();
     for await (const _ of this.#runner.watch(id, never.signal));
     return id;
+  }
+
+  /** Goes on with what an earlier life had queued, as the daemon does at its start, until everything has ended. */
+  async resume(): Promise<void> {
+    const active = () => this.#jobs.list({ activeOnly: true, limit: 1000 });
+    this.#runner.resume(
+      active()
+        .filter(({ id, state }) => state.kind === 'queued' && !this.#runner.owns(id))
+        .toReversed(),
+    );
+    while (active().length > 0) await setImmediate();
+  }
+
+  /** All jobs, newest first. */
+  jobs() {
+    return this.#jobs.list({ limit: 1000 });
   }
 
   /** What it says of a job. */

@@ -17,7 +17,7 @@ import { listed, rbdStoreOn, storePool } from './store.js';
 import { connectTo, type ReceiverProcess } from './wire.js';
 
 const KiB = 1024;
-const layout: ImageLayout = {
+export const imageLayout: ImageLayout = {
   sizeBytes: BigInt(128 * KiB),
   objectSizeBytes: 16 * KiB,
   stripeUnitBytes: 16 * KiB,
@@ -75,7 +75,7 @@ export class TwoSites {
   }
 
   async createImage(): Promise<void> {
-    await fakeCeph(this.source).create(vm, layout);
+    await fakeCeph(this.source).create(vm, imageLayout);
   }
 
   /** Changes the image; what it holds afterwards is what the next backup must hold. */

@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { abortReason, FerryError, toFerryError } from '@rbdferry/core/errors/ferry-error.js';
 import { atOnce } from '@rbdferry/core/lifecycle/at-once.js';
 import type { Chain } from '@rbdferry/core/model/chain.js';
@@ -61,7 +60,7 @@ const allEnded = async ({ children, progress, signal }: JobContext): Promise<voi
     counted = Math.max(counted, doneBytes);
     if (totalBytes !== null) progress.estimate(totalBytes);
     if (left === 0) return;
-    await sleep(lookEveryMs, null, { signal }).catch(() => {});
+    await children.nextEnd(lookEveryMs, signal);
     if (signal.aborted) throw abortReason(signal);
   }
 };

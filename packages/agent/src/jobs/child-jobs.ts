@@ -15,6 +15,8 @@ export interface ChildRunner {
   start(): void;
   live(id: string): LiveJob | undefined;
   cancel(id: string): Promise<unknown>;
+  /** Resolves when a job of this batch has ended, or after so long, or when the signal is aborted. */
+  childEnded(parent: string, withinMs: number, signal: AbortSignal): Promise<void>;
 }
 
 export interface ChildDeps {
@@ -162,6 +164,11 @@ export class ChildJobs {
       running,
       left: this.#open.size,
     };
+  }
+
+  /** Waits for the next of them to end, so long at most, and not once the signal is aborted. */
+  nextEnd(withinMs: number, signal: AbortSignal): Promise<void> {
+    return this.#deps.runner.childEnded(this.#parent, withinMs, signal);
   }
 
   /** Asks all of them to stop, and waits until they have. */

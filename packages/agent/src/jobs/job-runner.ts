@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { EventEmitter, once } from 'node:events';
 import { FerryError, throwIfAborted } from '@rbdferry/core/errors/ferry-error.js';
 import { KeyedLock, type Release } from '@rbdferry/core/lifecycle/keyed-lock.js';
 import { describeStages } from '@rbdferry/core/log/describe-stages.js';
@@ -35,6 +36,8 @@ export class JobRunner {
   readonly #live = new Map<string, LiveJob>();
   readonly #queue: JobQueue;
   readonly #running = new Map<LiveJob, Promise<void>>();
+  /** An event of its parent's id when a job of a batch has ended. */
+  readonly #ends = new EventEmitter();
   #stopping = false;
 
   constructor(options: JobRunnerOptions) {
@@ -209,6 +212,8 @@ export class JobRunner {
       if (!live.ended) this.#queue.add(this.#adopt(live.job));
       if (live.job.state.kind !== 'committed') this.#options.onBroken();
       this.#pump();
+      const { parent } = live.job.request;
+      if (parent !== undefined) this.#ends.emit(parent);
     });
     this.#running.set(live, run);
   }
@@ -251,6 +256,10 @@ export class JobRunner {
     },
     live: (id) => this.#live.get(id),
     cancel: (id) => this.cancel(id, new AbortController().signal),
+    childEnded: async (parent, withinMs, signal) => {
+      const over = AbortSignal.any([signal, AbortSignal.timeout(withinMs)]);
+      await once(this.#ends, parent, { signal: over }).catch(() => {});
+    },
   };
 
   async #waitFor(image: string, live: LiveJob): Promise<Release> {
