@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { randomBytes } from '../ceph/image-content.js';
 import { startHouse, type House } from './house.js';
 import { imageOf, snapOf } from './site.js';
@@ -195,5 +195,52 @@ describe('a selection', () => {
   it('tells a glob that matches nothing beside others that do', async () => {
     const { batch } = await backUp('--pool', 'rbd', '--match', 'vm1', '--match', 'nope*');
     expect(batch.warnings).toEqual(['the glob "nope*" matches no image']);
+  });
+});
+
+describe('a batch in the middle of its transfers', () => {
+  const images = ['rbd/a', 'rbd/b', 'rbd/c', 'rbd/d'];
+  let hang: { release(): void };
+
+  /** Two of its jobs hang in their transfers, the others wait for them. */
+  const startStuck = async (): Promise<string> => {
+    for (const image of images) await make(image);
+    const stuck = house.source.cluster.trouble.hang((call) => call.startsWith('exportDiff'));
+    hang = stuck;
+    const id = (await house.ok('backup', '--pool', 'rbd', '--async')).trim();
+    await vi.waitUntil(() => stuck.waiting >= 2, { timeout: 10_000 });
+    return id;
+  };
+
+  const snapshotsLeft = async (): Promise<string[]> =>
+    (await Promise.all(images.map((image) => house.source.snapNames(image)))).flat();
+
+  it('takes its jobs along when it is cancelled, and leaves nothing', async () => {
+    const id = await startStuck();
+    await house.cli('cancel', id);
+    hang.release();
+    const { exitCode } = await house.cli('job', 'wait', id);
+    expect(exitCode).toBe(130);
+    const jobs = JSON.parse(await house.ok('jobs', '--batch', id, '--json')) as Child[];
+    expect(jobs.map(({ state }) => state)).toEqual(images.map(() => 'cancelled'));
+    await vi.waitFor(async () => expect(await snapshotsLeft()).toEqual([]), { timeout: 10_000, interval: 100 });
+  });
+
+  it('goes on when the agent was stopped and is started again: nothing twice, nothing lost', async () => {
+    const id = await startStuck();
+    await house.agent.stop();
+    // Whoever stops the agent finds no snapshot of it on production.
+    expect(await snapshotsLeft()).toEqual([]);
+    hang.release();
+    await house.agent.start();
+    const { exitCode, stdout } = await house.cli('job', 'wait', id);
+    expect(exitCode).toBe(0);
+    const ids = stdout.trim().split('\n');
+    expect(ids).toHaveLength(images.length);
+    for (const made of ids) {
+      const image = images.find((each) => made.includes(`/${each.slice('rbd/'.length)}.`)) ?? '';
+      expect(await house.source.snapNames(image)).toEqual([snapOf(made)]);
+      expect(house.backup.sha256(made)).toBe(house.source.sha256(image));
+    }
   });
 });
