@@ -384,7 +384,7 @@ describe('jobs', () => {
   it('lists them', async () => {
     const agent = await agentWith();
     expect((await on(agent, 'jobs', '--image', 'rbd/vm1', '--active', '--limit', '7')).stdout).toContain('k3v9x2m7qa');
-    expect(agent.calls.at(-1)?.request).toEqual({ image: 'rbd/vm1', activeOnly: true, limit: 7 });
+    expect(agent.calls.at(-1)?.request).toEqual({ image: 'rbd/vm1', parentId: '', activeOnly: true, limit: 7 });
     expect(JSON.parse((await on(agent, 'jobs', '--json')).stdout)).toMatchObject([
       { state: 'queued' },
       { state: 'committed' },
@@ -471,10 +471,12 @@ describe('a wrong command line', () => {
     [['jobs', '--image', 'rbd/vm1@x'], 10, 'INVALID_IMAGE_SPEC'],
     [['restore', 'nonsense'], 11, 'INVALID_BACKUP_ID'],
     [['restore', backupId, '--to', 'vm1'], 10, 'INVALID_IMAGE_SPEC'],
-    [['backup'], 2, "missing required argument 'IMAGE'"],
+    [['backup'], 2, 'say which images to back up'],
+    [['backup', 'rbd/vm1', '--match', 'vm*'], 2, 'globs choose among the images of pools'],
+    [['backup', '--pool', 'a/b/c'], 10, 'is not a pool'],
     [['backup', 'rbd/vm1', '--mode', 'half'], 2, 'full, incr, auto'],
     [['backup', 'rbd/vm1', '--nope'], 2, "unknown option '--nope'"],
-    [['backup', 'rbd/vm1', 'rbd/vm2'], 2, 'too many arguments'],
+    [['job', 'show', 'a', 'b'], 2, 'too many arguments'],
     [['backup', 'rbd/vm1', '--version'], 2, "unknown option '--version'"],
     [['jobs', '--limit', '0'], 2, 'whole number'],
     [['backup', 'rbd/vm1', '--limit', '50MiB'], 2, 'Expected a rate such as 50MiB/s'],

@@ -14,8 +14,8 @@ export interface Verb {
 export const verbs: readonly Verb[] = [
   {
     name: 'backup',
-    usage: '[options] <IMAGE>',
-    summary: 'back up an image',
+    usage: '[options] [IMAGE...]',
+    summary: 'back up images',
     load: async () => (await import('./commands/backup.js')).addBackup,
   },
   {

@@ -44,6 +44,8 @@ export const jobOf = (state: Job['state'], over: Partial<Job> = {}): Job => ({
   state,
   limitBytesPerSecond: 0n,
   attempt: 1,
+  parentId: '',
+  children: undefined,
   ...over,
 });
 
@@ -83,7 +85,7 @@ export const committed = (...warnings: string[]): Job['state'] => ({
 
 export const failed = (code: string, message: string, hint: string): Job['state'] => ({
   $case: 'failed',
-  value: { error: { code, message, hint } },
+  value: { error: { code, message, hint }, warnings: [] },
 });
 
 export const cancelled: Job['state'] = { $case: 'cancelled', value: {} };

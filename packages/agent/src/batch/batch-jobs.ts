@@ -15,6 +15,7 @@ export interface BatchJobRequest extends JobRequest {
 export const batchJobs: JobKind<BatchJobRequest> = {
   priority: 1,
   transfers: false,
+  hasChildren: true,
   reads: false,
   image: () => '',
   backupId: () => null,

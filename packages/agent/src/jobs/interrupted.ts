@@ -1,4 +1,5 @@
 import { attemptOf, type JobEvent } from '@rbdferry/core/model/job-state.js';
+import type { JobKinds } from './job-kind.js';
 import type { Job } from './job.js';
 
 const error = {
@@ -15,5 +16,5 @@ export const interrupted = ({ state }: Job): JobEvent =>
 const mostLives = 5;
 
 /** Whether a job that the agent's end broke off is tried again when the agent is back: a batch, and what belongs to one. */
-export const goesOnLater = ({ request, state }: Pick<Job, 'request' | 'state'>): boolean =>
-  (request.kind === 'batch' || request.parent !== undefined) && attemptOf(state) < mostLives;
+export const goesOnLater = ({ request, state }: Pick<Job, 'request' | 'state'>, kinds: JobKinds): boolean =>
+  (kinds[request.kind]?.hasChildren === true || request.parent !== undefined) && attemptOf(state) < mostLives;

@@ -15,6 +15,8 @@ export interface JobKind<Request extends JobRequest> {
   readonly priority: number;
   /** Whether a transfer belongs to it, which takes one of the slots (`max_transfers`) from the start until it is committed or verified. */
   readonly transfers: boolean;
+  /** Whether other jobs belong to it; left out when none do. Such a job and its children go on when the agent was stopped meanwhile. */
+  readonly hasChildren?: true;
   /** Whether it reads much from the receiver, which takes a wide window. */
   readonly reads: boolean;
   /** The image that it works on, as far as the request says, and that no other job works on meanwhile; '' when it says none. */

@@ -13,6 +13,7 @@ import { ChildJobs, type ChildRunner } from './child-jobs.js';
 import { JobQueue, type Held } from './job-queue.js';
 import type { JobFilter } from './job-store.js';
 import type { Job, JobRequest } from './job.js';
+import { LentSlots } from './lent-slots.js';
 import { LiveJob, type JobView } from './live-job.js';
 import { Progress } from './progress.js';
 import { runJob, type ForJob, type JobDeps } from './run-job.js';
@@ -24,6 +25,8 @@ export interface JobRunnerOptions extends JobDeps {
 }
 
 const watchIntervalMs = 500;
+/** How often it is looked for transfers that do not move, while jobs wait. */
+const lendEveryMs = 5_000;
 
 /** Phases after the transfer, which need no slot. */
 const afterTransfer: ReadonlySet<JobPhase> = new Set(['verify', 'swap', 'clean-up']);
@@ -36,6 +39,8 @@ export class JobRunner {
   readonly #live = new Map<string, LiveJob>();
   readonly #queue: JobQueue;
   readonly #running = new Map<LiveJob, Promise<void>>();
+  readonly #lent = new LentSlots();
+  #lending: NodeJS.Timeout | undefined;
   /** An event of its parent's id when a job of a batch has ended. */
   readonly #ends = new EventEmitter();
   #stopping = false;
@@ -151,6 +156,7 @@ export class JobRunner {
   async stop(): Promise<void> {
     this.#stopping = true;
     this.#queue.stop();
+    clearTimeout(this.#lending);
     for (const live of this.#running.keys()) {
       live.controller.abort(new FerryError('JOB_INTERRUPTED', 'the agent was stopped while the job ran'));
     }
@@ -175,7 +181,8 @@ export class JobRunner {
   #viewOf(job: Job): JobView {
     const live = this.#live.get(job.id);
     const now = live?.view() ?? { ...job, progress: new Progress().view(), stages: null, waitsFor: null };
-    return { ...now, children: job.request.kind === 'batch' ? this.#options.store.childCounts(job.id) : null };
+    const { kinds, store } = this.#options;
+    return { ...now, children: kinds[job.request.kind]?.hasChildren === true ? store.childCounts(job.id) : null };
   }
 
   #adopt(job: Job): LiveJob {
@@ -199,13 +206,24 @@ export class JobRunner {
     this.#queue.pump((live, held) => {
       this.#start(live, held);
     });
+    // Not anew each time: jobs that end one after the other would put it off for ever.
+    if (this.#queue.size > 0) this.#lending ??= setTimeout(this.#lend, lendEveryMs).unref();
   }
+
+  readonly #lend = (): void => {
+    this.#lending = undefined;
+    if (this.#lent.lend(this.#options.config().max_transfers))
+      this.#options.log.info('a transfer that does not move lends its slot');
+    this.#pump();
+  };
 
   #start(live: LiveJob, { image, slot }: Held): void {
     live.apply({ kind: 'start' });
     const held: Release[] = [image, slot];
+    this.#lent.started(live, slot);
     const run = runJob(live, this.#for(live, held, slot), this.#options).finally(() => {
       for (const each of held) each();
+      this.#lent.ended(live);
       this.#endTransfer(live);
       this.#running.delete(live);
       this.#live.delete(live.job.id);

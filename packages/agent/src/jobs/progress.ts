@@ -17,11 +17,18 @@ export class Progress {
   #done = 0;
   #total: number | null = null;
   #samples: { atMs: number; bytes: number }[] = [];
+  #movedAtMs: number;
   readonly #now: () => number;
 
   /** @param now a monotonic clock in milliseconds */
   constructor(now: () => number = () => performance.now()) {
     this.#now = now;
+    this.#movedAtMs = now();
+  }
+
+  /** For how long nothing has moved, in milliseconds. */
+  get stillMs(): number {
+    return this.#now() - this.#movedAtMs;
   }
 
   /** Bytes over the wire. */
@@ -36,6 +43,7 @@ export class Progress {
   add(bytes: number): void {
     this.#done += bytes;
     const atMs = this.#now();
+    this.#movedAtMs = atMs;
     const last = this.#samples.at(-1);
     if (last !== undefined && atMs - last.atMs < sampleMs) return;
     this.#samples.push({ atMs, bytes: this.#done });

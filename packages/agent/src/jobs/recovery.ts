@@ -132,7 +132,7 @@ const endOrphan = async (
   const kind = options.kinds[job.request.kind];
   const event = kind === undefined ? interrupted(job) : await kind.recover(job, settled, depsOf(options, signal));
   const { log, now, runner } = options;
-  if (event.kind === 'failed' && event.error.code === 'JOB_INTERRUPTED' && goesOnLater(job)) {
+  if (event.kind === 'failed' && event.error.code === 'JOB_INTERRUPTED' && goesOnLater(job, options.kinds)) {
     const queued = end(job, { kind: 'retry', notBeforeMs: now(), error: event.error }, options);
     log.info({ job: job.id }, 'the agent had been stopped while this job ran; it goes on');
     if (queued !== null) runner.resume([queued]);

@@ -138,7 +138,7 @@ const contextOf = (
   looseEnd: (end) => looseEnds.add(live.job.id, end),
 });
 
-const endBadly = (live: LiveJob, error: FerryError, startedAt: number, { log, now }: JobDeps): void => {
+const endBadly = (live: LiveJob, error: FerryError, startedAt: number, { kinds, log, now }: JobDeps): void => {
   const about = aboutJob(live.job, startedAt);
   if (error.code === 'CANCELLED' && live.controller.signal.aborted) {
     live.apply({ kind: 'cancelled' });
@@ -150,7 +150,7 @@ const endBadly = (live: LiveJob, error: FerryError, startedAt: number, { log, no
   live.begun = null;
   const { doneBytes } = live.progress.view();
   const failed = { ...about, doneBytes, code, error: message, hint };
-  if (code === 'JOB_INTERRUPTED' && goesOnLater(live.job)) {
+  if (code === 'JOB_INTERRUPTED' && goesOnLater(live.job, kinds)) {
     live.apply({ kind: 'retry', notBeforeMs: now(), error: failure });
     log.info(failed, 'the job goes on when the agent is started again');
   } else if (mayGoByItself(live, error)) {

@@ -1,4 +1,5 @@
 import { Option } from '@commander-js/extra-typings';
+import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
 import { withAgent } from '../agent.js';
 import { endWith } from '../end-with.js';
 import { examples } from '../examples.js';
@@ -58,10 +59,14 @@ export const addBackup: AddVerb = (program) => {
       ),
     )
     .action(async (images = [], { json = false, async = false, pool, all, match, exclude, ...request }) => {
+      const isOfPools = pool !== undefined || all === true;
+      if (images.length === 0 && !isOfPools)
+        throw misused('say which images to back up: name them, or --pool, or --all');
+      if ((match ?? exclude) !== undefined && !isOfPools)
+        throw misused('globs choose among the images of pools: give --pool or --all as well');
       const [image, ...others] = images;
-      const isOne = image !== undefined && others.length === 0 && pool === undefined && all !== true;
       const status = await withAgent(program, async (agent) => {
-        if (isOne && match === undefined && exclude === undefined) {
+        if (image !== undefined && others.length === 0 && !isOfPools) {
           const { runJob } = await import('../run-job.js');
           return runJob(agent, () => agent.startBackup({ image, ...request }), { json, async: async && 'job' });
         }
@@ -72,3 +77,5 @@ export const addBackup: AddVerb = (program) => {
       endWith(status);
     });
 };
+
+const misused = (message: string): FerryError => new FerryError('USAGE', message);

@@ -23,6 +23,8 @@ describe('a job as JSON', () => {
     endedAt: null,
     limitBytesPerSecond: null,
     attempt: 1,
+    parentId: null,
+    children: null,
   };
   const ended = { ...facts, endedAt: '2026-11-24T22:41:45.500Z' };
 
@@ -80,6 +82,7 @@ describe('a job as JSON', () => {
       ...ended,
       state: 'failed',
       error: { code: 'NO_CHAIN', message: 'no chain', hint: 'make one' },
+      warnings: [],
     });
   });
 

@@ -44,16 +44,24 @@ export const idByName = async ({ native }: Connection, io: IoHandle, name: strin
   decodeText(await execute(native, io, { object: `rbd_id.${name}`, method: 'get_id', ask: nothing, room: idBytes }));
 
 /** User snapshots, oldest first, of an image of format 2. */
-export const snapshotsById = async (connection: Connection, io: IoHandle, imageId: string): Promise<Snapshot[]> => {
+export const snapshotsById = async (connection: Connection, io: IoHandle, imageId: string): Promise<Snapshot[]> =>
+  (await everySnapshot(connection, io, imageId)).flatMap((snapshot) => snapshot ?? []).toSorted((a, b) => a.id - b.id);
+
+/** Whether an image of format 2 has snapshots that are not its user's: of a group or a mirror, or removed ones that have a clone. */
+export const hidesSnapshots = async (connection: Connection, io: IoHandle, imageId: string): Promise<boolean> =>
+  (await everySnapshot(connection, io, imageId)).includes(null);
+
+/** Null for each that is not its user's. */
+const everySnapshot = async (connection: Connection, io: IoHandle, imageId: string): Promise<(Snapshot | null)[]> => {
   const object = headerOf(imageId);
   const method = 'get_snapcontext';
   const context = await execute(connection.native, io, { object, method, ask: nothing, room: firstIdsBytes });
   const ids = decodeSnapshotIds(context);
-  const found: Snapshot[] = [];
+  const found: (Snapshot | null)[] = [];
   for (let at = 0; at < ids.length; at += snapshotPage) {
     found.push(...(await snapshotPageOf(connection, io, { object, ids: ids.slice(at, at + snapshotPage) })));
   }
-  return found.toSorted((a, b) => a.id - b.id);
+  return found;
 };
 
 /** One that was removed meanwhile fails them all: then they are looked at in another way. */
@@ -61,15 +69,15 @@ const snapshotPageOf = async (
   { native }: Connection,
   io: IoHandle,
   { object, ids }: { readonly object: string; readonly ids: readonly bigint[] },
-): Promise<Snapshot[]> => {
+): Promise<(Snapshot | null)[]> => {
   const asked = ids.map((id) => ({
     info: new Step('snapshot_get', encodeId(id), snapshotBytes),
     protection: new Step('get_protection_status', encodeId(id), 1),
   }));
   await operate(native, io, { object, steps: asked.flatMap(({ info, protection }) => [info, protection]) });
-  return asked.flatMap(({ info, protection }) => {
+  return asked.map(({ info, protection }) => {
     const snapshot = decodeSnapshot(info.answer);
-    return snapshot === null ? [] : [{ ...snapshot, protected: protection.answer[0] === isProtected }];
+    return snapshot === null ? null : { ...snapshot, protected: protection.answer[0] === isProtected };
   });
 };
 

@@ -82,8 +82,15 @@ export class LibrbdCeph implements CephPort {
     return this.#looks.look('snapshots', { image, snap: null }, asked, options);
   }
 
-  hiddenSnapshots(image: ImageSpec, options?: CallOptions): Promise<string[]> {
-    return this.#cli.hiddenSnapshots(image, options);
+  /** Nearly none has any; what they are, and what is left of removals that were broken off, the other adapter knows. */
+  async hiddenSnapshots(image: ImageSpec, options?: CallOptions): Promise<string[]> {
+    const hides = await this.#helper.call(
+      'hidesSnapshots',
+      image,
+      { what: `list all snapshots of ${named(image)}` },
+      options,
+    );
+    return hides ? this.#cli.hiddenSnapshots(image, options) : [];
   }
 
   clones(image: ImageSpec, snap: string, options?: CallOptions): Promise<string[]> {

@@ -30,6 +30,8 @@ export interface Verbs {
   list: { ask: PoolSpec; answer: string[] };
   listLong: { ask: PoolSpec; answer: ImageListing[] };
   metadataEntries: { ask: PoolSpec & { readonly imageId: string }; answer: Pair[] };
+  /** Whether it has snapshots that are not its user's, or may have. */
+  hidesSnapshots: { ask: ImageSpec; answer: boolean };
   trashList: { ask: PoolSpec; answer: TrashEntry[] };
   headMayDiffer: { ask: { readonly image: ImageSpec; readonly snap: string }; answer: boolean };
   diffExtents: { ask: { readonly image: ImageSpec; readonly range: DiffRange }; answer: DiffExtents };
@@ -53,6 +55,7 @@ export const readingVerbs: ReadonlySet<Verb> = new Set<Verb>([
   'list',
   'listLong',
   'metadataEntries',
+  'hidesSnapshots',
   'trashList',
   'headMayDiffer',
   'diffExtents',

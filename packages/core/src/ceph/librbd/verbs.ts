@@ -5,7 +5,15 @@ import { maxCalls, type ImageHandle, type IoHandle } from './native.js';
 import { calling, isMissing } from './native-failure.js';
 import { iterate, type Progress } from './iterate-diff.js';
 import type { LookAnswer, LookAsk, Verb, Verbs } from './protocol.js';
-import { idByName, mayBeSetInHeader, metadataById, removeInHeader, setInHeader, snapshotsById } from './header.js';
+import {
+  hidesSnapshots,
+  idByName,
+  mayBeSetInHeader,
+  metadataById,
+  removeInHeader,
+  setInHeader,
+  snapshotsById,
+} from './header.js';
 import { idOf, infoOf, readList, snapshotsOf, watchersOf } from './read-image.js';
 
 type Handlers = {
@@ -65,6 +73,12 @@ export const handlers: Handlers = {
           return entries.flatMap(({ id, name, source }) => (trashedByUser.includes(source) ? [{ id, name }] : []));
         },
       );
+    }),
+
+  hidesSnapshots: (connection, image) =>
+    connection.inPool(image, async (io) => {
+      const id = await ifThere(idByName(connection, io, image.image));
+      return (id === null ? null : await ifThere(hidesSnapshots(connection, io, id))) ?? true;
     }),
 
   headMayDiffer: (connection, { image: ref, snap }, progress) =>

@@ -28,8 +28,12 @@ export const keepersOfSnapshots = async (
 /** What keeps a whole chain. */
 export const keepersOf = async (context: StoreContext, view: ChainView, options: Options): Promise<Keepers> => {
   const snaps = view.chain.backups.map(({ snap }) => snap as string);
-  const snapshots = await keepersOfSnapshots(context, view, snaps, options);
-  return { snapshots, image: await keeperOfImage(context, view, snaps, options) };
+  // At the same time: together they are one opening of the image.
+  const [snapshots, image] = await Promise.all([
+    keepersOfSnapshots(context, view, snaps, options),
+    keeperOfImage(context, view, snaps, options),
+  ]);
+  return { snapshots, image };
 };
 
 const keeperOfImage = async (
@@ -43,9 +47,11 @@ const keeperOfImage = async (
   if (foreign.length > 0) {
     return `its image has a snapshot that rbdferry did not make: ${foreign.map(({ name }) => `"${name}"`).join(', ')}`;
   }
-  const hidden = await ceph.hiddenSnapshots(image, options);
+  const [users, hidden] = await Promise.all([
+    usersOf(ceph, image, { forMs: briefMs, ...options }),
+    ceph.hiddenSnapshots(image, options),
+  ]);
   if (hidden.length > 0) return `its image has a snapshot that Ceph keeps: ${hidden.join(', ')}`;
-  const users = await usersOf(ceph, image, { forMs: briefMs, ...options });
   return users.length === 0 ? null : `its image is in use by ${users.join(', ')}`;
 };
 
