@@ -5,6 +5,7 @@ import {
   DeletePolicy,
   ListBackupsRequest,
   StartBackupRequest,
+  StartBackupsRequest,
   StartRestoreRequest,
   type BackupMode,
   type Job,
@@ -54,6 +55,14 @@ export class Control {
   async backup(image: string, mode: BackupMode): Promise<JobRun> {
     const begin = performance.now();
     return this.#follow(await this.startBackup(image, mode), begin);
+  }
+
+  /** Backs up images as one batch. @throws when one of its jobs does not commit */
+  async batch(images: readonly string[], mode: BackupMode): Promise<JobRun> {
+    const begin = performance.now();
+    const request = StartBackupsRequest.fromPartial({ selection: { images: [...images] }, mode });
+    const { job } = await callUnary(this.#client.startBackups.bind(this.#client), request, settings);
+    return this.#follow(job?.id ?? '', begin);
   }
 
   /** @throws when the job does not commit */

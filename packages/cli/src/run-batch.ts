@@ -1,7 +1,7 @@
 import type { AgentClient } from './client.js';
 import { followJob } from './follow-job.js';
 import type { ProgressDisplay } from './render/progress.js';
-import { reportEnd } from './report-batch.js';
+import { childrenOf, reportEnd } from './report-batch.js';
 import type { JobView } from './view/job.js';
 
 /** Starts a batch, shows its progress, and tells its end; or, asynchronously, leaves it to the agent. @returns the exit status */
@@ -15,7 +15,7 @@ export const runBatch = async (
     return startAndReport(agent, start, { ...options, tells: 'job' });
   }
   const display: ProgressDisplay = process.stderr.isTTY
-    ? (await import('./render/batch-progress.js')).batchOnTerminal(agent, await terminal())
+    ? (await import('./render/batch-progress.js')).batchOnTerminal((id) => childrenOf(agent, id), await terminal())
     : { update() {}, stop() {} };
   return reportEnd(agent, await followJob({ agent, start, display }), options);
 };

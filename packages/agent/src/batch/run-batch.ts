@@ -24,9 +24,12 @@ export const runBatch = async (request: BatchJobRequest, job: JobContext): Promi
   const { selection, mode, store, receiver, limitBytesPerSecond, attempts } = request;
   const known = new Set(job.children.earlier().map(({ image }) => image));
   const { ceph, signal } = job;
+  const warn = (text: string): void => {
+    job.warn(text);
+  };
   const chains = collect(job.receiver.chains(store, null, { signal }));
   chains.catch(() => {});
-  const selected = await selectImages(selection, { ceph, pools: job.config.pools, signal, warn: job.warn });
+  const selected = await selectImages(selection, { ceph, pools: job.config.pools, signal, warn });
   const fresh = selected.images.filter(({ spec }) => !known.has(formatImageSpec(spec)));
   const listed = await chains;
   for (const text of vanished(selected, listed, await ceph.fsid({ signal }))) job.warn(text);

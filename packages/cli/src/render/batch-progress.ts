@@ -1,6 +1,4 @@
-import type { AgentClient } from '../client.js';
 import { note } from '../output.js';
-import { childrenOf } from '../report-batch.js';
 import { hasEnded, type JobView } from '../view/job.js';
 import { bytes } from './human.js';
 import type { ProgressDisplay } from './progress.js';
@@ -9,8 +7,16 @@ import { tookText } from './state.js';
 /** How often the jobs of a batch are looked at, in milliseconds: a thousand of them are a message of half a megabyte. */
 const lookEveryMs = 1_000;
 
-/** A line for each job of a batch when it has ended, above the bar of them all. @param bar shows the batch */
-export const batchOnTerminal = (agent: Pick<AgentClient, 'listJobs'>, bar: ProgressDisplay): ProgressDisplay => {
+/**
+ * A line for each job of a batch when it has ended, above the bar of them all.
+ *
+ * @param childrenOf asks for the jobs of a batch
+ * @param bar shows the batch
+ */
+export const batchOnTerminal = (
+  childrenOf: (batch: string) => Promise<readonly JobView[]>,
+  bar: ProgressDisplay,
+): ProgressDisplay => {
   const told = new Set<string>();
   let endedBefore = 0;
   let lookedAt = 0;
@@ -21,7 +27,7 @@ export const batchOnTerminal = (agent: Pick<AgentClient, 'listJobs'>, bar: Progr
       if (ended > endedBefore && performance.now() - lookedAt > lookEveryMs) {
         lookedAt = performance.now();
         endedBefore = ended;
-        const fresh = (await childrenOf(agent, job.id)).filter((child) => hasEnded(child) && !told.has(child.id));
+        const fresh = (await childrenOf(job.id)).filter((child) => hasEnded(child) && !told.has(child.id));
         if (fresh.length > 0) bar.stop();
         for (const child of fresh) note(lineOf(child));
         for (const { id } of fresh) told.add(id);
