@@ -81,7 +81,8 @@ describe('a write that waits', () => {
 });
 
 it('nothing is asked while all is well, nor about what only reads or removes', async () => {
-  const { ceph, asked } = await withCluster('exit 0', poolsWith({ rbd: 'full' }));
+  // A machine that is busy may take long to start a program.
+  const { ceph, asked } = await withCluster('exit 0', poolsWith({ rbd: 'full' }), { fullMs: 4_000 });
   await ceph.createSnapshot(image, 's');
   const slow = await withCluster('sleep 0.4; echo "[]"', poolsWith({ rbd: 'full' }));
   await slow.ceph.snapshots(image);

@@ -80,8 +80,8 @@ describe('patience', () => {
 
   it('lets a long command go on as long as it tells of progress', async () => {
     const ceph = await withScript(
-      'for i in 1 2 3 4 5 6; do printf "\\rRemoving image: $i%% complete..." >&2; sleep 0.15; done',
-      quick,
+      'for i in 1 2 3 4 5 6; do printf "\\rRemoving image: $i%% complete..." >&2; sleep 0.4; done',
+      { ...quick, stallMs: 1_500 },
     );
     expect(await ceph.remove(image)).toBe(true);
   });
