@@ -37,6 +37,9 @@ export class Control {
       replace: false,
       idempotencyKey: '',
       limitBytesPerSecond,
+      store: '',
+      image: '',
+      atMs: undefined,
       attempts: 1,
     };
     return jobOf(await callUnary(this.#client.startRestore.bind(this.#client), request, settings));

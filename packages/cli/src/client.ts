@@ -11,6 +11,7 @@ import {
   type StartBackupsRequest,
   type StartRestoreRequest,
 } from '@rbdferry/core/gen/rbdferry/v1/control.js';
+import { parseBackupId } from '@rbdferry/core/model/backup-id.js';
 import type { BackupMode } from '@rbdferry/core/model/planner.js';
 import { callServerStream, callUnary, type CallSettings } from '@rbdferry/core/rpc/calls.js';
 import { clientOptions } from '@rbdferry/core/rpc/options.js';
@@ -26,6 +27,8 @@ const unaryTimeoutMs = 30_000;
 const cancelTimeoutMs = 120_000;
 /** Each snapshot costs an `rbd` process on the source cluster, which has a deadline of its own. */
 const sourceSnapshotsTimeoutMs = 300_000;
+/** What is no whole id is looked up in a store, which may be large. */
+const lookUpTimeoutMs = 300_000;
 
 export interface BackupRequest {
   readonly image: string;
@@ -55,11 +58,18 @@ export interface BackupsRequest extends Omit<BackupRequest, 'image'> {
   readonly selection: ImageSelection;
 }
 
-export interface RestoreRequest {
-  readonly backupId: string;
+/** A backup by its id, whole or short, or the newest one of an image (not after a moment, in milliseconds since 1970). */
+export type WantedBackup =
+  { readonly backupId: string } | { readonly image: string; readonly atMs?: number | undefined };
+
+export type RestoreRequest = WantedBackup & RestoreOptions;
+
+interface RestoreOptions {
   readonly to?: string | undefined;
   readonly replace: boolean;
   readonly receiver?: string | undefined;
+  /** Where it is looked up; of a whole id nothing is. */
+  readonly store?: string | undefined;
   /** The same key again is the same job. */
   readonly idempotencyKey?: string | undefined;
   /** Bytes per second. Undefined for no limit of its own. */
@@ -94,6 +104,11 @@ const wireModes: Record<BackupMode, WireMode> = {
   auto: WireMode.AUTO,
   full: WireMode.FULL,
   incr: WireMode.INCREMENTAL,
+};
+
+const wantedToWire = (wanted: WantedBackup): Pick<StartRestoreRequest, 'backupId' | 'image' | 'atMs'> => {
+  if ('backupId' in wanted) return { backupId: wanted.backupId, image: '', atMs: undefined };
+  return { backupId: '', image: wanted.image, atMs: wanted.atMs === undefined ? undefined : BigInt(wanted.atMs) };
 };
 
 /**
@@ -145,10 +160,11 @@ export class AgentClient {
   }
 
   async startRestore(request: RestoreRequest): Promise<JobView> {
-    const { backupId, to = '', replace, receiver = '', idempotencyKey = '', limit = 0, attempts = 1 } = request;
+    const { to = '', replace, receiver = '', store = '', idempotencyKey = '', limit = 0, attempts = 1 } = request;
     const limitBytesPerSecond = BigInt(limit);
     const message: StartRestoreRequest = {
-      backupId,
+      ...wantedToWire(request),
+      store,
       to,
       replace,
       receiver,
@@ -156,8 +172,13 @@ export class AgentClient {
       limitBytesPerSecond,
       attempts,
     };
-    const { job } = await this.#unary('startRestore', (settings) =>
-      callUnary(this.#client.startRestore.bind(this.#client), message, settings),
+    const isLookedUp = !('backupId' in request) || !parseBackupId(request.backupId).ok;
+    // That answer may take long: so first make sure that somebody answers at all.
+    if (isLookedUp) await this.agentInfo();
+    const { job } = await this.#unary(
+      'startRestore',
+      (settings) => callUnary(this.#client.startRestore.bind(this.#client), message, settings),
+      isLookedUp ? { timeoutMs: lookUpTimeoutMs } : {},
     );
     return jobView(job);
   }

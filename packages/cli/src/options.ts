@@ -2,6 +2,7 @@ import { orThrow } from '@rbdferry/core/errors/parsed.js';
 import { parseBackupId, splitChainName } from '@rbdferry/core/model/backup-id.js';
 import { formatImageSpec, formatPoolSpec, parseImageSpec, parsePoolSpec } from '@rbdferry/core/model/image-spec.js';
 import { parseDuration, parseRate } from '@rbdferry/core/model/quantity.js';
+import { parseNamedBackup } from '@rbdferry/core/wire/short-id.js';
 import { InvalidArgumentError, Option } from '@commander-js/extra-typings';
 
 /** Parsers and options that several verbs share. */
@@ -16,8 +17,14 @@ export const imagesArgument = (text: string, before: string[] | undefined): stri
   imageArgument(text),
 ];
 
-/** @throws INVALID_BACKUP_ID */
+/** A whole id or a short one: the agent looks which backup has it. @throws INVALID_BACKUP_ID */
 export const backupIdArgument = (text: string): string => {
+  orThrow(parseNamedBackup(text), 'INVALID_BACKUP_ID');
+  return text;
+};
+
+/** @throws INVALID_BACKUP_ID */
+export const wholeIdArgument = (text: string): string => {
   orThrow(parseBackupId(text), 'INVALID_BACKUP_ID');
   return text;
 };
@@ -35,9 +42,9 @@ export interface UsageOf {
   readonly backupId?: string;
 }
 
-/** No image has an @ in its name, and what is named as a chain is one. @throws INVALID_IMAGE_SPEC, INVALID_BACKUP_ID */
+/** No image has an @ in its name, or no /, and what is named as a chain is one. @throws INVALID_IMAGE_SPEC, INVALID_BACKUP_ID */
 export const usageArgument = (text: string): UsageOf => {
-  if (text.includes('@')) return { backupId: backupIdArgument(text) };
+  if (text.includes('@') || /^[0-9a-f]{4,}$/i.test(text)) return { backupId: backupIdArgument(text) };
   const isChain = text.split('/').length <= 2 && splitChainName(text.slice(text.indexOf('/') + 1)) !== undefined;
   return isChain ? { chain: text } : { image: imageArgument(text) };
 };

@@ -351,7 +351,7 @@ describe('list', () => {
       { name: unreadableChain.name, backups: [], error: { code: 'CEPH_PERMISSION' } },
     ]);
     const table = (await on(agent, 'list')).stdout;
-    expect(table).toMatch(/ \? +rbd2\//);
+    expect(table).toMatch(/ \? +[0-9a-f]{8} +rbd2\//);
     expect(table).not.toContain(unreadableChain.name);
   });
 

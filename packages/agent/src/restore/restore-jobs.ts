@@ -12,6 +12,8 @@ export interface RestoreJobRequest extends JobRequest {
   /** Null for the name the image had. */
   readonly to: string | null;
   readonly replace: boolean;
+  /** What the backup was looked up by, when that was not its whole id. */
+  readonly asked?: string;
 }
 
 /** Restores: somebody waits for each, so they come first. */

@@ -12,14 +12,16 @@ import {
   type ListBackupsRequest,
   type ListBackupsResponse,
 } from '@rbdferry/core/gen/rbdferry/v1/control.js';
-import { parseBackupId, type BackupId, type ChainName } from '@rbdferry/core/model/backup-id.js';
+import type { BackupId, ChainName } from '@rbdferry/core/model/backup-id.js';
 import { formatImageSpec, parseImageSpec } from '@rbdferry/core/model/image-spec.js';
 import { createHandlers, type FailureListener } from '@rbdferry/core/rpc/handlers.js';
 import { software } from '@rbdferry/core/rpc/protocol.js';
-import { chainNameFromWire, chainToWire, usageToWire } from '@rbdferry/core/wire/convert.js';
+import { chainNameFromWire, chainToWire, requireField, usageToWire } from '@rbdferry/core/wire/convert.js';
 import { keptToWire } from '@rbdferry/core/wire/kept-backup.js';
+import { parseNamedBackup, type NamedBackup } from '@rbdferry/core/wire/short-id.js';
 import { unreadableToWire } from '@rbdferry/core/wire/unreadable-chain.js';
 import { requireOnSource } from '../backup/require-on-source.js';
+import { namedBackups, wholeIds, type WholeIdsDeps } from '../backup-ids.js';
 import { batchRequestOf } from '../batch/wire.js';
 import { backupRequestOf } from '../backup/wire.js';
 import { choosePlace, defaultReceiver, type Place } from '../choose-receiver.js';
@@ -31,7 +33,7 @@ import type { JobStore } from '../jobs/job-store.js';
 import type { LooseEnds } from '../jobs/loose-ends.js';
 import type { JobRunner } from '../jobs/job-runner.js';
 import type { ReceiverClient } from '../receiver-client/receiver-client.js';
-import { restoreRequestOf } from '../restore/wire.js';
+import { restoreRequestFor } from './restore-request.js';
 import { jobToWire } from './job-wire.js';
 import { listBackups, type Listed } from './list-backups.js';
 import { usageIn, type UsageOf } from './usage.js';
@@ -40,7 +42,7 @@ export interface ControlServiceOptions {
   /** The one that holds now. */
   readonly config: () => AgentConfig;
   readonly runner: JobRunner;
-  readonly jobs: Pick<JobStore, 'madeSnapshots'>;
+  readonly jobs: Pick<JobStore, 'madeSnapshots' | 'byIdempotencyKey'>;
   readonly looseEnds: Pick<LooseEnds, 'begin'>;
   /** Told when a deletion has left something to settle. */
   readonly onBroken: () => void;
@@ -72,9 +74,10 @@ export const createControlService = (options: ControlServiceOptions): ControlSer
       return Promise.resolve({ job: jobToWire(job) });
     }),
 
-    startRestore: unary((request) => {
-      const job = runner.submit(restoreRequestOf(request, choose), keyOf(request.idempotencyKey));
-      return Promise.resolve({ job: jobToWire(job) });
+    startRestore: unary(async (request, { signal }) => {
+      const key = keyOf(request.idempotencyKey);
+      const asked = await restoreRequestFor(request, { ...options, choose, key, signal });
+      return { job: jobToWire(runner.submit(asked, key)) };
     }),
 
     getJob: unary((request) => Promise.resolve({ job: jobToWire(runner.get(request.jobId)) })),
@@ -142,10 +145,11 @@ async function* deleteBackupsCall(
   signal: AbortSignal,
 ): AsyncGenerator<DeleteBackupsResponse, void, undefined> {
   const { receiver: name, store } = choosePlace(options.config(), request);
-  const selection = selectionOf(request, store);
+  const { named, withIds } = selectionOf(request, store);
   const receiver = await options.connect(name, { signal });
   try {
     const { ceph, looseEnds } = options;
+    const selection = withIds(await wholeIds(named, [store], { receiver, signal }));
     const deps = { ceph, looseEnds, receiver, dryRun: request.dryRun, signal, now: () => receiver.now() };
     for await (const event of deleteBackups(selection, deps)) {
       yield deleteEventToWire(event);
@@ -171,28 +175,36 @@ const deleteEventToWire = (event: DeleteEvent): DeleteBackupsResponse => {
   }
 };
 
-const selectionOf = ({ selection }: DeleteBackupsRequest, store: string): Selection => {
+/** A selection but for the ids in it, of which short ones are still to be looked up. */
+interface SelectionToBe {
+  readonly named: readonly NamedBackup[];
+  readonly withIds: (ids: readonly BackupId[]) => Selection;
+}
+
+const selectionOf = ({ selection }: DeleteBackupsRequest, store: string): SelectionToBe => {
   switch (selection?.$case) {
     case 'ids': {
-      const ids = selection.value.ids.map(backupIdOf);
-      if (ids.length === 0) throw new FerryError('INVALID_REQUEST', 'no backup id was given');
-      return { kind: 'ids', ids };
+      const named = namedBackups(selection.value.ids);
+      if (named.length === 0) throw new FerryError('INVALID_REQUEST', 'no backup id was given');
+      return { named, withIds: (ids) => ({ kind: 'ids', ids }) };
     }
-    case 'chain':
-      return { kind: 'chain', ...chainOf(selection.value, store) };
-    case 'policy':
-      return policyOf(selection.value, store);
+    case 'chain': {
+      const chain = chainOf(selection.value, store);
+      return { named: [], withIds: () => ({ kind: 'chain', ...chain }) };
+    }
+    case 'policy': {
+      const policy = policyOf(selection.value, store);
+      return {
+        named: namedBackups(selection.value.keepIds),
+        withIds: (keepIds) => ({ ...policy, policy: { ...policy.policy, keepIds } }),
+      };
+    }
     case undefined:
       throw new FerryError('INVALID_REQUEST', 'say what to delete: ids, a chain, or a policy');
   }
 };
 
-const backupIdOf = (id: string): BackupId => {
-  orThrow(parseBackupId(id), 'INVALID_BACKUP_ID');
-  return id as BackupId;
-};
-
-const policyOf = (request: DeletePolicy, store: string): Selection => {
+const policyOf = (request: DeletePolicy, store: string): Extract<Selection, { kind: 'policy' }> => {
   const { olderThanMs, keepLast, keepFull } = request;
   if (olderThanMs === undefined && keepLast === undefined && keepFull === undefined) {
     throw new FerryError('INVALID_REQUEST', 'a policy needs an age, or a number of backups or chains to keep');
@@ -214,7 +226,7 @@ const policyOf = (request: DeletePolicy, store: string): Selection => {
       olderThanMs: olderThanMs === undefined ? null : Number(olderThanMs),
       keepLast: keepLast ?? null,
       keepFull: keepFull ?? null,
-      keepIds: request.keepIds.map(backupIdOf),
+      keepIds: [],
     },
   };
 };
@@ -229,7 +241,8 @@ async function* usageCall(
   const receiver = await options.connect(name, { signal });
   try {
     const stores = request.allStores ? receiver.stores : [store];
-    for await (const told of usageIn(stores, of, { ceph: options.ceph, receiver, signal })) {
+    const whose = of.kind === 'named' ? await theBackup(of.named, stores, { receiver, signal }) : of;
+    for await (const told of usageIn(stores, whose, { ceph: options.ceph, receiver, signal })) {
       yield told.kind === 'chain'
         ? { usage: usageToWire(told.usage), unreadable: undefined }
         : { usage: undefined, unreadable: unreadableToWire(told.chain) };
@@ -239,14 +252,21 @@ async function* usageCall(
   }
 }
 
+const theBackup = async (named: NamedBackup, stores: readonly string[], deps: WholeIdsDeps): Promise<UsageOf> => {
+  const [id] = await wholeIds([named], stores, deps);
+  return { kind: 'backup', id: requireField(id, 'backup id') };
+};
+
+type AskedUsage = UsageOf | { readonly kind: 'named'; readonly named: NamedBackup };
+
 /** Whose usage is asked for, and the store that the request names (empty for the default one). */
-const usageOf = ({ image, chain, backupId, store }: GetUsageRequest): { of: UsageOf; store: string } => {
+const usageOf = ({ image, chain, backupId, store }: GetUsageRequest): { of: AskedUsage; store: string } => {
   if ([image, chain, backupId].filter((text) => text !== '').length > 1) {
     throw new FerryError('INVALID_REQUEST', 'ask for an image, a chain or a backup, not for several of them');
   }
   if (backupId !== '') {
-    const parts = orThrow(parseBackupId(backupId), 'INVALID_BACKUP_ID');
-    return { of: { kind: 'backup', id: backupId as BackupId }, store: parts.store };
+    const named = orThrow(parseNamedBackup(backupId), 'INVALID_BACKUP_ID');
+    return { of: { kind: 'named', named }, store: named.kind === 'whole' ? named.store : store };
   }
   if (chain !== '') {
     const named = chainOf(chain, store);

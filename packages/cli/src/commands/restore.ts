@@ -1,6 +1,11 @@
+import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
+import { parseImageSpec } from '@rbdferry/core/model/image-spec.js';
+import { parseNamedBackup } from '@rbdferry/core/wire/short-id.js';
 import { withAgent } from '../agent.js';
+import type { WantedBackup } from '../client.js';
 import { endWith } from '../end-with.js';
 import { examples } from '../examples.js';
+import { momentArgument } from '../moment.js';
 import {
   asyncOption,
   attemptsOption,
@@ -9,7 +14,9 @@ import {
   imageArgument,
   limitOption,
   receiverOption,
+  storeOption,
 } from '../options.js';
+import { note } from '../output.js';
 import type { AddVerb } from '../verb.js';
 
 const id = 'rbd2/vm1.2026-11-24.10:40:39.458883.bkp.image@2026-11-24.22:40:43.707889.snap';
@@ -20,10 +27,17 @@ export const addRestore: AddVerb = (program) => {
     .description(
       'Restores a backup as an image and prints the name of the image. Nothing is touched under that name until the restored image is whole.',
     )
-    .argument('<ID>', 'id of a backup, as `list` prints it', backupIdArgument)
+    .argument('<WHAT>', 'id of a backup, whole or short, as `list` prints it; with --latest or --at an image')
+    .option('--latest', 'the newest backup of the image')
+    .option(
+      '--at <TIME>',
+      'the image as it was at TIME: the newest backup whose snapshot was not made later. Local time, unless a zone stands behind it',
+      momentArgument,
+    )
     .option('--to <IMAGE>', 'POOL/IMAGE or POOL/NAMESPACE/IMAGE (default: the name it had)', imageArgument)
     .option('--replace', 'put an existing image of that name into the trash')
     .addOption(receiverOption())
+    .addOption(storeOption())
     .addOption(limitOption())
     .addOption(attemptsOption())
     .addOption(asyncOption())
@@ -33,19 +47,47 @@ export const addRestore: AddVerb = (program) => {
       'after',
       examples(
         `restore ${id}`,
-        `restore ${id} --to rbd/vm1-yesterday`,
-        `restore ${id} --replace`,
+        'restore 89363955 --to rbd/vm1-yesterday',
+        'restore rbd/vm1 --latest --replace',
+        'restore rbd/vm1 --at "2026-11-24 22:45" --to rbd/vm1-before',
         `restore ${id} --limit 400Mbit/s`,
       ),
     )
-    .action(async (backupId, { replace = false, json = false, async = false, ...request }) => {
+    .action(async (what, { latest = false, at, replace = false, json = false, async = false, ...request }) => {
+      const wanted = wantedOf(what, { latest, at });
       const status = await withAgent(program, async (agent) => {
         const { runJob } = await import('../run-job.js');
-        return runJob(agent, () => agent.startRestore({ backupId, replace, ...request }), {
-          json,
-          async: async && 'job',
-        });
+        const start = async () => {
+          const job = await agent.startRestore({ ...wanted, replace, ...request });
+          // Whoever named it by something else sees which one it is.
+          if (job.backupId !== null && job.backupId !== what) note(`restoring ${job.backupId}`);
+          return job;
+        };
+        return runJob(agent, start, { json, async: async && 'job' });
       });
       endWith(status);
     });
 };
+
+interface Which {
+  readonly latest: boolean;
+  readonly at: number | undefined;
+}
+
+/** An image and a backup are never taken for each other: the wrong disk would come back. */
+const wantedOf = (what: string, { latest, at }: Which): WantedBackup => {
+  if (latest && at !== undefined) throw usage('--latest and --at do not go together');
+  if (!latest && at === undefined) {
+    if (!parseImageSpec(what).ok) return { backupId: backupIdArgument(what) };
+    throw usage(`${JSON.stringify(what)} is an image: say which of its backups, with --latest or --at TIME`);
+  }
+  if (parseNamedBackup(what).ok) {
+    throw usage(`${latest ? '--latest' : '--at'} goes with an image, and ${JSON.stringify(what)} is a backup`);
+  }
+  return { image: imageArgument(what), atMs: at };
+};
+
+const usage = (message: string): FerryError =>
+  new FerryError('USAGE', message, {
+    hint: 'name the id of a backup, or an image with --latest or --at TIME; see rbdferry restore --help',
+  });

@@ -160,6 +160,9 @@ const argumentValues = (
       return { kind: 'agent', values: command.name() === 'cancel' ? 'active-jobs' : 'jobs' };
     case 'WHAT':
       if (command.name() === 'du') return { kind: 'agent', values: 'ids-and-images' };
+      if (command.name() === 'restore') {
+        return { kind: 'agent', values: given.has('--latest') || given.has('--at') ? 'images' : 'ids' };
+      }
       return { kind: 'agent', values: rules.some((rule) => given.has(rule)) ? 'images' : 'ids' };
     default:
       return byPlaceholder[argument.name()] ?? { kind: 'nothing' };

@@ -1,5 +1,5 @@
 import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
-import { backupIdArgument, imageArgument } from '../options.js';
+import { imageArgument, wholeIdArgument } from '../options.js';
 
 export const operations = [
   'backup',
@@ -110,7 +110,7 @@ const storeOf = ({ op, remote = '' }: OldOptions): string => {
 
 const idOf = ({ op, fromSnap = '' }: OldOptions): string => {
   if (fromSnap === '') throw usage(`-o ${op} needs -s, the id of a backup`);
-  return backupIdArgument(fromSnap);
+  return wholeIdArgument(fromSnap);
 };
 
 const modeOf = ({ mode }: OldOptions): 'full' | 'incr' => {

@@ -105,6 +105,7 @@ describe('a chain as JSON', () => {
       backups: [
         {
           id: 'rbd2/vm1.2026-11-24.10:40:39.458883.bkp.image@2026-11-24.22:40:43.707889.snap',
+          shortId: '89363955',
           kind: 'full',
           snapshotAt: '2026-11-24T22:40:43.707Z',
           committedAt: '2026-11-24T22:41:43.000Z',

@@ -70,9 +70,9 @@ describe('chainTable', () => {
     expect(chainTable(chain)).toBe(
       `
 rbd/vm1  active  rbd2/vm1.2026-11-24.10:40:39.458883.bkp.image
-  SNAPSHOT              KIND               SIZE      STREAM  ON SOURCE  ID
-  2026-11-24 22:40:43Z  full              1 GiB     300 MiB  -          ${chain.backups[0]?.id ?? ''}
-  2026-11-25 22:40:43Z  incremental       1 GiB        42 B  yes        ${second}`.trimStart(),
+  SNAPSHOT              KIND               SIZE      STREAM  ON SOURCE  SHORT ID  ID
+  2026-11-24 22:40:43Z  full              1 GiB     300 MiB  -          89363955  ${chain.backups[0]?.id ?? ''}
+  2026-11-25 22:40:43Z  incremental       1 GiB        42 B  yes        ${chain.backups[1]?.shortId ?? ''}  ${second}`.trimStart(),
     );
   });
 

@@ -15,6 +15,7 @@ const backupColumns = {
   size: { title: 'SIZE', width: 12, right: true, cell: ({ sizeBytes }) => bytes(sizeBytes) },
   stream: { title: 'STREAM', width: 12, right: true, cell: ({ streamBytes }) => bytesOrDash(streamBytes) },
   onSource: { title: 'ON SOURCE', width: 11, cell: ({ presentOnSource }) => onSourceText(presentOnSource) },
+  short: { title: 'SHORT ID', width: 10, cell: ({ shortId }) => shortId },
   id: { title: 'ID', cell: ({ id }) => id },
 } satisfies Record<string, Column<BackupView>>;
 
@@ -23,15 +24,15 @@ const onSourceText = (present: boolean | null): string => {
   return present ? 'yes' : '-';
 };
 
-const { snapshot, kind, size, stream, onSource, id } = backupColumns;
-const listColumns: Column<BackupView>[] = [snapshot, kind, size, stream, onSource, id];
+const { snapshot, kind, size, stream, onSource, short, id } = backupColumns;
+const listColumns: Column<BackupView>[] = [snapshot, kind, size, stream, onSource, short, id];
 const added: Column<DumpedBackup> = {
   title: 'ADDED',
   width: 12,
   right: true,
   cell: ({ addedBytes }) => bytesOrDash(addedBytes),
 };
-const dumpColumns: Column<DumpedBackup>[] = [snapshot, kind, size, stream, added, onSource, id];
+const dumpColumns: Column<DumpedBackup>[] = [snapshot, kind, size, stream, added, onSource, short, id];
 
 /** A chain: a heading, and a line for each backup. */
 export const chainTable = (chain: ChainView): string => `${chainHeading(chain)}\n${rowsOf(listColumns, chain.backups)}`;

@@ -9,6 +9,7 @@ import type {
 import { parseBackupId, snapTime, splitChainName, timestampToMs } from '@rbdferry/core/model/backup-id.js';
 import type { BackupKind } from '@rbdferry/core/model/chain.js';
 import { formatImageSpec } from '@rbdferry/core/model/image-spec.js';
+import { shortIdOf } from '@rbdferry/core/wire/short-id.js';
 import { backupKindView, dateOrNull, orNull, type JobError } from './job.js';
 
 /** Which image on which cluster the backups are of. */
@@ -22,6 +23,8 @@ export interface SourceView {
 /** One restorable point. What the older tool did not write down is null. */
 export interface BackupView {
   readonly id: string;
+  /** What stands for the id on a command line. */
+  readonly shortId: string;
   readonly kind: BackupKind | null;
   /** The moment of the snapshot, which is what the backup holds. */
   readonly snapshotAt: Date | null;
@@ -124,6 +127,7 @@ const backupView = (backup: WireBackup, presentOnSource: boolean | null): Backup
   const known = backup.source !== undefined;
   return {
     id: backup.id,
+    shortId: shortIdOf(backup.id),
     kind: backupKindView(backup.kind),
     snapshotAt: snapshotAt(backup.id),
     committedAt: dateOrNull(backup.committedAtMs),

@@ -3,12 +3,15 @@ import type { GetUsageResponse } from '@rbdferry/core/gen/rbdferry/v1/control.js
 import type { BackupUsage as WireUsage, UnreadableChain } from '@rbdferry/core/gen/rbdferry/v1/model.js';
 import { splitChainName } from '@rbdferry/core/model/backup-id.js';
 import type { BackupKind } from '@rbdferry/core/model/chain.js';
+import { shortIdOf } from '@rbdferry/core/wire/short-id.js';
 import { snapshotAt, sourceOf, unreadableError, type SourceView } from './chain.js';
 import { backupKindView, dateOrNull, orNull, type JobError } from './job.js';
 
 /** What one backup takes up. */
 export interface BackupUsageView {
   readonly id: string;
+  /** What stands for the id on a command line. */
+  readonly shortId: string;
   /** The image it is of; backups of a chain may be of several. Null in a backup of the older tool. */
   readonly source: SourceView | null;
   readonly kind: BackupKind | null;
@@ -93,6 +96,7 @@ const backupUsage = (
   chain: { readonly legacy: boolean; readonly source: SourceView | null },
 ): BackupUsageView => ({
   id: backup.backupId,
+  shortId: shortIdOf(backup.backupId),
   source: sourceOf(backup.source) ?? chain.source,
   kind: backupKindView(backup.kind),
   snapshotAt: snapshotAt(backup.backupId),

@@ -60,7 +60,7 @@ export const errorRegistry = {
     11,
     'INVALID_ARGUMENT',
     never,
-    'a backup id looks like STORE/IMAGE.TIMESTAMP.bkp.image@TIMESTAMP.snap; `rbdferry list` prints them',
+    'a backup id looks like STORE/IMAGE.TIMESTAMP.bkp.image@TIMESTAMP.snap, a short one is 8 hexadecimal digits; `rbdferry list` prints both',
   ),
   INVALID_REQUEST: entry(12, 'INVALID_ARGUMENT', never, 'correct the named value and try again'),
   CONFIG_INVALID: entry(13, 'FAILED_PRECONDITION', never, 'correct the configuration file at the line given'),
@@ -70,6 +70,12 @@ export const errorRegistry = {
     'FAILED_PRECONDITION',
     never,
     'stop the other rbdferry-agent, or give each agent a `state` directory of its own',
+  ),
+  BACKUP_AMBIGUOUS: entry(
+    18,
+    'FAILED_PRECONDITION',
+    never,
+    'name the backup by its whole id, or by more digits of the short one',
   ),
 
   NOTHING_SELECTED: entry(

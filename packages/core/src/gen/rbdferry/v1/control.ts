@@ -235,7 +235,9 @@ export interface StartBackupsResponse {
   job: Job | undefined;
 }
 
+/** What is restored is named by `backup_id`, or by `image`. */
 export interface StartRestoreRequest {
+  /** A whole id, or a short one: the first 8 or more hexadecimal digits of the SHA-256 of the whole id. The job has the whole id. */
   backupId: string;
   receiver: string;
   /** POOL/IMAGE or POOL/NAMESPACE/IMAGE; empty for the name the image had. */
@@ -246,6 +248,12 @@ export interface StartRestoreRequest {
   idempotencyKey: string;
   limitBytesPerSecond: bigint;
   attempts: number;
+  /** Where `image` or a short id is looked up; empty for the receiver's default store. A whole id names its store itself. */
+  store: string;
+  /** POOL/IMAGE or POOL/NAMESPACE/IMAGE, in place of `backup_id`: the newest backup of this image, which `to` names when it is empty. */
+  image: string;
+  /** With `image`: the newest of the backups that hold the image as it was at this time or before, in milliseconds since 1970. */
+  atMs?: bigint | undefined;
 }
 
 export interface StartRestoreResponse {
@@ -312,7 +320,7 @@ export interface ListBackupsResponse {
 
 export interface DeleteBackupsRequest {
   receiver: string;
-  /** For `policy` and `chain`; empty for the receiver's default store. */
+  /** For `policy`, `chain` and short ids; empty for the receiver's default store. */
   store: string;
   selection:
     | { $case: "ids"; value: BackupIds }
@@ -325,6 +333,7 @@ export interface DeleteBackupsRequest {
   dryRun: boolean;
 }
 
+/** Whole ids, or short ones of the store: see StartRestoreRequest. */
 export interface BackupIds {
   ids: string[];
 }
@@ -353,7 +362,7 @@ export interface DeletePolicy {
   keepFull?:
     | number
     | undefined;
-  /** Ids of backups that stay, whatever the rules say, like the one just made. */
+  /** Ids of backups that stay, whatever the rules say, like the one just made. Whole ones, or short ones of the store. */
   keepIds: string[];
 }
 
@@ -395,7 +404,7 @@ export interface GetUsageRequest {
   allStores: boolean;
   /** POOL/IMAGE or POOL/NAMESPACE/IMAGE; empty for every image. */
   image: string;
-  /** Only this backup. */
+  /** Only this backup: a whole id, or a short one. */
   backupId: string;
   /** Only this chain: IMAGE.TIMESTAMP.bkp.image, or STORE/IMAGE.TIMESTAMP.bkp.image. */
   chain: string;
@@ -1191,6 +1200,9 @@ function createBaseStartRestoreRequest(): StartRestoreRequest {
     idempotencyKey: "",
     limitBytesPerSecond: 0n,
     attempts: 0,
+    store: "",
+    image: "",
+    atMs: undefined,
   };
 }
 
@@ -1219,6 +1231,18 @@ export const StartRestoreRequest: MessageFns<StartRestoreRequest> = {
     }
     if (message.attempts !== 0) {
       writer.uint32(56).uint32(message.attempts);
+    }
+    if (message.store !== "") {
+      writer.uint32(66).string(message.store);
+    }
+    if (message.image !== "") {
+      writer.uint32(74).string(message.image);
+    }
+    if (message.atMs !== undefined) {
+      if (BigInt.asIntN(64, message.atMs) !== message.atMs) {
+        throw new globalThis.Error("value provided for field message.atMs of type int64 too large");
+      }
+      writer.uint32(80).int64(message.atMs);
     }
     return writer;
   },
@@ -1292,6 +1316,30 @@ export const StartRestoreRequest: MessageFns<StartRestoreRequest> = {
             message.attempts = reader.uint32();
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.store = reader.string();
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.image = reader.string();
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.atMs = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1325,6 +1373,9 @@ export const StartRestoreRequest: MessageFns<StartRestoreRequest> = {
         ? BigInt(object.limit_bytes_per_second)
         : 0n,
       attempts: isSet(object.attempts) ? globalThis.Number(object.attempts) : 0,
+      store: isSet(object.store) ? globalThis.String(object.store) : "",
+      image: isSet(object.image) ? globalThis.String(object.image) : "",
+      atMs: isSet(object.atMs) ? BigInt(object.atMs) : isSet(object.at_ms) ? BigInt(object.at_ms) : undefined,
     };
   },
 
@@ -1351,6 +1402,15 @@ export const StartRestoreRequest: MessageFns<StartRestoreRequest> = {
     if (message.attempts !== 0) {
       obj.attempts = Math.round(message.attempts);
     }
+    if (message.store !== "") {
+      obj.store = message.store;
+    }
+    if (message.image !== "") {
+      obj.image = message.image;
+    }
+    if (message.atMs !== undefined) {
+      obj.atMs = message.atMs.toString();
+    }
     return obj;
   },
 
@@ -1368,6 +1428,9 @@ export const StartRestoreRequest: MessageFns<StartRestoreRequest> = {
       ? BigInt(object.limitBytesPerSecond)
       : 0n;
     message.attempts = object.attempts ?? 0;
+    message.store = object.store ?? "";
+    message.image = object.image ?? "";
+    message.atMs = (object.atMs !== undefined && object.atMs !== null) ? BigInt(object.atMs) : undefined;
     return message;
   },
 };
