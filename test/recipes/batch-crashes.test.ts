@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { BatchJobRequest } from '@rbdferry/agent/batch/batch-jobs.js';
+import type { BackupBatch } from '@rbdferry/agent/batch/batch-jobs.js';
 import type { ImageSpec } from '@rbdferry/core/model/image-spec.js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { randomBytes } from '../ceph/image-content.js';
@@ -20,8 +20,9 @@ beforeAll(async () => {
 afterAll(() => rm(directory, { recursive: true, force: true }));
 
 const images: ImageSpec[] = ['one', 'two'].map((image) => ({ pool: 'rbd', namespace: '', image }));
-const request: BatchJobRequest = {
+const request: BackupBatch = {
   kind: 'batch',
+  of: 'backup',
   selection: { images: [], pools: ['rbd'], allPools: false, match: [], exclude: [] },
   mode: 'auto',
   receiver: 'dr',

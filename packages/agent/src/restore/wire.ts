@@ -25,13 +25,17 @@ export const wantedOf = ({ backupId, image, atMs, store }: Naming): Wanted => {
     return { kind: 'backup', named };
   }
   if (backupId !== '') throw invalid('name a backup or an image, not both');
-  if (atMs !== undefined && (atMs < 0n || atMs > latestMs))
-    throw invalid(`${atMs} is no time in milliseconds since 1970`);
   return {
     kind: 'image',
     image: orThrow(parseImageSpec(image), 'INVALID_IMAGE_SPEC'),
-    atMs: atMs === undefined ? null : Number(atMs),
+    atMs: atMs === undefined ? null : momentOf(atMs),
   };
+};
+
+/** Milliseconds since 1970. @throws INVALID_REQUEST */
+export const momentOf = (atMs: bigint): number => {
+  if (atMs < 0n || atMs > latestMs) throw invalid(`${atMs} is no time in milliseconds since 1970`);
+  return Number(atMs);
 };
 
 /** The end of the year 9999. */

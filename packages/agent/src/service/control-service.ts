@@ -22,7 +22,7 @@ import { parseNamedBackup, type NamedBackup } from '@rbdferry/core/wire/short-id
 import { unreadableToWire } from '@rbdferry/core/wire/unreadable-chain.js';
 import { requireOnSource } from '../backup/require-on-source.js';
 import { namedBackups, wholeIds, type WholeIdsDeps } from '../backup-ids.js';
-import { batchRequestOf } from '../batch/wire.js';
+import { backupBatchOf, restoreBatchOf } from '../batch/wire.js';
 import { backupRequestOf } from '../backup/wire.js';
 import { choosePlace, defaultReceiver, type Place } from '../choose-receiver.js';
 import type { AgentConfig } from '../config.js';
@@ -70,7 +70,7 @@ export const createControlService = (options: ControlServiceOptions): ControlSer
     }),
 
     startBackups: unary((request) => {
-      const job = runner.submit(batchRequestOf(request, choose), keyOf(request.idempotencyKey));
+      const job = runner.submit(backupBatchOf(request, choose), keyOf(request.idempotencyKey));
       return Promise.resolve({ job: jobToWire(job) });
     }),
 
@@ -78,6 +78,11 @@ export const createControlService = (options: ControlServiceOptions): ControlSer
       const key = keyOf(request.idempotencyKey);
       const asked = await restoreRequestFor(request, { ...options, choose, key, signal });
       return { job: jobToWire(runner.submit(asked, key)) };
+    }),
+
+    startRestores: unary((request) => {
+      const job = runner.submit(restoreBatchOf(request, choose), keyOf(request.idempotencyKey));
+      return Promise.resolve({ job: jobToWire(job) });
     }),
 
     getJob: unary((request) => Promise.resolve({ job: jobToWire(runner.get(request.jobId)) })),

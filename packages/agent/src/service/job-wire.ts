@@ -11,7 +11,7 @@ import { backupKind } from '../backup/wire.js';
 import { isJobKind, type JobKindName } from '../job-kinds.js';
 import type { JobView } from '../jobs/live-job.js';
 import { batchKind } from '../batch/wire.js';
-import { describeSelection } from '../batch/selection.js';
+import { describeBatch } from '../batch/describe.js';
 import type { BatchJobRequest } from '../batch/batch-jobs.js';
 import { restoreKind } from '../restore/wire.js';
 
@@ -46,7 +46,7 @@ export const jobToWire = (view: JobView): WireJob => {
 const childrenToWire = ({ children, request }: JobView): WireJob['children'] => {
   if (children === null) return undefined;
   const { spreadMs, ...counts } = children;
-  const selection = describeSelection((request as BatchJobRequest).selection);
+  const selection = describeBatch(request as BatchJobRequest);
   return { ...counts, selection, snapshotSpreadMs: spreadMs ?? undefined };
 };
 

@@ -82,7 +82,7 @@ export enum JobKind {
   UNSPECIFIED = 0,
   BACKUP = 1,
   RESTORE = 2,
-  /** BATCH - A backup of each image of a selection; its children are jobs of their own. */
+  /** BATCH - Backups of the images of a selection, or restores of those of a pool; its children are jobs of their own. */
   BATCH = 3,
   UNRECOGNIZED = -1,
 }
@@ -257,6 +257,32 @@ export interface StartRestoreRequest {
 }
 
 export interface StartRestoreResponse {
+  job: Job | undefined;
+}
+
+export interface StartRestoresRequest {
+  /** POOL or POOL/NAMESPACE that the images were in when they were backed up. */
+  pool: string;
+  /** Where they come back, each under its own name; empty for where they were. */
+  toPool: string;
+  /** Each image as it was at this time, in milliseconds since 1970, as in StartRestoreRequest; the newest backup of each when it is unset. */
+  atMs?:
+    | bigint
+    | undefined;
+  /** Move existing images of those names to the trash, each when its restored one is whole. Without it nothing is begun when there is one. */
+  replace: boolean;
+  /** Globs as in ImageSelection, about the names that the images had. */
+  match: string[];
+  exclude: string[];
+  /** These as in StartRestoreRequest; limit and attempts are those of each child. */
+  receiver: string;
+  store: string;
+  idempotencyKey: string;
+  limitBytesPerSecond: bigint;
+  attempts: number;
+}
+
+export interface StartRestoresResponse {
   job: Job | undefined;
 }
 
@@ -1497,6 +1523,334 @@ export const StartRestoreResponse: MessageFns<StartRestoreResponse> = {
   },
   fromPartial<I extends Exact<DeepPartial<StartRestoreResponse>, I>>(object: I): StartRestoreResponse {
     const message = createBaseStartRestoreResponse();
+    message.job = (object.job !== undefined && object.job !== null) ? Job.fromPartial(object.job) : undefined;
+    return message;
+  },
+};
+
+function createBaseStartRestoresRequest(): StartRestoresRequest {
+  return {
+    pool: "",
+    toPool: "",
+    atMs: undefined,
+    replace: false,
+    match: [],
+    exclude: [],
+    receiver: "",
+    store: "",
+    idempotencyKey: "",
+    limitBytesPerSecond: 0n,
+    attempts: 0,
+  };
+}
+
+export const StartRestoresRequest: MessageFns<StartRestoresRequest> = {
+  encode(message: StartRestoresRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.pool !== "") {
+      writer.uint32(10).string(message.pool);
+    }
+    if (message.toPool !== "") {
+      writer.uint32(18).string(message.toPool);
+    }
+    if (message.atMs !== undefined) {
+      if (BigInt.asIntN(64, message.atMs) !== message.atMs) {
+        throw new globalThis.Error("value provided for field message.atMs of type int64 too large");
+      }
+      writer.uint32(24).int64(message.atMs);
+    }
+    if (message.replace !== false) {
+      writer.uint32(32).bool(message.replace);
+    }
+    for (const v of message.match) {
+      writer.uint32(42).string(v!);
+    }
+    for (const v of message.exclude) {
+      writer.uint32(50).string(v!);
+    }
+    if (message.receiver !== "") {
+      writer.uint32(58).string(message.receiver);
+    }
+    if (message.store !== "") {
+      writer.uint32(66).string(message.store);
+    }
+    if (message.idempotencyKey !== "") {
+      writer.uint32(74).string(message.idempotencyKey);
+    }
+    if (message.limitBytesPerSecond !== 0n) {
+      if (BigInt.asUintN(64, message.limitBytesPerSecond) !== message.limitBytesPerSecond) {
+        throw new globalThis.Error("value provided for field message.limitBytesPerSecond of type uint64 too large");
+      }
+      writer.uint32(80).uint64(message.limitBytesPerSecond);
+    }
+    if (message.attempts !== 0) {
+      writer.uint32(88).uint32(message.attempts);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StartRestoresRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStartRestoresRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.pool = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.toPool = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.atMs = reader.int64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.replace = reader.bool();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.match.push(reader.string());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.exclude.push(reader.string());
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.receiver = reader.string();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.store = reader.string();
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.idempotencyKey = reader.string();
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.limitBytesPerSecond = reader.uint64() as bigint;
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.attempts = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): StartRestoresRequest {
+    return {
+      pool: isSet(object.pool) ? globalThis.String(object.pool) : "",
+      toPool: isSet(object.toPool)
+        ? globalThis.String(object.toPool)
+        : isSet(object.to_pool)
+        ? globalThis.String(object.to_pool)
+        : "",
+      atMs: isSet(object.atMs) ? BigInt(object.atMs) : isSet(object.at_ms) ? BigInt(object.at_ms) : undefined,
+      replace: isSet(object.replace) ? globalThis.Boolean(object.replace) : false,
+      match: globalThis.Array.isArray(object?.match) ? object.match.map((e: any) => globalThis.String(e)) : [],
+      exclude: globalThis.Array.isArray(object?.exclude) ? object.exclude.map((e: any) => globalThis.String(e)) : [],
+      receiver: isSet(object.receiver) ? globalThis.String(object.receiver) : "",
+      store: isSet(object.store) ? globalThis.String(object.store) : "",
+      idempotencyKey: isSet(object.idempotencyKey)
+        ? globalThis.String(object.idempotencyKey)
+        : isSet(object.idempotency_key)
+        ? globalThis.String(object.idempotency_key)
+        : "",
+      limitBytesPerSecond: isSet(object.limitBytesPerSecond)
+        ? BigInt(object.limitBytesPerSecond)
+        : isSet(object.limit_bytes_per_second)
+        ? BigInt(object.limit_bytes_per_second)
+        : 0n,
+      attempts: isSet(object.attempts) ? globalThis.Number(object.attempts) : 0,
+    };
+  },
+
+  toJSON(message: StartRestoresRequest): unknown {
+    const obj: any = {};
+    if (message.pool !== "") {
+      obj.pool = message.pool;
+    }
+    if (message.toPool !== "") {
+      obj.toPool = message.toPool;
+    }
+    if (message.atMs !== undefined) {
+      obj.atMs = message.atMs.toString();
+    }
+    if (message.replace !== false) {
+      obj.replace = message.replace;
+    }
+    if (message.match?.length) {
+      obj.match = message.match;
+    }
+    if (message.exclude?.length) {
+      obj.exclude = message.exclude;
+    }
+    if (message.receiver !== "") {
+      obj.receiver = message.receiver;
+    }
+    if (message.store !== "") {
+      obj.store = message.store;
+    }
+    if (message.idempotencyKey !== "") {
+      obj.idempotencyKey = message.idempotencyKey;
+    }
+    if (message.limitBytesPerSecond !== 0n) {
+      obj.limitBytesPerSecond = message.limitBytesPerSecond.toString();
+    }
+    if (message.attempts !== 0) {
+      obj.attempts = Math.round(message.attempts);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<StartRestoresRequest>, I>>(base?: I): StartRestoresRequest {
+    return StartRestoresRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<StartRestoresRequest>, I>>(object: I): StartRestoresRequest {
+    const message = createBaseStartRestoresRequest();
+    message.pool = object.pool ?? "";
+    message.toPool = object.toPool ?? "";
+    message.atMs = (object.atMs !== undefined && object.atMs !== null) ? BigInt(object.atMs) : undefined;
+    message.replace = object.replace ?? false;
+    message.match = object.match?.map((e) => e) || [];
+    message.exclude = object.exclude?.map((e) => e) || [];
+    message.receiver = object.receiver ?? "";
+    message.store = object.store ?? "";
+    message.idempotencyKey = object.idempotencyKey ?? "";
+    message.limitBytesPerSecond = (object.limitBytesPerSecond !== undefined && object.limitBytesPerSecond !== null)
+      ? BigInt(object.limitBytesPerSecond)
+      : 0n;
+    message.attempts = object.attempts ?? 0;
+    return message;
+  },
+};
+
+function createBaseStartRestoresResponse(): StartRestoresResponse {
+  return { job: undefined };
+}
+
+export const StartRestoresResponse: MessageFns<StartRestoresResponse> = {
+  encode(message: StartRestoresResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.job !== undefined) {
+      Job.encode(message.job, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StartRestoresResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStartRestoresResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.job = Job.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): StartRestoresResponse {
+    return { job: isSet(object.job) ? Job.fromJSON(object.job) : undefined };
+  },
+
+  toJSON(message: StartRestoresResponse): unknown {
+    const obj: any = {};
+    if (message.job !== undefined) {
+      obj.job = Job.toJSON(message.job);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<StartRestoresResponse>, I>>(base?: I): StartRestoresResponse {
+    return StartRestoresResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<StartRestoresResponse>, I>>(object: I): StartRestoresResponse {
+    const message = createBaseStartRestoresResponse();
     message.job = (object.job !== undefined && object.job !== null) ? Job.fromPartial(object.job) : undefined;
     return message;
   },
@@ -5071,6 +5425,17 @@ export const ControlServiceService = {
       Buffer.from(StartRestoreResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): StartRestoreResponse => StartRestoreResponse.decode(value),
   },
+  /** Queues a batch: a restore of each image of a pool that has backups, as children of one job. */
+  startRestores: {
+    path: "/rbdferry.v1.ControlService/StartRestores" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: StartRestoresRequest): Buffer => Buffer.from(StartRestoresRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): StartRestoresRequest => StartRestoresRequest.decode(value),
+    responseSerialize: (value: StartRestoresResponse): Buffer =>
+      Buffer.from(StartRestoresResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): StartRestoresResponse => StartRestoresResponse.decode(value),
+  },
   getJob: {
     path: "/rbdferry.v1.ControlService/GetJob" as const,
     requestStream: false as const,
@@ -5176,6 +5541,8 @@ export interface ControlServiceServer extends UntypedServiceImplementation {
   startBackups: handleUnaryCall<StartBackupsRequest, StartBackupsResponse>;
   /** Queues a restore. */
   startRestore: handleUnaryCall<StartRestoreRequest, StartRestoreResponse>;
+  /** Queues a batch: a restore of each image of a pool that has backups, as children of one job. */
+  startRestores: handleUnaryCall<StartRestoresRequest, StartRestoresResponse>;
   getJob: handleUnaryCall<GetJobRequest, GetJobResponse>;
   /** Newest first. */
   listJobs: handleUnaryCall<ListJobsRequest, ListJobsResponse>;
@@ -5246,6 +5613,22 @@ export interface ControlServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: StartRestoreResponse) => void,
+  ): ClientUnaryCall;
+  /** Queues a batch: a restore of each image of a pool that has backups, as children of one job. */
+  startRestores(
+    request: StartRestoresRequest,
+    callback: (error: ServiceError | null, response: StartRestoresResponse) => void,
+  ): ClientUnaryCall;
+  startRestores(
+    request: StartRestoresRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: StartRestoresResponse) => void,
+  ): ClientUnaryCall;
+  startRestores(
+    request: StartRestoresRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: StartRestoresResponse) => void,
   ): ClientUnaryCall;
   getJob(
     request: GetJobRequest,

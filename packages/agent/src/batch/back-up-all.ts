@@ -1,25 +1,21 @@
-import { abortReason, FerryError, toFerryError } from '@rbdferry/core/errors/ferry-error.js';
-import { atOnce } from '@rbdferry/core/lifecycle/at-once.js';
 import type { Chain } from '@rbdferry/core/model/chain.js';
 import { byImage } from '@rbdferry/core/model/image-backups.js';
 import { formatImageSpec } from '@rbdferry/core/model/image-spec.js';
 import { collect } from '../backup/look-at-source.js';
 import type { JobContext, JobOutcome } from '../jobs/job-context.js';
-import type { BatchJobRequest } from './batch-jobs.js';
+import type { BackupBatch } from './batch-jobs.js';
+import { allEnded, breakOff, outcomeOf } from './batch-end.js';
 import { beginBackups, type Planned } from './begin-backups.js';
 import { samePool, isSomebodys } from './selection.js';
 import { selectImages, type SelectedImages } from './select-images.js';
 
-const lookEveryMs = 250;
-const shownFailures = 5;
 const shownVanished = 20;
-const settlesAtOnce = 8;
 
 /**
  * Backs up the images of a selection: looks at both sides once, makes all snapshots, and waits for the jobs that transfer them. Started again
  * after the agent was stopped, it waits for those that are there, and begins those that are not.
  */
-export const runBatch = async (request: BatchJobRequest, job: JobContext): Promise<JobOutcome> => {
+export const backUpAll = async (request: BackupBatch, job: JobContext): Promise<JobOutcome> => {
   job.phase('plan');
   const { selection, mode, store, receiver, limitBytesPerSecond, attempts } = request;
   const known = new Set(job.children.earlier().map(({ image }) => image));
@@ -51,59 +47,7 @@ export const runBatch = async (request: BatchJobRequest, job: JobContext): Promi
     await breakOff(planned, job);
     throw thrown;
   }
-  return outcomeOf(job);
-};
-
-/** Waits for all of them. @throws the signal's reason */
-const allEnded = async ({ children, progress, signal }: JobContext): Promise<void> => {
-  let counted = 0;
-  for (;;) {
-    const { doneBytes, totalBytes, left } = children.progress();
-    progress.add(Math.max(0, doneBytes - counted));
-    counted = Math.max(counted, doneBytes);
-    if (totalBytes !== null) progress.estimate(totalBytes);
-    if (left === 0) return;
-    await children.nextEnd(lookEveryMs, signal);
-    if (signal.aborted) throw abortReason(signal);
-  }
-};
-
-/** Cancelled, it takes its jobs along. When the agent stops they stay queued, and only what was made for them in advance goes. */
-const breakOff = async (planned: readonly Planned[], { children, signal, log }: JobContext): Promise<void> => {
-  if (!signal.aborted) return;
-  if (toFerryError(abortReason(signal)).code !== 'JOB_INTERRUPTED') {
-    await children.cancel();
-    return;
-  }
-  await atOnce(
-    planned.filter(({ child }) => child.isWaiting),
-    settlesAtOnce,
-    async ({ child, looseEnd }) => {
-      try {
-        await looseEnd.settle();
-      } catch (thrown) {
-        log.warn(
-          { job: child.id, error: toFerryError(thrown).message },
-          'a snapshot stays until the agent is started again',
-        );
-      }
-    },
-  );
-};
-
-/** @throws SOME_FAILED, ALL_FAILED */
-const outcomeOf = ({ children }: JobContext): JobOutcome => {
-  const { total, committed } = children.counts();
-  const failed = children.failed();
-  if (failed.length === 0) return { streamBytes: BigInt(children.progress().doneBytes) };
-  const shown = failed
-    .slice(0, shownFailures)
-    .map(({ image, state }) => `${image} (${state.kind === 'failed' ? state.error.code : 'CANCELLED'})`);
-  const more = failed.length > shownFailures ? ` and ${failed.length - shownFailures} more` : '';
-  throw new FerryError(
-    committed === 0 ? 'ALL_FAILED' : 'SOME_FAILED',
-    `${failed.length} of ${total} backups failed: ${shown.join(', ')}${more}`,
-  );
+  return outcomeOf(job, 'backups');
 };
 
 /** Images with backups in the store that are gone from the pools: nobody removes their backups. */
