@@ -8,6 +8,7 @@ import {
   type GetAgentInfoResponse,
   type GetUsageResponse,
   type ListBackupsResponse,
+  type ReadBackupResponse,
   type StartRestoreRequest,
 } from '@rbdferry/core/gen/rbdferry/v1/control.js';
 import { parseBackupId } from '@rbdferry/core/model/backup-id.js';
@@ -48,6 +49,8 @@ export type WantedBackup =
   { readonly backupId: string } | { readonly image: string; readonly atMs?: number | undefined };
 
 export type RestoreRequest = WantedBackup & RestoreOptions;
+
+export type ReadRequest = WantedBackup & Pick<RestoreOptions, 'receiver' | 'store' | 'limit'>;
 
 interface RestoreOptions {
   readonly to?: string | undefined;
@@ -146,6 +149,16 @@ export class AgentClient {
       isLookedUp ? { timeoutMs: lookUpTimeoutMs } : {},
     );
     return jobView(job);
+  }
+
+  /** A backup's content, as the control API tells it. */
+  readBackup(request: ReadRequest, signal: AbortSignal): AsyncGenerator<ReadBackupResponse, void, undefined> {
+    const { receiver = '', store = '', limit = 0 } = request;
+    const message = { ...wantedToWire(request), receiver, store, limitBytesPerSecond: BigInt(limit) };
+    const start = this.#client.readBackup.bind(this.#client);
+    return this.#stream<ReadBackupResponse>('readBackup', signal, (metadata, options) =>
+      start(message, metadata, options),
+    );
   }
 
   async getJob(jobId: string): Promise<JobView> {
