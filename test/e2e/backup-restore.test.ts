@@ -1,4 +1,6 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { mkdtemp, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { TransferStage, type Job } from '@rbdferry/core/gen/rbdferry/v1/control.js';
@@ -45,6 +47,12 @@ const chainOf = (id: string): string => id.slice(0, id.indexOf('@'));
 const snapOf = (id: string): string => id.slice(id.indexOf('@') + 1);
 const sourceAt = (image: string, id: string) => sha256OfExport(pair.source, `${image}@${snapOf(id)}`);
 
+const sha256OfFile = async (path: string): Promise<string> => {
+  const hash = createHash('sha256');
+  for await (const chunk of createReadStream(path)) hash.update(chunk as Buffer);
+  return hash.digest('hex');
+};
+
 const ended = ({ id }: Job) => control.until(id, hasEnded);
 
 /** Backs up without a process for it. */
@@ -70,7 +78,7 @@ describe('a chain of one full and three increments', () => {
     return id;
   };
 
-  it('is backed up and listed: full; small writes, discards and written zeros; grow; shrink', async () => {
+  it('is backed up and listed: full; small writes, discards and written zeros; grow; shrink; grow again', async () => {
     await create(image, '--size', '64M');
     await applyWrites(pair.source, image, [
       { offset: 0, data: randomBytes('full', 9 * MiB) },
@@ -94,6 +102,8 @@ describe('a chain of one full and three increments', () => {
     await backup();
     await pair.source.rbd(['resize', '--size', '30M', '--allow-shrink', image]);
     await backup();
+    await pair.source.rbd(['resize', '--size', '1G', image]);
+    await backup();
     // All of it is one chain, and every point of it is still what it was.
     const chains = JSON.parse(await pair.ok('list', image, '--json')) as {
       backups: { id: string; streamBytes: number }[];
@@ -101,6 +111,22 @@ describe('a chain of one full and three increments', () => {
     expect(chains.map(({ backups }) => backups.map(({ id }) => id))).toEqual([ids]);
     expect(chains[0]?.backups[1]?.streamBytes).toBeLessThan(3 * MiB);
     for (const [index, id] of ids.entries()) expect(await backupOf(id)).toBe(hashes[index]);
+  });
+
+  it('comes back as files and on stdout, sparse where a file can be', async () => {
+    for (const [index, id] of ids.entries()) {
+      const path = join(binDir, `${index}.raw`);
+      expect(await pair.ok('restore', id, '--to-file', path)).toBe(path);
+      expect(await sha256OfFile(path)).toBe(hashes[index]);
+      const { size, blocks } = await stat(path);
+      expect(blocks * 512).toBeLessThan(Math.min(size, 20 * MiB));
+    }
+    const newest = ids.at(-1) ?? '';
+    const { stdout } = await runCommand('bash', [
+      '-c',
+      `set -o pipefail; node packages/cli/bin/rbdferry --socket '${pair.socket}' restore '${image}' --latest --to-file - | sha256sum`,
+    ]);
+    expect(stdout.split(' ')[0]).toBe(await sourceAt(image, newest));
   });
 
   it('comes back beside the image and in its place, and goes on', async () => {

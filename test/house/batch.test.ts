@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { randomBytes } from '../ceph/image-content.js';
 import { expectError } from '../harness/expect-error.js';
@@ -254,5 +255,56 @@ describe('a batch in the middle of its transfers', () => {
       expect(await house.source.snapNames(image)).toEqual([snapOf(made)]);
       expect(house.backup.sha256(made)).toBe(house.source.sha256(image));
     }
+  });
+});
+
+describe('a restore of a pool', () => {
+  const images = ['a', 'b', 'c'];
+
+  const restored = async (...args: string[]): Promise<{ exitCode: number; batch: Batch; stderr: string }> => {
+    const { exitCode, stdout, stderr } = await house.cli('restore', ...args, '--json');
+    return { exitCode, batch: JSON.parse(stdout || 'null') as Batch, stderr };
+  };
+
+  it('brings each image back into another pool, from its newest backup or as of a time', async () => {
+    const pool = `set${Date.now()}`;
+    house.source.cluster.addPool(pool);
+    const at = (image: string) => `${pool}/${image}`;
+    for (const image of images) await make(at(image));
+    const before = new Map(images.map((image) => [image, house.source.sha256(at(image))]));
+    await backUp('--pool', pool);
+    const between = new Date(Date.now() + 1).toISOString();
+    await sleep(20);
+    for (const image of images) house.source.write(at(image), 200_000, randomBytes(`${image} later`, 10_000));
+    await make(at('late'));
+    await backUp('--pool', pool);
+
+    const newest = await restored('--pool', pool, '--to', 'ssd');
+    expect(newest).toMatchObject({ exitCode: 0, batch: { children: { total: 4, committed: 4 } } });
+    for (const image of [...images, 'late']) {
+      expect(house.source.sha256(`ssd/${image}`)).toBe(house.source.sha256(at(image)));
+    }
+    // What is there is not touched, and nothing is begun.
+    expectError(
+      await house.cli('restore', '--pool', pool, '--to', 'ssd'),
+      'IMAGE_EXISTS',
+      34,
+      '4 of 4 images are there',
+    );
+    await clear('ssd');
+    const earlier = await restored('--pool', pool, '--to', 'ssd', '--at', between, '--exclude', 'b');
+    expect(earlier.exitCode).toBe(0);
+    expect(imagesOf(earlier.batch)).toEqual(['ssd/a', 'ssd/c']);
+    expect(earlier.batch.warnings).toEqual([
+      expect.stringContaining(`${at('late')} is left out: its oldest backup is later`),
+    ]);
+    for (const image of ['a', 'c']) expect(house.source.sha256(`ssd/${image}`)).toBe(before.get(image));
+  });
+
+  it('is refused when there is nothing to bring back, and when the command says two things', async () => {
+    expectError(await house.cli('restore', '--pool', 'empty'), 'NOTHING_SELECTED', 17, 'has nothing of empty');
+    expectError(await house.cli('restore', 'rbd/a', '--pool', 'rbd'), 'USAGE', 2, 'not both');
+    expectError(await house.cli('restore'), 'USAGE', 2, 'say what to restore');
+    expectError(await house.cli('restore', 'rbd/a', '--latest', '--match', 'x'), 'USAGE', 2, 'give --pool as well');
   });
 });

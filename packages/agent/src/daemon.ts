@@ -26,7 +26,8 @@ import { StateLock } from './jobs/state-lock.js';
 import { clockWarning } from './receiver-client/clock-difference.js';
 import { ReceiverClient, type ConnectOptions } from './receiver-client/receiver-client.js';
 import { withReceiver } from './receiver-client/with-receiver.js';
-import { controlDefinition, createControlService } from './service/control-service.js';
+import { createControlService } from './service/control-service.js';
+import { controlDefinition } from './service/read-backup-call.js';
 import { sourceConcern } from './source-images.js';
 
 /** How long calls may go on after SIGTERM once the jobs have ended. */
@@ -114,6 +115,8 @@ export const startAgent = async (
       },
       ceph,
       connect,
+      metrics,
+      log,
       onFailure: (error, { method }) => {
         metrics.callFailed(error.code);
         log.warn({ method, code: error.code, error: error.message }, 'a call failed');

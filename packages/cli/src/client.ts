@@ -8,8 +8,10 @@ import {
   type GetAgentInfoResponse,
   type GetUsageResponse,
   type ListBackupsResponse,
+  type ReadBackupResponse,
   type StartBackupsRequest,
   type StartRestoreRequest,
+  type StartRestoresRequest,
 } from '@rbdferry/core/gen/rbdferry/v1/control.js';
 import { parseBackupId } from '@rbdferry/core/model/backup-id.js';
 import type { BackupMode } from '@rbdferry/core/model/planner.js';
@@ -63,6 +65,17 @@ export type WantedBackup =
   { readonly backupId: string } | { readonly image: string; readonly atMs?: number | undefined };
 
 export type RestoreRequest = WantedBackup & RestoreOptions;
+
+export type ReadRequest = WantedBackup & Pick<RestoreOptions, 'receiver' | 'store' | 'limit'>;
+
+/** The images that a pool had, from the newest backup of each, or as they were at a moment (milliseconds since 1970). */
+export interface RestoresRequest extends RestoreOptions {
+  /** POOL or POOL/NAMESPACE, as is `to`. */
+  readonly pool: string;
+  readonly atMs?: number | undefined;
+  readonly match?: readonly string[] | undefined;
+  readonly exclude?: readonly string[] | undefined;
+}
 
 interface RestoreOptions {
   readonly to?: string | undefined;
@@ -179,6 +192,39 @@ export class AgentClient {
       'startRestore',
       (settings) => callUnary(this.#client.startRestore.bind(this.#client), message, settings),
       isLookedUp ? { timeoutMs: lookUpTimeoutMs } : {},
+    );
+    return jobView(job);
+  }
+
+  /** A backup's content, as the control API tells it. */
+  readBackup(request: ReadRequest, signal: AbortSignal): AsyncGenerator<ReadBackupResponse, void, undefined> {
+    const { receiver = '', store = '', limit = 0 } = request;
+    const message = { ...wantedToWire(request), receiver, store, limitBytesPerSecond: BigInt(limit) };
+    const start = this.#client.readBackup.bind(this.#client);
+    return this.#stream<ReadBackupResponse>('readBackup', signal, (metadata, options) =>
+      start(message, metadata, options),
+    );
+  }
+
+  /** Restores of the images that a pool had: a batch, and a job for each of them. */
+  async startRestores(request: RestoresRequest): Promise<JobView> {
+    const { pool, to: toPool = '', atMs, replace, match = [], exclude = [] } = request;
+    const { receiver = '', store = '', idempotencyKey = '', limit = 0, attempts = 1 } = request;
+    const message: StartRestoresRequest = {
+      pool,
+      toPool,
+      atMs: atMs === undefined ? undefined : BigInt(atMs),
+      replace,
+      match: [...match],
+      exclude: [...exclude],
+      receiver,
+      store,
+      idempotencyKey,
+      limitBytesPerSecond: BigInt(limit),
+      attempts,
+    };
+    const { job } = await this.#unary('startRestores', (settings) =>
+      callUnary(this.#client.startRestores.bind(this.#client), message, settings),
     );
     return jobView(job);
   }

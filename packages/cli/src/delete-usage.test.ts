@@ -381,9 +381,9 @@ describe('dump', () => {
     expect(stdout).toBe(
       [
         `rbd/vm1  active  rbd2/${chain}  3 MiB used`,
-        '  SNAPSHOT              KIND               SIZE      STREAM       ADDED  ON SOURCE  ID',
-        `  2026-11-24 22:40:43Z  full              1 GiB     300 MiB       3 MiB  -          ${backupId}`,
-        `  2026-11-24 23:40:43Z  incremental       1 GiB     300 MiB           -  yes        ${secondId}`,
+        '  SNAPSHOT              KIND               SIZE      STREAM       ADDED  ON SOURCE  SHORT ID  ID',
+        `  2026-11-24 22:40:43Z  full              1 GiB     300 MiB       3 MiB  -          89363955  ${backupId}`,
+        `  2026-11-24 23:40:43Z  incremental       1 GiB     300 MiB           -  yes        dcda8dc1  ${secondId}`,
         '',
       ].join('\n'),
     );

@@ -1,6 +1,6 @@
 import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
 
-const signals = ['SIGINT', 'SIGTERM'] as const;
+const usualSignals = ['SIGINT', 'SIGTERM'] as const;
 
 /** The wish to stop, once it comes by Ctrl-C or SIGTERM. */
 export interface Interruption {
@@ -14,8 +14,12 @@ export interface Interruption {
  * Catches Ctrl-C and SIGTERM.
  *
  * @param onSecond called at the second one, when somebody will not wait any longer
+ * @param signals those that count
  */
-export const catchInterruption = (onSecond: () => void): Interruption => {
+export const catchInterruption = (
+  onSecond: () => void,
+  signals: readonly NodeJS.Signals[] = usualSignals,
+): Interruption => {
   const controller = new AbortController();
   const listener = () => {
     if (controller.signal.aborted) onSecond();

@@ -120,10 +120,11 @@ export const poolOption = () =>
     collectPools,
   );
 
-const collectPools = (text: string, before: string[] | undefined): string[] => [
-  ...(before ?? []),
-  formatPoolSpec(orThrow(parsePoolSpec(text), 'INVALID_IMAGE_SPEC')),
-];
+const collectPools = (text: string, before: string[] | undefined): string[] => [...(before ?? []), poolArgument(text)];
+
+/** POOL or POOL/NAMESPACE. @throws INVALID_IMAGE_SPEC */
+export const poolArgument = (text: string): string =>
+  formatPoolSpec(orThrow(parsePoolSpec(text), 'INVALID_IMAGE_SPEC'));
 
 export const allPoolsOption = () =>
   new Option('--all', "every image of the pools that the agent's configuration names");

@@ -20,7 +20,7 @@ export const childrenOf = async (agent: Agent, parent: string): Promise<JobView[
   (await agent.listJobs({ parent, activeOnly: false, limit: 0 })).toReversed();
 
 /**
- * Tells a batch's end: on stdout the id of each backup that it made (with `json` the batch with its jobs), on stderr what failed and why.
+ * Tells a batch's end: on stdout the id of each backup, or the name of each image, that it made (with `json` the batch with its jobs), on stderr what failed and why.
  *
  * @returns the exit status
  */
@@ -44,15 +44,18 @@ const reportBatch = async (
       else printFailure(new FerryError('CANCELLED', `job ${job.id} was cancelled`));
   }
   const done = `what was made is made: rbdferry jobs --batch ${job.id}`;
-  await printDone(done, json ? printJson(job, jobs) : printIds(jobs));
+  await printDone(done, json ? printJson(job, jobs) : printProducts(jobs));
   return exitStatusOfJob(job);
 };
 
 const printJson = async (job: JobView, jobs: readonly JobView[]): Promise<void> =>
   printLine((await import('./render/json.js')).toJson({ ...job, jobs }));
 
-const printIds = async (jobs: readonly JobView[]): Promise<void> => {
-  for (const { state, backupId } of jobs) if (state === 'committed' && backupId !== null) await printLine(backupId);
+const printProducts = async (jobs: readonly JobView[]): Promise<void> => {
+  for (const { kind, state, backupId, image } of jobs) {
+    const made = kind === 'backup' ? backupId : image;
+    if (state === 'committed' && made !== null) await printLine(made);
+  }
 };
 
 const tellChild = (child: JobView, json: boolean): void => {

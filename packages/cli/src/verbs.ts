@@ -20,7 +20,7 @@ export const verbs: readonly Verb[] = [
   },
   {
     name: 'restore',
-    usage: '[options] <WHAT>',
+    usage: '[options] [WHAT]',
     summary: 'restore a backup',
     load: async () => (await import('./commands/restore.js')).addRestore,
   },

@@ -6,10 +6,13 @@ const fds = { stdout: 1, stderr: 2 } as const;
 type StreamName = keyof typeof fds;
 
 /** Writes all of a text. @throws OUTPUT_FAILED */
-export const writeTo = async (name: StreamName, text: string): Promise<void> => {
+export const writeTo = (name: StreamName, text: string): Promise<void> => writeBytes(name, text);
+
+/** Writes all of some bytes; they are the caller's again then. @throws OUTPUT_FAILED */
+export const writeBytes = async (name: StreamName, content: string | Uint8Array): Promise<void> => {
   try {
-    if (isFile(name)) writeWhole(fds[name], Buffer.from(text));
-    else await writeToStream(process[name], text);
+    if (isFile(name)) writeWhole(fds[name], Buffer.from(content));
+    else await writeToStream(process[name], content);
   } catch (thrown) {
     throw outputFailure(name, thrown);
   }
@@ -27,9 +30,9 @@ const isFile = (name: StreamName): boolean => {
   return stat.isFile() || stat.isCharacterDevice();
 };
 
-const writeToStream = (stream: NodeJS.WriteStream, text: string): Promise<void> =>
+const writeToStream = (stream: NodeJS.WriteStream, content: string | Uint8Array): Promise<void> =>
   new Promise((resolve, reject) => {
-    stream.write(text, (error) => {
+    stream.write(content, (error) => {
       if (error == null) resolve();
       else reject(error);
     });

@@ -8,7 +8,7 @@ import type { TransferEnd } from '@rbdferry/core/model/stages.js';
 import { TransferStages } from '@rbdferry/core/transfer/transfer-stages.js';
 import { resultOf } from '../agent-metrics.js';
 import type { AgentConfig } from '../config.js';
-import { TransferLimits } from '../limits.js';
+import { TransferLimits, type JobLimits } from '../limits.js';
 import { ChildJobs, type ChildRunner } from './child-jobs.js';
 import { JobQueue, type Held } from './job-queue.js';
 import type { JobFilter } from './job-store.js';
@@ -104,6 +104,11 @@ export class JobRunner {
   async unlessBusy(image: string, step: () => Promise<void>): Promise<void> {
     const release = this.#images.tryAcquire(image);
     if (release !== undefined) await this.#holding(release, step);
+  }
+
+  /** The limits of a transfer that begins now and shares the receiver's with the jobs. @param own its own limit; null for none */
+  limits(receiver: string, own: number | null): JobLimits {
+    return this.#limits.of(receiver, own);
   }
 
   /** Jobs that begin from now on have these limits; those that run keep theirs. */

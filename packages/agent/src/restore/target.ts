@@ -69,10 +69,13 @@ const whyKept = ({ format, group, mirroring, features }: ImageInfo): string | nu
   return format === 1 ? 'it is of format 1, for which there is no trash' : null;
 };
 
-/** The layout the image had; a backup of the older tool gets that of Ceph's own defaults. @throws CANNOT_RECREATE */
+/** The layout the image had; a backup of the older tool gets that of Ceph's own defaults. */
+export const layoutOf = ({ source, sizeBytes }: Backup): ImageLayout =>
+  source?.layout ?? { ...defaultLayout, sizeBytes };
+
+/** {@link layoutOf}, on a cluster where it can be had. @throws CANNOT_RECREATE */
 export const layoutFor = async (temporary: ImageSpec, backup: Backup, { ceph, signal }: Deps): Promise<ImageLayout> => {
-  if (backup.source === null) return { ...defaultLayout, sizeBytes: backup.sizeBytes };
-  const { layout } = backup.source;
+  const layout = layoutOf(backup);
   const { dataPool } = layout;
   if (dataPool === null) return layout;
   try {

@@ -2,7 +2,6 @@ import type { CephPort } from '@rbdferry/core/ceph/port.js';
 import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
 import { orThrow } from '@rbdferry/core/errors/parsed.js';
 import {
-  ControlServiceService,
   type ControlServiceServer,
   type DeleteBackupsRequest,
   type DeleteBackupsResponse,
@@ -14,12 +13,14 @@ import {
 } from '@rbdferry/core/gen/rbdferry/v1/control.js';
 import type { BackupId, ChainName } from '@rbdferry/core/model/backup-id.js';
 import { formatImageSpec, parseImageSpec } from '@rbdferry/core/model/image-spec.js';
+import type { Logger } from '@rbdferry/core/log/logger.js';
 import { createHandlers, type FailureListener } from '@rbdferry/core/rpc/handlers.js';
 import { software } from '@rbdferry/core/rpc/protocol.js';
 import { chainNameFromWire, chainToWire, requireField, usageToWire } from '@rbdferry/core/wire/convert.js';
 import { keptToWire } from '@rbdferry/core/wire/kept-backup.js';
 import { parseNamedBackup, type NamedBackup } from '@rbdferry/core/wire/short-id.js';
 import { unreadableToWire } from '@rbdferry/core/wire/unreadable-chain.js';
+import type { AgentMetrics } from '../agent-metrics.js';
 import { requireOnSource } from '../backup/require-on-source.js';
 import { namedBackups, wholeIds, type WholeIdsDeps } from '../backup-ids.js';
 import { backupBatchOf, restoreBatchOf } from '../batch/wire.js';
@@ -32,10 +33,11 @@ import type { Selection } from '../delete/selection.js';
 import type { JobStore } from '../jobs/job-store.js';
 import type { LooseEnds } from '../jobs/loose-ends.js';
 import type { JobRunner } from '../jobs/job-runner.js';
-import type { ReceiverClient } from '../receiver-client/receiver-client.js';
+import type { ConnectOptions, ReceiverClient } from '../receiver-client/receiver-client.js';
 import { restoreRequestFor } from './restore-request.js';
 import { jobToWire } from './job-wire.js';
 import { listBackups, type Listed } from './list-backups.js';
+import { readBackupCall, releaseSentData } from './read-backup-call.js';
 import { usageIn, type UsageOf } from './usage.js';
 
 export interface ControlServiceOptions {
@@ -47,11 +49,11 @@ export interface ControlServiceOptions {
   /** Told when a deletion has left something to settle. */
   readonly onBroken: () => void;
   readonly ceph: CephPort;
-  readonly connect: (receiver: string, options: { signal: AbortSignal }) => Promise<ReceiverClient>;
+  readonly connect: (receiver: string, options: ConnectOptions) => Promise<ReceiverClient>;
+  readonly metrics: Pick<AgentMetrics, 'transfers'>;
+  readonly log: Logger;
   readonly onFailure: FailureListener;
 }
-
-export const controlDefinition = ControlServiceService;
 
 const maxListedJobs = 1000;
 /** Each takes some hundred bytes, and a message may have 16 MiB. */
@@ -83,6 +85,10 @@ export const createControlService = (options: ControlServiceOptions): ControlSer
     startRestores: unary((request) => {
       const job = runner.submit(restoreBatchOf(request, choose), keyOf(request.idempotencyKey));
       return Promise.resolve({ job: jobToWire(job) });
+    }),
+
+    readBackup: serverStream((request, { signal }) => readBackupCall(request, { ...options, choose, signal }), {
+      onSent: releaseSentData,
     }),
 
     getJob: unary((request) => Promise.resolve({ job: jobToWire(runner.get(request.jobId)) })),

@@ -3,9 +3,10 @@ import {
   JobKind,
   TransferStage,
   type Job as WireJob,
+  type JobRunning,
   type TransferStages,
 } from '@rbdferry/core/gen/rbdferry/v1/control.js';
-import { attemptOf } from '@rbdferry/core/model/job-state.js';
+import { attemptOf, type JobPhase } from '@rbdferry/core/model/job-state.js';
 import type { Stage, Stages, StageView } from '@rbdferry/core/model/stages.js';
 import { backupKind } from '../backup/wire.js';
 import { isJobKind, type JobKindName } from '../job-kinds.js';
@@ -55,24 +56,31 @@ const kindToWire = ({ backupKind }: JobView): BackupKind => {
   return backupKind === 'full' ? BackupKind.FULL : BackupKind.INCREMENTAL;
 };
 
-const stateToWire = ({ state, progress, stages, waitsFor }: JobView): WireJob['state'] => {
+/** How far a transfer is. */
+export const runningToWire = ({
+  phase,
+  cancelling,
+  progress,
+  stages,
+  waitsFor,
+}: Pick<JobView, 'progress' | 'stages' | 'waitsFor'> & { phase: JobPhase; cancelling: boolean }): JobRunning => ({
+  phase,
+  doneBytes: BigInt(progress.doneBytes),
+  totalBytes: progress.totalBytes === null ? undefined : BigInt(progress.totalBytes),
+  rateBytesPerSecond: BigInt(progress.bytesPerSecond),
+  etaSeconds: progress.etaSeconds ?? undefined,
+  cancelling,
+  waitsFor: waitsFor ?? '',
+  stages: stages === null ? undefined : stagesToWire(stages),
+});
+
+const stateToWire = (view: JobView): WireJob['state'] => {
+  const { state, waitsFor } = view;
   switch (state.kind) {
     case 'queued':
       return { $case: 'queued', value: { waitsFor: waitsFor ?? '', lastError: state.retry?.error } };
     case 'running':
-      return {
-        $case: 'running',
-        value: {
-          phase: state.phase,
-          doneBytes: BigInt(progress.doneBytes),
-          totalBytes: progress.totalBytes === null ? undefined : BigInt(progress.totalBytes),
-          rateBytesPerSecond: BigInt(progress.bytesPerSecond),
-          etaSeconds: progress.etaSeconds ?? undefined,
-          cancelling: state.cancelling,
-          waitsFor: waitsFor ?? '',
-          stages: stages === null ? undefined : stagesToWire(stages),
-        },
-      };
+      return { $case: 'running', value: runningToWire({ ...view, phase: state.phase, cancelling: state.cancelling }) };
     case 'committed':
       return {
         $case: 'committed',

@@ -45,7 +45,7 @@ const lineOf = (child: JobView): string => {
   const took = tookText(child, new Date());
   switch (child.state) {
     case 'committed':
-      return `${image}: ${child.backupKind ?? 'backup'}, ${bytes(child.streamBytes)} in ${took}`;
+      return `${image}: ${child.kind === 'restore' ? 'restored' : (child.backupKind ?? 'backup')}, ${bytes(child.streamBytes)} in ${took}`;
     case 'failed':
       return `${image}: failed: ${child.error.code}`;
     default:

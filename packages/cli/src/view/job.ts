@@ -185,7 +185,7 @@ const stateView = ({ id, state }: WireJob): JobStateView => {
   }
 };
 
-const runningView = (running: JobRunning): RunningState => ({
+export const runningView = (running: JobRunning): RunningState => ({
   state: 'running',
   phase: running.phase,
   doneBytes: running.doneBytes,

@@ -21,6 +21,7 @@ import {
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import {
+  Backup,
   BackupKind,
   backupKindFromJSON,
   backupKindToJSON,
@@ -284,6 +285,42 @@ export interface StartRestoresRequest {
 
 export interface StartRestoresResponse {
   job: Job | undefined;
+}
+
+/** Which backup: as in StartRestoreRequest. */
+export interface ReadBackupRequest {
+  backupId: string;
+  receiver: string;
+  store: string;
+  image: string;
+  atMs?:
+    | bigint
+    | undefined;
+  /** As in StartBackupRequest. */
+  limitBytesPerSecond: bigint;
+}
+
+export interface ReadBackupResponse {
+  part:
+    | //
+    /** First: what is read. */
+    { $case: "backup"; value: Backup }
+    | //
+    /** The next part of an rbd diff v1 stream that starts from nothing (`rbd export-diff IMAGE@SNAPSHOT`). */
+    { $case: "data"; value: Buffer }
+    | //
+    /** Last: this was all of it, and it is the backup. A stream that ends without it is not. */
+    { $case: "end"; value: ReadBackupEnd }
+    | //
+    /** Now and then: how far it is. */
+    { $case: "running"; value: JobRunning }
+    | undefined;
+}
+
+export interface ReadBackupEnd {
+  streamBytes: bigint;
+  /** GMAC of the stream, as in the receiver's protocol. */
+  streamGmac: Buffer;
 }
 
 export interface GetJobRequest {
@@ -1852,6 +1889,412 @@ export const StartRestoresResponse: MessageFns<StartRestoresResponse> = {
   fromPartial<I extends Exact<DeepPartial<StartRestoresResponse>, I>>(object: I): StartRestoresResponse {
     const message = createBaseStartRestoresResponse();
     message.job = (object.job !== undefined && object.job !== null) ? Job.fromPartial(object.job) : undefined;
+    return message;
+  },
+};
+
+function createBaseReadBackupRequest(): ReadBackupRequest {
+  return { backupId: "", receiver: "", store: "", image: "", atMs: undefined, limitBytesPerSecond: 0n };
+}
+
+export const ReadBackupRequest: MessageFns<ReadBackupRequest> = {
+  encode(message: ReadBackupRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.backupId !== "") {
+      writer.uint32(10).string(message.backupId);
+    }
+    if (message.receiver !== "") {
+      writer.uint32(18).string(message.receiver);
+    }
+    if (message.store !== "") {
+      writer.uint32(26).string(message.store);
+    }
+    if (message.image !== "") {
+      writer.uint32(34).string(message.image);
+    }
+    if (message.atMs !== undefined) {
+      if (BigInt.asIntN(64, message.atMs) !== message.atMs) {
+        throw new globalThis.Error("value provided for field message.atMs of type int64 too large");
+      }
+      writer.uint32(40).int64(message.atMs);
+    }
+    if (message.limitBytesPerSecond !== 0n) {
+      if (BigInt.asUintN(64, message.limitBytesPerSecond) !== message.limitBytesPerSecond) {
+        throw new globalThis.Error("value provided for field message.limitBytesPerSecond of type uint64 too large");
+      }
+      writer.uint32(48).uint64(message.limitBytesPerSecond);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReadBackupRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReadBackupRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.backupId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.receiver = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.store = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.image = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.atMs = reader.int64() as bigint;
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.limitBytesPerSecond = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ReadBackupRequest {
+    return {
+      backupId: isSet(object.backupId)
+        ? globalThis.String(object.backupId)
+        : isSet(object.backup_id)
+        ? globalThis.String(object.backup_id)
+        : "",
+      receiver: isSet(object.receiver) ? globalThis.String(object.receiver) : "",
+      store: isSet(object.store) ? globalThis.String(object.store) : "",
+      image: isSet(object.image) ? globalThis.String(object.image) : "",
+      atMs: isSet(object.atMs) ? BigInt(object.atMs) : isSet(object.at_ms) ? BigInt(object.at_ms) : undefined,
+      limitBytesPerSecond: isSet(object.limitBytesPerSecond)
+        ? BigInt(object.limitBytesPerSecond)
+        : isSet(object.limit_bytes_per_second)
+        ? BigInt(object.limit_bytes_per_second)
+        : 0n,
+    };
+  },
+
+  toJSON(message: ReadBackupRequest): unknown {
+    const obj: any = {};
+    if (message.backupId !== "") {
+      obj.backupId = message.backupId;
+    }
+    if (message.receiver !== "") {
+      obj.receiver = message.receiver;
+    }
+    if (message.store !== "") {
+      obj.store = message.store;
+    }
+    if (message.image !== "") {
+      obj.image = message.image;
+    }
+    if (message.atMs !== undefined) {
+      obj.atMs = message.atMs.toString();
+    }
+    if (message.limitBytesPerSecond !== 0n) {
+      obj.limitBytesPerSecond = message.limitBytesPerSecond.toString();
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ReadBackupRequest>, I>>(base?: I): ReadBackupRequest {
+    return ReadBackupRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ReadBackupRequest>, I>>(object: I): ReadBackupRequest {
+    const message = createBaseReadBackupRequest();
+    message.backupId = object.backupId ?? "";
+    message.receiver = object.receiver ?? "";
+    message.store = object.store ?? "";
+    message.image = object.image ?? "";
+    message.atMs = (object.atMs !== undefined && object.atMs !== null) ? BigInt(object.atMs) : undefined;
+    message.limitBytesPerSecond = (object.limitBytesPerSecond !== undefined && object.limitBytesPerSecond !== null)
+      ? BigInt(object.limitBytesPerSecond)
+      : 0n;
+    return message;
+  },
+};
+
+function createBaseReadBackupResponse(): ReadBackupResponse {
+  return { part: undefined };
+}
+
+export const ReadBackupResponse: MessageFns<ReadBackupResponse> = {
+  encode(message: ReadBackupResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    switch (message.part?.$case) {
+      case "backup":
+        Backup.encode(message.part.value, writer.uint32(10).fork()).join();
+        break;
+      case "data":
+        writer.uint32(18).bytes(message.part.value);
+        break;
+      case "end":
+        ReadBackupEnd.encode(message.part.value, writer.uint32(26).fork()).join();
+        break;
+      case "running":
+        JobRunning.encode(message.part.value, writer.uint32(34).fork()).join();
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReadBackupResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReadBackupResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.part = { $case: "backup", value: Backup.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.part = { $case: "data", value: Buffer.from(reader.bytes()) };
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.part = { $case: "end", value: ReadBackupEnd.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.part = { $case: "running", value: JobRunning.decode(reader, reader.uint32()) };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ReadBackupResponse {
+    return {
+      part: isSet(object.backup)
+        ? { $case: "backup", value: Backup.fromJSON(object.backup) }
+        : isSet(object.data)
+        ? { $case: "data", value: Buffer.from(bytesFromBase64(object.data)) }
+        : isSet(object.end)
+        ? { $case: "end", value: ReadBackupEnd.fromJSON(object.end) }
+        : isSet(object.running)
+        ? { $case: "running", value: JobRunning.fromJSON(object.running) }
+        : undefined,
+    };
+  },
+
+  toJSON(message: ReadBackupResponse): unknown {
+    const obj: any = {};
+    if (message.part?.$case === "backup") {
+      obj.backup = Backup.toJSON(message.part.value);
+    } else if (message.part?.$case === "data") {
+      obj.data = base64FromBytes(message.part.value);
+    } else if (message.part?.$case === "end") {
+      obj.end = ReadBackupEnd.toJSON(message.part.value);
+    } else if (message.part?.$case === "running") {
+      obj.running = JobRunning.toJSON(message.part.value);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ReadBackupResponse>, I>>(base?: I): ReadBackupResponse {
+    return ReadBackupResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ReadBackupResponse>, I>>(object: I): ReadBackupResponse {
+    const message = createBaseReadBackupResponse();
+    switch (object.part?.$case) {
+      case "backup": {
+        if (object.part?.value !== undefined && object.part?.value !== null) {
+          message.part = { $case: "backup", value: Backup.fromPartial(object.part.value) };
+        }
+        break;
+      }
+      case "data": {
+        if (object.part?.value !== undefined && object.part?.value !== null) {
+          message.part = { $case: "data", value: object.part.value };
+        }
+        break;
+      }
+      case "end": {
+        if (object.part?.value !== undefined && object.part?.value !== null) {
+          message.part = { $case: "end", value: ReadBackupEnd.fromPartial(object.part.value) };
+        }
+        break;
+      }
+      case "running": {
+        if (object.part?.value !== undefined && object.part?.value !== null) {
+          message.part = { $case: "running", value: JobRunning.fromPartial(object.part.value) };
+        }
+        break;
+      }
+    }
+    return message;
+  },
+};
+
+function createBaseReadBackupEnd(): ReadBackupEnd {
+  return { streamBytes: 0n, streamGmac: Buffer.alloc(0) };
+}
+
+export const ReadBackupEnd: MessageFns<ReadBackupEnd> = {
+  encode(message: ReadBackupEnd, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.streamBytes !== 0n) {
+      if (BigInt.asUintN(64, message.streamBytes) !== message.streamBytes) {
+        throw new globalThis.Error("value provided for field message.streamBytes of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.streamBytes);
+    }
+    if (message.streamGmac.length !== 0) {
+      writer.uint32(18).bytes(message.streamGmac);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReadBackupEnd {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReadBackupEnd();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.streamBytes = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.streamGmac = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ReadBackupEnd {
+    return {
+      streamBytes: isSet(object.streamBytes)
+        ? BigInt(object.streamBytes)
+        : isSet(object.stream_bytes)
+        ? BigInt(object.stream_bytes)
+        : 0n,
+      streamGmac: isSet(object.streamGmac)
+        ? Buffer.from(bytesFromBase64(object.streamGmac))
+        : isSet(object.stream_gmac)
+        ? Buffer.from(bytesFromBase64(object.stream_gmac))
+        : Buffer.alloc(0),
+    };
+  },
+
+  toJSON(message: ReadBackupEnd): unknown {
+    const obj: any = {};
+    if (message.streamBytes !== 0n) {
+      obj.streamBytes = message.streamBytes.toString();
+    }
+    if (message.streamGmac.length !== 0) {
+      obj.streamGmac = base64FromBytes(message.streamGmac);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ReadBackupEnd>, I>>(base?: I): ReadBackupEnd {
+    return ReadBackupEnd.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ReadBackupEnd>, I>>(object: I): ReadBackupEnd {
+    const message = createBaseReadBackupEnd();
+    message.streamBytes = (object.streamBytes !== undefined && object.streamBytes !== null)
+      ? BigInt(object.streamBytes)
+      : 0n;
+    message.streamGmac = object.streamGmac ?? Buffer.alloc(0);
     return message;
   },
 };
@@ -5436,6 +5879,16 @@ export const ControlServiceService = {
       Buffer.from(StartRestoresResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): StartRestoresResponse => StartRestoresResponse.decode(value),
   },
+  /** A backup's whole content, for a caller that writes it down itself. No job: it ends with the call, and leaves nothing. */
+  readBackup: {
+    path: "/rbdferry.v1.ControlService/ReadBackup" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: ReadBackupRequest): Buffer => Buffer.from(ReadBackupRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ReadBackupRequest => ReadBackupRequest.decode(value),
+    responseSerialize: (value: ReadBackupResponse): Buffer => Buffer.from(ReadBackupResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ReadBackupResponse => ReadBackupResponse.decode(value),
+  },
   getJob: {
     path: "/rbdferry.v1.ControlService/GetJob" as const,
     requestStream: false as const,
@@ -5543,6 +5996,8 @@ export interface ControlServiceServer extends UntypedServiceImplementation {
   startRestore: handleUnaryCall<StartRestoreRequest, StartRestoreResponse>;
   /** Queues a batch: a restore of each image of a pool that has backups, as children of one job. */
   startRestores: handleUnaryCall<StartRestoresRequest, StartRestoresResponse>;
+  /** A backup's whole content, for a caller that writes it down itself. No job: it ends with the call, and leaves nothing. */
+  readBackup: handleServerStreamingCall<ReadBackupRequest, ReadBackupResponse>;
   getJob: handleUnaryCall<GetJobRequest, GetJobResponse>;
   /** Newest first. */
   listJobs: handleUnaryCall<ListJobsRequest, ListJobsResponse>;
@@ -5630,6 +6085,13 @@ export interface ControlServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: StartRestoresResponse) => void,
   ): ClientUnaryCall;
+  /** A backup's whole content, for a caller that writes it down itself. No job: it ends with the call, and leaves nothing. */
+  readBackup(request: ReadBackupRequest, options?: Partial<CallOptions>): ClientReadableStream<ReadBackupResponse>;
+  readBackup(
+    request: ReadBackupRequest,
+    metadata?: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<ReadBackupResponse>;
   getJob(
     request: GetJobRequest,
     callback: (error: ServiceError | null, response: GetJobResponse) => void,
@@ -5750,6 +6212,14 @@ export const ControlServiceClient = makeGenericClientConstructor(
   service: typeof ControlServiceService;
   serviceName: string;
 };
+
+function bytesFromBase64(b64: string): Uint8Array {
+  return Uint8Array.from(globalThis.Buffer.from(b64, "base64"));
+}
+
+function base64FromBytes(arr: Uint8Array): string {
+  return globalThis.Buffer.from(arr).toString("base64");
+}
 
 type Builtin = Date | Function | Uint8Array | string | number | boolean | bigint | undefined;
 
