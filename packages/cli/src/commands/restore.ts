@@ -46,7 +46,7 @@ export const addRestore: AddVerb = (program) => {
       'the image as it was at TIME: the newest backup whose snapshot was not made later. Local time, unless a zone stands behind it',
       momentArgument,
     )
-    .option('--to <NAME>', 'POOL/IMAGE or POOL/NAMESPACE/IMAGE, with --pool a POOL (default: the name it had)')
+    .option('--to <IMAGE>', 'POOL/IMAGE or POOL/NAMESPACE/IMAGE, with --pool a POOL (default: the name it had)')
     .option(
       '--to-file <PATH>',
       'not an image but a file with its content, sparse; - for stdout, with zeros written out. Written by whoever calls, beside PATH until it is whole',
