@@ -196,13 +196,13 @@ export class AgentClient {
     return jobView(job);
   }
 
-  /** A backup's content, as the control API tells it. */
-  readBackup(request: ReadRequest, signal: AbortSignal): AsyncGenerator<ReadBackupResponse, void, undefined> {
+  /** A backup's content, as the control API tells it. Data lies in leases, for the caller to claim. */
+  async *readBackup(request: ReadRequest, signal: AbortSignal): AsyncGenerator<ReadBackupResponse, void, undefined> {
+    const { startReading } = await import('./to-file/start-reading.js');
     const { receiver = '', store = '', limit = 0 } = request;
     const message = { ...wantedToWire(request), receiver, store, limitBytesPerSecond: BigInt(limit) };
-    const start = this.#client.readBackup.bind(this.#client);
-    return this.#stream<ReadBackupResponse>('readBackup', signal, (metadata, options) =>
-      start(message, metadata, options),
+    yield* this.#stream<ReadBackupResponse>('readBackup', signal, (metadata, options) =>
+      startReading(this.#client, message, metadata, options),
     );
   }
 

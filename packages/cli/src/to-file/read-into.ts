@@ -4,6 +4,7 @@ import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
 import type { ReadBackupResponse } from '@rbdferry/core/gen/rbdferry/v1/control.js';
 import type { Backup, StreamEnd } from '@rbdferry/core/model/chain.js';
 import { IncomingStream } from '@rbdferry/core/transfer/incoming-stream.js';
+import { Lease } from '@rbdferry/core/transfer/lease.js';
 import { expectedDiff, streamError } from '@rbdferry/core/transfer/stream-check.js';
 import { backupFromWire } from '@rbdferry/core/wire/convert.js';
 import { runningView, type RunningState } from '../view/job.js';
@@ -48,7 +49,7 @@ export const readInto = async (
           break;
         case 'data':
           if (incoming === undefined) throw unknownOrder();
-          await incoming.pass(part.value, () => target.write(extents.take()));
+          await passOn(Lease.claim(part.value), incoming, () => target.write(extents.take()));
           break;
         case 'running':
           await onProgress(runningView(part.value));
@@ -66,6 +67,12 @@ export const readInto = async (
   } catch (thrown) {
     throw thrown instanceof DiffError ? streamError(thrown) : thrown;
   }
+};
+
+/** The buffer is used again when it was written; after a failure somebody may still be writing it. */
+const passOn = async (content: Lease, incoming: IncomingStream, write: () => Promise<void>): Promise<void> => {
+  await incoming.pass(content.bytes, write);
+  content.release();
 };
 
 const expectedOf = ({ source, sizeBytes, snap }: Backup) =>
