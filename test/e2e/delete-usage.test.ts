@@ -148,6 +148,37 @@ it('du and report agree with `rbd diff` to the byte', async () => {
   await check(ids.slice(1));
 });
 
+it('a held backup stays, whoever wants it gone, and a prune leaves what its rules keep', async () => {
+  const image = 'rbd/held';
+  const made = await backUpTimes(image, 4);
+  const ids = made.map(({ id }) => id);
+  const [first = '', second = ''] = ids;
+  await pair.ok('hold', first, '--reason', 'audit');
+  const { stdout: kept } = await pair.backup.rbd([
+    'image-meta',
+    'get',
+    chainOf(first),
+    `rbdferry.hold.${snapOf(first)}`,
+  ]);
+  expect(JSON.parse(kept)).toMatchObject({ v: 1, until: null, reason: 'audit', client: 'agent1' });
+  expect(await pair.cli('delete', first)).toMatchObject({ exitCode: 48, stdout: '' });
+  const pruned = await pair.cli('prune', image, '--keep-last', '2');
+  expect(pruned).toMatchObject({ exitCode: 0 });
+  expect(pruned.stdout.split('\n')).toEqual([
+    `${first}  kept: held ("audit")`,
+    `${second}  goes: no rule keeps it`,
+    `${ids[2]}  kept: one of the last 2`,
+    `${ids[3]}  kept: newest, the next increment builds on it, one of the last 2`,
+    `deleted ${second}`,
+  ]);
+  for (const each of made.filter(({ id }) => id !== second)) await expectRestorable(each);
+  expect(await pair.cli('delete', '--chain', chainOf(first))).toMatchObject({ exitCode: 48 });
+  expect(await listed(image)).toEqual([first]);
+  await pair.ok('release', first);
+  expect(await pair.ok('delete', first)).toBe(first);
+  expect(await listed(image)).toEqual([]);
+});
+
 describe('a store with trash_expiry', () => {
   const trash = async (): Promise<{ id: string; name: string }[]> => {
     const { stdout } = await pair.backup.rbd(['trash', 'ls', '--format', 'json', 'rbd2']);

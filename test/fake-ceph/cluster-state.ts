@@ -112,6 +112,13 @@ export class ClusterState {
     );
   }
 
+  /** Whether anything reads from any snapshot of this image. */
+  hasClones(of: FakeImage): boolean {
+    for (const image of this.allImages())
+      if ([image, ...image.snapshots].some(({ parent }) => parent?.image === of)) return true;
+    return false;
+  }
+
   /** Forgets removed snapshots that no clone needs any more. */
   trimHidden(): void {
     for (const image of this.allImages())

@@ -122,7 +122,7 @@ const infoOf = (
   image: FakeImage,
   at: { readonly sizeBytes: bigint; readonly parent: FakeParent | null },
 ): ImageInfo => {
-  const hasClones = image.snapshots.some((snapshot) => cluster.clonesOf(snapshot).length > 0);
+  const hasClones = cluster.hasClones(image);
   const hasOperations = hasClones || image.parent !== null;
   return {
     ...image.layout,

@@ -157,3 +157,53 @@ it('takes a leftover of an earlier release: an image of ours without any snapsho
   expect(cluster.everything()).toEqual([]);
   await store.close();
 });
+
+it('that a death broke off anywhere leaves each backup either held or gone', async () => {
+  const asAgent1 = { client: 'agent1', maySee: () => true };
+  const broken = async (death: number) => {
+    const cluster = new FakeCluster(storePool.pool);
+    const made = await fill(cluster);
+    const receiver = dyingCeph(fakeCeph(cluster), { at: death, when: 'after' });
+    const store = rbdStoreOn(receiver.ceph);
+    await store.removeChain(at(made, 0).chain, options).catch(() => {});
+    await settled(receiver.calls);
+    await store.close();
+    cluster.expireWatches();
+    return { cluster, made, calls: receiver.calls };
+  };
+  const { calls } = await broken(Infinity);
+  const outcomes = new Set<string>();
+  for (let death = 1; death <= calls.length; death += 1) {
+    const { cluster, made } = await broken(death);
+    const next = rbdStoreOn(fakeCeph(cluster));
+    const outcome = await next.setHold(at(made, 2), { untilMs: null, reason: '' }, asAgent1).then(
+      () => 'held',
+      (thrown: unknown) => toFerryError(thrown).code,
+    );
+    outcomes.add(outcome);
+    await next.recover({});
+    const left = await listedSnaps(next);
+    if (outcome === 'held') expect(left, calls[death - 1]).toContain(source.snaps[2]);
+    else expect(cluster.everything(), calls[death - 1]).toEqual([]);
+    await next.close();
+  }
+  expect(outcomes).toEqual(new Set(['held', 'BACKUP_NOT_FOUND']));
+});
+
+it('to the trash does not begin while something of the chain is held, and says so', async () => {
+  const cluster = new FakeCluster(storePool.pool);
+  const made = await fill(cluster);
+  const store = rbdStoreOn(fakeCeph(cluster), undefined, undefined, 86_400_000);
+  const asAgent1 = { client: 'agent1', maySee: () => true };
+  await store.setHold(at(made, 1), { untilMs: null, reason: 'audit' }, asAgent1);
+  for (const dryRun of [true, false]) {
+    await expect(store.removeChain(at(made, 0).chain, { ...options, dryRun })).rejects.toMatchObject({
+      code: 'BACKUP_HELD',
+      message: expect.stringContaining(`${at(made, 1).snap} stays: it is held ("audit")`) as string,
+    });
+  }
+  expect(await listedSnaps(store)).toEqual(source.snaps);
+  await store.setHold(at(made, 1), null, asAgent1);
+  expect(await store.removeChain(at(made, 0).chain, options)).toMatchObject({ chainRemoved: true, kept: [] });
+  await store.close();
+});

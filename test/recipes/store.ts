@@ -19,16 +19,14 @@ export const rbdStoreOn = (
   ceph: CephPort,
   features = ['layering', 'exclusive-lock'],
   now = () => Date.UTC(2026, 10, 27, 13),
+  trashExpiryMs: number | null = null,
 ): Store =>
   new GuardedStore({
     name: 'main',
     log: createLogger('test', 'silent'),
     now,
     driver: (host) =>
-      new RbdDriver(
-        { pool: storePool, ceph, features, dataPool: null, stallMs: () => 60_000, trashExpiryMs: null },
-        host,
-      ),
+      new RbdDriver({ pool: storePool, ceph, features, dataPool: null, stallMs: () => 60_000, trashExpiryMs }, host),
   });
 
 export const partsOf = (id: BackupId): BackupIdParts => {

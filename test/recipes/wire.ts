@@ -61,6 +61,7 @@ export const connectTo = (receiver: ReceiverProcess, agentDead: AbortSignal, now
   const connection: Pick<ReceiverClient, keyof ReceiverClient> = {
     name: 'dr',
     stores: [store.name],
+    policies: new Map(),
     aheadMs: 0,
     compression: { kind: 'none' },
     now,
@@ -78,6 +79,11 @@ export const connectTo = (receiver: ReceiverProcess, agentDead: AbortSignal, now
     deleteBackup: (id, dryRun) =>
       over(async () => ({ ...gone(await store.remove(partsOf(id), removing(dryRun))), ids: [id], kept: [] })),
     deleteChain: (_, chain, dryRun) => over(async () => gone(await store.removeChain(chain, removing(dryRun)))),
+    setHold: (id, terms) =>
+      over(async () => {
+        const { backup, before } = await store.setHold(partsOf(id), terms, { client, maySee: () => true });
+        return { hold: backup.hold, before };
+      }),
     openPush: ({ source, snap, baseId }, options) =>
       over(async (signal) => {
         const base = baseId === null ? null : partsOf(baseId);

@@ -1,4 +1,4 @@
-import type { ByteSink } from '@rbdferry/core/ceph/port.js';
+import type { ByteSink, CephPort } from '@rbdferry/core/ceph/port.js';
 import { fakeCeph } from '../fake-ceph/fake-ceph.js';
 import { FakeCluster } from '../fake-ceph/fake-cluster.js';
 import { intercept } from '../fake-ceph/intercept.js';
@@ -8,8 +8,11 @@ import type { MortalStoreWorld } from './store-world.js';
 /** Stores of RBD images on a cluster in memory. */
 export const startFakeRbdStoreWorld = (): MortalStoreWorld => {
   const cluster = new FakeCluster(storePool.pool);
+  const clock = { nowMs: Date.UTC(2026, 10, 27, 13) };
+  const storeOn = (ceph: CephPort) => rbdStoreOn(ceph, undefined, () => clock.nowMs);
   return {
-    open: () => rbdStoreOn(fakeCeph(cluster)),
+    clock,
+    open: () => storeOn(fakeCeph(cluster)),
     openMortal() {
       let isDead = false;
       const sinks = new Set<ByteSink>();
@@ -21,7 +24,7 @@ export const startFakeRbdStoreWorld = (): MortalStoreWorld => {
         },
       });
       return {
-        store: rbdStoreOn(ceph),
+        store: storeOn(ceph),
         async die() {
           isDead = true;
           for (const sink of sinks) await sink.abort();

@@ -14,5 +14,7 @@ export interface StoreWorld {
 /** A {@link StoreWorld} whose receivers can die. */
 export interface MortalStoreWorld extends StoreWorld {
   /** A store of a receiver that dies when it is told to: nothing that it does reaches the place any more. */
+  /** The one that its receivers look at, in milliseconds since 1970. */
+  readonly clock: { nowMs: number };
   openMortal(): { readonly store: Store; die(): Promise<void> };
 }

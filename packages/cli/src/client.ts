@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import { credentials } from '@grpc/grpc-js';
+import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
 import {
   BackupMode as WireMode,
   ControlServiceClient,
@@ -20,6 +21,7 @@ import { clientOptions } from '@rbdferry/core/rpc/options.js';
 import { describeFailure } from './agent-failure.js';
 import type { ChainView } from './view/chain.js';
 import type { DeletionEvent } from './view/deletion.js';
+import type { HoldView } from './view/hold.js';
 import { jobView, type JobView } from './view/job.js';
 import type { ChainUsageView, UnreadableView } from './view/usage.js';
 
@@ -29,6 +31,8 @@ const unaryTimeoutMs = 30_000;
 const cancelTimeoutMs = 120_000;
 /** Each snapshot costs an `rbd` process on the source cluster, which has a deadline of its own. */
 const sourceSnapshotsTimeoutMs = 300_000;
+/** The receiver waits for a minute until nobody changes the chain, and may have to put the chain right first. */
+const holdTimeoutMs = 300_000;
 /** What is no whole id is looked up in a store, which may be large. */
 const lookUpTimeoutMs = 300_000;
 
@@ -101,6 +105,14 @@ export interface DeleteRequest extends Place {
   /** What to delete, in the words of the control API. */
   readonly selection: NonNullable<DeleteBackupsRequest['selection']>;
   readonly dryRun: boolean;
+}
+
+export interface HoldRequest extends Place {
+  /** Whole or short. */
+  readonly backupId: string;
+  /** Null for until it is released. */
+  readonly until: Date | null;
+  readonly reason: string;
 }
 
 export interface UsageRequest extends Place {
@@ -307,6 +319,36 @@ export class AgentClient {
       start({ selection, dryRun, receiver, store }, metadata, options),
     );
     for await (const message of events) yield deletionView(message);
+  }
+
+  /** Keeps a backup from being deleted; answers the hold, and the one that was in force before. */
+  async hold(request: HoldRequest): Promise<{ id: string; hold: HoldView; before: HoldView | null }> {
+    const { backupId, until, reason, receiver = '', store = '' } = request;
+    const message = { backupId, receiver, store, hold: { untilMs: BigInt(until?.getTime() ?? 0), reason } };
+    const {
+      backupId: id,
+      hold,
+      before,
+    } = await this.#unary(
+      'holdBackup',
+      (settings) => callUnary(this.#client.holdBackup.bind(this.#client), message, settings),
+      { timeoutMs: holdTimeoutMs },
+    );
+    const { holdView } = await import('./view/hold.js');
+    const made = holdView(hold);
+    if (made === null) throw new FerryError('PROTOCOL_MISMATCH', 'the agent answered without a hold');
+    return { id, hold: made, before: holdView(before) };
+  }
+
+  /** Takes a hold off; answers it, or null when there was none. */
+  async release(request: Place & { backupId: string }): Promise<{ id: string; before: HoldView | null }> {
+    const { backupId, receiver = '', store = '' } = request;
+    const { backupId: id, before } = await this.#unary(
+      'releaseBackup',
+      (settings) => callUnary(this.#client.releaseBackup.bind(this.#client), { backupId, receiver, store }, settings),
+      { timeoutMs: holdTimeoutMs },
+    );
+    return { id, before: (await import('./view/hold.js')).holdView(before) };
   }
 
   /** Removes our snapshots on a source image. Answers their names. */

@@ -2,6 +2,7 @@ import { toFerryError, type FerryError } from '@rbdferry/core/errors/ferry-error
 import type { AgentClient, DeleteRequest, Place } from './client.js';
 import { note, printLine } from './output.js';
 import { toJson } from './render/json.js';
+import type { DecisionView, DeletionEvent, PolicyView } from './view/deletion.js';
 import type { JobError } from './view/job.js';
 import { isReaderGone, printDone } from './write-output.js';
 
@@ -23,11 +24,20 @@ export const printDeletion = async (
   const { place, dryRun } = options;
   const report = new DeletionReport(options);
   await report.whole(async () => {
-    for await (const event of agent.deleteBackups({ selection, dryRun, ...place })) {
-      if (event.kind === 'deleted') await report.deleted(event.id, event.trashedUntil);
-      else if (event.kind === 'kept') report.kept(event.id, event.reason);
-      else report.note(event.text);
-    }
+    for await (const event of agent.deleteBackups({ selection, dryRun, ...place })) await report.saw(event);
+  });
+};
+
+/** The same with a policy that explains itself: prints a line for each backup, before anything goes. */
+export const printPrune = async (
+  agent: Pick<AgentClient, 'deleteBackups'>,
+  selection: DeleteRequest['selection'],
+  options: DeletionOptions,
+): Promise<void> => {
+  const { place, dryRun } = options;
+  const report = new DeletionReport(options, { explains: true });
+  await report.whole(async () => {
+    for await (const event of agent.deleteBackups({ selection, dryRun, ...place })) await report.saw(event);
   });
 };
 
@@ -57,17 +67,46 @@ class DeletionReport {
   /** Why ids are no longer printed. The deletion goes on: what is gone must be told, not half of it broken off. */
   #unwritten: FerryError | undefined;
 
-  constructor(options: DeletionOptions) {
+  /** What is to become of each backup; null for a deletion that does not say it. */
+  readonly #explained: { policy: PolicyView | null; readonly decisions: DecisionView[] } | null;
+
+  constructor(options: DeletionOptions, { explains = false } = {}) {
     this.#options = options;
+    this.#explained = explains ? { policy: null, decisions: [] } : null;
+  }
+
+  async saw(event: DeletionEvent): Promise<void> {
+    switch (event.kind) {
+      case 'deleted':
+        await this.deleted(event.id, event.trashedUntil);
+        return;
+      case 'kept':
+        this.#keeps(event.id, event.reason);
+        return;
+      case 'note':
+        this.note(event.text);
+        return;
+      case 'policy':
+        if (this.#explained !== null) this.#explained.policy = event.policy;
+        if (!this.#options.json)
+          note(`rules ${event.policy.from === 'store' ? 'of the store: ' : ''}${event.policy.text}`);
+        return;
+      case 'decided':
+        this.#explained?.decisions.push(event.decision);
+        if (!this.#options.json) await this.#print(`${event.decision.id}  ${event.decision.text}`, []);
+    }
   }
 
   async deleted(what: string, trashedUntil: Date | null = null): Promise<void> {
     this.#deleted.push(what);
     if (trashedUntil !== null) this.#trashed.push({ id: what, until: trashedUntil });
-    if (!this.#options.json) await this.#print(what, [what]);
+    if (this.#options.json) return;
+    if (this.#explained === null) await this.#print(what, [what]);
+    // What would go is told already.
+    else if (!this.#options.dryRun) await this.#print(`deleted ${what}`, [what]);
   }
 
-  kept(id: string, reason: FerryError): void {
+  #keeps(id: string, reason: FerryError): void {
     this.#kept.push({ id, reason: errorJson(reason) });
     if (!this.#options.json) note(`kept ${reason.message}`);
   }
@@ -86,10 +125,20 @@ class DeletionReport {
       await this.#close(error);
       throw error;
     }
+    this.#sumUp();
     if (this.#deleted.length === 0) this.note('nothing to delete');
     else if (this.#options.dryRun && !this.#options.json) note('nothing was deleted: this was a dry run');
     await this.#close(null);
     if (this.#unwritten !== undefined) await printDone(this.#doneText(), Promise.reject(this.#unwritten));
+  }
+
+  #sumUp(): void {
+    if (this.#explained === null || this.#options.json) return;
+    const gone = this.#deleted.length;
+    const stay = this.#explained.decisions.length - gone;
+    note(
+      `${gone} ${this.#options.dryRun ? 'would go' : 'went'}, ${stay} ${this.#options.dryRun ? 'would stay' : 'stay'}`,
+    );
   }
 
   /** @param ids told on stderr when the text cannot be written */
@@ -107,7 +156,7 @@ class DeletionReport {
     if (!this.#options.json) return;
     const { dryRun } = this.#options;
     const done = { deleted: this.#deleted, trashed: this.#trashed, kept: this.#kept, notes: this.#notes };
-    await this.#print(toJson({ dryRun, ...done, error: error && errorJson(error) }), this.#deleted);
+    await this.#print(toJson({ dryRun, ...this.#explained, ...done, error: error && errorJson(error) }), this.#deleted);
   }
 }
 

@@ -2,6 +2,7 @@ import { orThrow } from '@rbdferry/core/errors/parsed.js';
 import { parseBackupId, splitChainName } from '@rbdferry/core/model/backup-id.js';
 import { formatImageSpec, formatPoolSpec, parseImageSpec, parsePoolSpec } from '@rbdferry/core/model/image-spec.js';
 import { parseDuration, parseRate } from '@rbdferry/core/model/quantity.js';
+import { parseTimeZone } from '@rbdferry/core/model/retention/policy.js';
 import { parseNamedBackup } from '@rbdferry/core/wire/short-id.js';
 import { InvalidArgumentError, Option } from '@commander-js/extra-typings';
 
@@ -82,6 +83,18 @@ export const countArgument = (text: string): number => {
   const count = /^\d{1,9}$/.test(text) ? Number(text) : 0;
   if (count < 1) throw new InvalidArgumentError('Expected a whole number from 1.');
   return count;
+};
+
+/** A whole number from 0. */
+export const numberArgument = (text: string): number => {
+  if (!/^\d{1,6}$/.test(text)) throw new InvalidArgumentError('Expected a whole number from 0 to 999999.');
+  return Number(text);
+};
+
+export const timeZoneArgument = (text: string): string => {
+  const zone = parseTimeZone(text);
+  if (!zone.ok) throw new InvalidArgumentError('Expected a time zone such as Europe/Berlin or UTC.');
+  return zone.value;
 };
 
 /** For options that may be given several times. */

@@ -43,6 +43,24 @@ export const verbs: readonly Verb[] = [
     load: async () => (await import('./commands/delete.js')).addDelete,
   },
   {
+    name: 'prune',
+    usage: '[options] [IMAGE...]',
+    summary: 'delete the backups that no keep rule keeps',
+    load: async () => (await import('./commands/prune.js')).addPrune,
+  },
+  {
+    name: 'hold',
+    usage: '[options] <ID>',
+    summary: 'keep a backup from being deleted',
+    load: async () => (await import('./commands/hold.js')).addHold,
+  },
+  {
+    name: 'release',
+    usage: '[options] <ID>',
+    summary: 'take a hold off a backup',
+    load: async () => (await import('./commands/release.js')).addRelease,
+  },
+  {
     name: 'du',
     usage: '[options] [WHAT]',
     summary: 'show what backups take up',

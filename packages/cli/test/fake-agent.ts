@@ -109,6 +109,7 @@ export const backupOf = (over: Partial<Backup> = {}): Backup => ({
   committedAtMs: BigInt(at + 60_000),
   baseId: '',
   client: 'agent1',
+  hold: undefined,
   ...over,
 });
 

@@ -3,7 +3,7 @@ import { parseBackupId, type BackupIdParts, type ChainName } from '@rbdferry/cor
 import type { Backup, Chain, ChainUsage } from '@rbdferry/core/model/chain.js';
 import { describe, expect, it } from 'vitest';
 import { ClientStore } from './client-store.js';
-import type { LookOptions, OpenedPull, PushIntent, RemoveOptions, Store } from './store/port.js';
+import type { HoldOptions, LookOptions, OpenedPull, PushIntent, RemoveOptions, Store } from './store/port.js';
 
 const chainName = 'vm.2026-01-01.00:00:00.000000.bkp.image' as ChainName;
 
@@ -17,7 +17,7 @@ const backupOf = (client: string | null) => ({ client }) as Backup;
 
 /** A store that holds what it is given, and says what it was asked for. */
 const storeWith = (backups: readonly Backup[], unreadable: readonly string[] = []) => {
-  const asked: { removal?: RemoveOptions; intent?: PushIntent; closed: number } = { closed: 0 };
+  const asked: { removal?: RemoveOptions; hold?: HoldOptions; intent?: PushIntent; closed: number } = { closed: 0 };
   const tell = ({ onUnreadable }: LookOptions) => {
     for (const name of unreadable) {
       onUnreadable?.({ name: name as ChainName, error: new FerryError('CEPH_FAILED', `${name} is in pool secret`) });
@@ -50,6 +50,10 @@ const storeWith = (backups: readonly Backup[], unreadable: readonly string[] = [
     },
     remove: (_, options) => {
       asked.removal = options;
+      return Promise.reject(new Error('enough'));
+    },
+    setHold: (_, __, options) => {
+      asked.hold = options;
       return Promise.reject(new Error('enough'));
     },
   };
@@ -118,6 +122,9 @@ describe('what a client does', () => {
     await view.remove(idOf('01'), { dryRun: true }).catch(() => {});
     expect(asked.removal).toMatchObject({ client: 'agent1', dryRun: true });
     expect(['agent1', 'agent2', null].map((owner) => asked.removal?.mayRemove(owner))).toEqual([true, false, true]);
+    await view.setHold(idOf('01'), null, {}).catch(() => {});
+    expect(asked.hold).toMatchObject({ client: 'agent1' });
+    expect(['agent1', 'agent2', null].map((owner) => asked.hold?.maySee(owner))).toEqual([true, false, true]);
     await view.open({ snap: idOf('01').snap } as PushIntent, {}).catch(() => {});
     expect(asked.intent?.client).toBe('agent1');
   });

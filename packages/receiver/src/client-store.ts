@@ -1,7 +1,8 @@
 import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
 import { formatBackupId, type BackupIdParts, type ChainName } from '@rbdferry/core/model/backup-id.js';
 import type { Backup, Chain, ChainUsage } from '@rbdferry/core/model/chain.js';
-import type { OpenedPull, OpenedPush, PushIntent, Removed, Store, UnreadableChain } from './store/port.js';
+import type { HoldTerms } from '@rbdferry/core/model/hold.js';
+import type { HoldChange, OpenedPull, OpenedPush, PushIntent, Removed, Store, UnreadableChain } from './store/port.js';
 
 interface Options {
   readonly signal?: AbortSignal | undefined;
@@ -68,12 +69,18 @@ export class ClientStore {
     throw hidden(id);
   }
 
-  /** @throws BACKUP_NOT_FOUND, IMAGE_BUSY, BACKUP_IN_USE */
+  /** @param terms null to take a hold off @throws BACKUP_NOT_FOUND, IMAGE_BUSY, INVALID_REQUEST */
+  setHold(id: BackupIdParts, terms: HoldTerms | null, options: Options): Promise<HoldChange> {
+    const maySee = (owner: string | null) => this.#sees(owner);
+    return this.#store.setHold(id, terms, { ...options, client: this.#client, maySee });
+  }
+
+  /** @throws BACKUP_NOT_FOUND, IMAGE_BUSY, BACKUP_IN_USE, BACKUP_HELD */
   remove(id: BackupIdParts, options: Options & { readonly dryRun: boolean }): Promise<Removed> {
     return this.#store.remove(id, { ...options, ...this.#asRemover });
   }
 
-  /** @throws BACKUP_NOT_FOUND, IMAGE_BUSY */
+  /** @throws BACKUP_NOT_FOUND, IMAGE_BUSY, BACKUP_HELD */
   removeChain(chain: ChainName, options: Options & { readonly dryRun: boolean }): Promise<Removed> {
     return this.#store.removeChain(chain, { ...options, ...this.#asRemover });
   }

@@ -22,6 +22,7 @@ import { RefusedClients } from './refused-clients.js';
 import { createTransferService } from './service/transfer-service.js';
 import { createStore } from './store/kinds.js';
 import type { Store } from './store/port.js';
+import { storeRulesOf } from './store/retention-config.js';
 import { LiveTransfers, type LiveTransfer, type TransferListener } from './transfer/live-transfers.js';
 import { OpenTransfers } from './transfer/open-transfers.js';
 
@@ -87,6 +88,10 @@ export const startReceiver = async (
       },
       zstd,
       now,
+      rulesOf: (name) => {
+        const store = config.stores[name];
+        return store === undefined ? null : storeRulesOf(store);
+      },
       onFailure: (error, { client, peer, address, method }) => {
         metrics.failed(error.code);
         const reason = access.refusal(peer);
@@ -96,6 +101,9 @@ export const startReceiver = async (
       onRemoved: (backups, client) => {
         known.removed(backups);
         log.info({ backups, client }, 'backups removed');
+      },
+      onHold: ({ backup: { id, hold } }, client) => {
+        log.info({ backup: id, client, hold }, hold === null ? 'hold taken off' : 'backup held');
       },
       onCommitted: (backup) => {
         metrics.committed(backup);

@@ -3,15 +3,18 @@ import type { CephPort } from '@rbdferry/core/ceph/port.js';
 import { throwIfAborted, toFerryError, type FerryError } from '@rbdferry/core/errors/ferry-error.js';
 import type { BackupId } from '@rbdferry/core/model/backup-id.js';
 import type { Chain } from '@rbdferry/core/model/chain.js';
+import type { Decision } from '@rbdferry/core/model/retention/decision.js';
 import type { KeptBackup } from '@rbdferry/core/wire/kept-backup.js';
 import type { UnreadableChain } from '@rbdferry/core/wire/unreadable-chain.js';
 import { requireOnSource } from '../backup/require-on-source.js';
 import type { LooseEnds } from '../jobs/loose-ends.js';
 import type { Gone, ReceiverClient } from '../receiver-client/receiver-client.js';
+import { decisionsOf, idsThatGo, staysInSpite } from './decisions.js';
 import { isRefusal, removeAtReceiver } from './deletion.js';
 import type { DeletionEnd } from './deletion-end.js';
 import { forecast } from './forecast.js';
 import { lookAtSources, type SourcesSeen } from './look-at-sources.js';
+import { policyUsed, type PolicyUsed } from './policy-used.js';
 import { imagesWithoutBackups, placesOf, type Selection } from './selection.js';
 import { describeSnapshot, nextBackups, removeSourceSnapshots, snapshotsOf } from './source-snapshots.js';
 import { stepsOf, type ChainSteps, type Step } from './steps.js';
@@ -25,11 +28,14 @@ export type DeleteEvent =
     }
   /** It was to go and stays, as a backup like any other. */
   | ({ readonly kind: 'kept' } & KeptBackup)
-  | { readonly kind: 'note'; readonly text: string };
+  | { readonly kind: 'note'; readonly text: string }
+  /** Of a policy that explains itself: these come before anything goes. */
+  | { readonly kind: 'policy'; readonly used: PolicyUsed }
+  | { readonly kind: 'decided'; readonly decision: Decision };
 
 export interface DeleteDeps {
   readonly ceph: CephPort;
-  readonly receiver: Pick<ReceiverClient, 'name' | 'chains' | 'deleteBackup' | 'deleteChain'>;
+  readonly receiver: Pick<ReceiverClient, 'name' | 'chains' | 'policies' | 'deleteBackup' | 'deleteChain'>;
   readonly looseEnds: Pick<LooseEnds, 'begin'>;
   readonly dryRun: boolean;
   /** Aborted when the asker goes away. What is under way then is finished, and nothing more is begun. */
@@ -46,6 +52,10 @@ export async function* deleteBackups(
   selection: Selection,
   deps: DeleteDeps,
 ): AsyncGenerator<DeleteEvent, void, undefined> {
+  const used =
+    selection.kind === 'policy'
+      ? policyUsed(selection.policy, selection.store, deps.receiver.policies.get(selection.store))
+      : null;
   const unreadable: UnreadableChain[] = [];
   const before = await chainsTouched(selection, unreadable, deps);
   if (selection.kind === 'policy' && before.length === 0 && unreadable[0] !== undefined) throw unreadable[0].error;
@@ -55,9 +65,11 @@ export async function* deleteBackups(
   for (const { image, store } of imagesWithoutBackups(selection, before)) {
     await requireOnSource(image, { ...deps, store });
   }
-  const plan = stepsOf(selection, before, deps.now());
+  const { ids, decided, sources: seen } = await whatGoes(selection, used, { ...deps, before });
+  yield* decided;
+  const plan = stepsOf(selection, before, ids);
   const touched = plan.flatMap(({ chain }) => chain ?? []);
-  const sources = await lookAtSources(touched, before, deps);
+  const sources = seen ?? (await lookAtSources(touched, before, deps));
   const gone = new Set<BackupId>();
   let failure: FerryError | null = null;
   for await (const event of deps.dryRun ? foretell(plan, deps) : carryOutAll(plan, sources, deps)) {
@@ -69,6 +81,22 @@ export async function* deleteBackups(
   if (gone.size > 0) for (const text of [...sources.problems, ...nextBackups(before, gone, sources)]) yield note(text);
   if (failure !== null) throw failure;
 }
+
+/** What a selection names, or what a policy lets go, and what is to be told of that. */
+const whatGoes = async (
+  selection: Selection,
+  used: PolicyUsed | null,
+  { before, ...deps }: DeleteDeps & { readonly before: readonly Chain[] },
+): Promise<{ ids: readonly BackupId[]; decided: readonly DeleteEvent[]; sources: SourcesSeen | null }> => {
+  if (selection.kind !== 'policy' || used === null) {
+    return { ids: selection.kind === 'ids' ? [...new Set(selection.ids)] : [], decided: [], sources: null };
+  }
+  const { decisions, sources } = await decisionsOf(selection, used.policy, before, deps);
+  const decided: DeleteEvent[] = selection.policy.explain
+    ? [{ kind: 'policy', used }, ...decisions.map((decision) => ({ kind: 'decided' as const, decision }))]
+    : staysInSpite(decisions).map(note);
+  return { ids: idsThatGo(decisions), decided, sources };
+};
 
 type StepEvent = DeleteEvent | { readonly kind: 'failed'; readonly error: FerryError };
 
@@ -142,7 +170,7 @@ async function* carryOut(
 }
 
 const refused = ({ ids }: Step, error: FerryError): StepEvent =>
-  error.code === 'BACKUP_IN_USE' || error.code === 'IMAGE_BUSY'
+  error.code === 'BACKUP_IN_USE' || error.code === 'BACKUP_HELD' || error.code === 'IMAGE_BUSY'
     ? { kind: 'kept', id: ids[0] ?? ('' as BackupId), reason: error }
     : { kind: 'failed', error };
 

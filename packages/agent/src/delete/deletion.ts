@@ -10,6 +10,7 @@ import { removeSourceSnapshots } from './source-snapshots.js';
 const refusals: ReadonlySet<ErrorCode> = new Set([
   'BACKUP_NOT_FOUND',
   'BACKUP_IN_USE',
+  'BACKUP_HELD',
   'IMAGE_BUSY',
   'IMAGE_IN_USE',
   'STORE_NOT_FOUND',

@@ -39,8 +39,8 @@ const ask = async ({ chain, steps }: ChainSteps, receiver: Receiver): Promise<Fo
       ? fromWhole(chain, steps, { whole: whole.gone, receiver })
       : withTrash(chain, steps, { whole: whole.gone, receiver });
   }
-  // Not the whole chain is the asker's, or is there any more.
-  if (whole.error.code === 'BACKUP_NOT_FOUND') return oneByOne(steps, receiver);
+  // Not the whole chain is the asker's, or is there any more; or it goes to the trash as a whole, and something in it is held.
+  if (whole.error.code === 'BACKUP_NOT_FOUND' || whole.error.code === 'BACKUP_HELD') return oneByOne(steps, receiver);
   return steps.map((step) => ({ step, outcome: whole }));
 };
 
@@ -58,11 +58,11 @@ const fromWhole = (chain: Chain, steps: readonly Step[], { whole, receiver }: As
   const isAll = steps.length === chain.backups.length;
   const newest = chain.backups.at(-1)?.id;
   const kept = new Map(whole.kept.map(({ id, reason }) => [id, reason]));
+  const goes = new Set(whole.ids);
   return inOrder(steps, (step) => {
     const [id] = step.ids;
     const error = id === undefined ? undefined : kept.get(id);
-    const isSaid =
-      error === undefined ? id !== undefined && whole.ids.includes(id) : isAll || kept.size > 1 || id !== newest;
+    const isSaid = error === undefined ? id !== undefined && goes.has(id) : isAll || kept.size > 1 || id !== newest;
     if (!isSaid) return outcomeOf(removeAtReceiver(step, receiver, true));
     return error === undefined
       ? { kind: 'goes', gone: { ids: step.ids, kept: [], trashedUntil: null } }

@@ -1,21 +1,23 @@
 import { orThrow } from '@rbdferry/core/errors/parsed.js';
 import { parseBackupId, splitChainName, type BackupId, type ChainName } from '@rbdferry/core/model/backup-id.js';
 import type { Chain } from '@rbdferry/core/model/chain.js';
-import { byImage, isOfImage } from '@rbdferry/core/model/image-backups.js';
-import { sameSpec, type ImageSpec } from '@rbdferry/core/model/image-spec.js';
-import { expiredBackups, type RetentionPolicy } from '@rbdferry/core/model/retention.js';
+import { isOfImage } from '@rbdferry/core/model/image-backups.js';
+import type { ImageSpec } from '@rbdferry/core/model/image-spec.js';
+import type { AskedPolicy } from './policy-used.js';
 
 /** What is to be deleted. */
 export type Selection =
   | { readonly kind: 'ids'; readonly ids: readonly BackupId[] }
   | { readonly kind: 'chain'; readonly store: string; readonly chain: ChainName }
+  | PolicySelection;
+
+export interface PolicySelection {
+  readonly kind: 'policy';
+  readonly store: string;
   /** Null for every image. */
-  | {
-      readonly kind: 'policy';
-      readonly store: string;
-      readonly images: readonly ImageSpec[] | null;
-      readonly policy: RetentionPolicy;
-    };
+  readonly images: readonly ImageSpec[] | null;
+  readonly policy: AskedPolicy;
+}
 
 /** Where the chains are that the selection may touch; the image is a name, or null for all. */
 export const placesOf = (selection: Selection): { store: string; image: string | null }[] => {
@@ -38,26 +40,6 @@ export const placesOf = (selection: Selection): { store: string; image: string |
 };
 
 const imageOfChain = (chain: ChainName): string | null => splitChainName(chain)?.image ?? null;
-
-/**
- * The backups that are to go. A policy looks at each image's own backups, whatever chains they are in, and never at another image's in
- * the same chains. Backups of the older tool are left to deletion by id: nobody knows their pool.
- *
- * @param nowMs by the receiver's clock, in milliseconds since 1970
- */
-export const idsOf = (
-  selection: Exclude<Selection, { kind: 'chain' }>,
-  chains: readonly Chain[],
-  nowMs: number,
-): BackupId[] => {
-  if (selection.kind === 'ids') return [...new Set(selection.ids)];
-  const { images, policy } = selection;
-  return byImage(chains).flatMap(({ source, chains }) => {
-    if (source === null) return [];
-    const isWanted = images === null || images.some((image) => sameSpec(image, source.image));
-    return isWanted ? expiredBackups(policy, chains, nowMs) : [];
-  });
-};
 
 const holdsBackupsOf = ({ backups, legacy, name }: Chain, image: ImageSpec): boolean =>
   legacy ? imageOfChain(name) === image.image : backups.some((backup) => isOfImage(backup, image));

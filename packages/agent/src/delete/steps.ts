@@ -2,7 +2,7 @@ import { orThrow } from '@rbdferry/core/errors/parsed.js';
 import { parseBackupId, type BackupId } from '@rbdferry/core/model/backup-id.js';
 import type { Backup, Chain } from '@rbdferry/core/model/chain.js';
 import type { DeletionEnd } from './deletion-end.js';
-import { idsOf, type Selection } from './selection.js';
+import type { Selection } from './selection.js';
 
 /** One step of a deletion: a backup, or a chain as a whole. */
 export type Step = Pick<DeletionEnd, 'store' | 'chain' | 'ids'> & {
@@ -22,8 +22,9 @@ export interface ChainSteps {
  * The steps in which a selection is deleted, chain by chain.
  *
  * @param before the chains that may be touched
+ * @param ids the backups that are to go, unless it is a chain as a whole
  */
-export const stepsOf = (selection: Selection, before: readonly Chain[], nowMs: number): ChainSteps[] => {
+export const stepsOf = (selection: Selection, before: readonly Chain[], ids: readonly BackupId[]): ChainSteps[] => {
   if (selection.kind === 'chain') {
     const { store, chain: name } = selection;
     const chain = before.find((each) => each.name === name) ?? null;
@@ -31,9 +32,9 @@ export const stepsOf = (selection: Selection, before: readonly Chain[], nowMs: n
     return [{ chain, steps: [{ store, chain: name, ids: backups.map(({ id }) => id), backups }] }];
   }
   const chains = new Map(before.map((chain) => [`${chain.store}/${chain.name}`, chain]));
-  return [...byChain(idsOf(selection, before, nowMs))].map(([name, ids]) => {
+  return [...byChain(ids)].map(([name, ofChain]) => {
     const chain = chains.get(name) ?? null;
-    return { chain, steps: backupSteps(ids, chain) };
+    return { chain, steps: backupSteps(ofChain, chain) };
   });
 };
 

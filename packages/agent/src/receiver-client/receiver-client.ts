@@ -11,6 +11,8 @@ import type {
 } from '@rbdferry/core/gen/rbdferry/v1/transfer.js';
 import type { BackupId, ChainName, SnapName } from '@rbdferry/core/model/backup-id.js';
 import type { Backup, Chain, ChainUsage, SourceFacts, StreamEnd } from '@rbdferry/core/model/chain.js';
+import type { Hold, HoldTerms } from '@rbdferry/core/model/hold.js';
+import type { StoreRules } from '@rbdferry/core/model/retention/policy.js';
 import type { ConnectionFacts } from '@rbdferry/core/metrics/connection-metrics.js';
 import { callClientStream, callServerStream, callUnary, type CallSettings } from '@rbdferry/core/rpc/calls.js';
 import { transferDefinition } from '@rbdferry/core/rpc/hot-data.js';
@@ -25,6 +27,8 @@ import type { TransferStages } from '@rbdferry/core/transfer/transfer-stages.js'
 import {
   backupFromWire,
   chainFromWire,
+  holdFromWire,
+  holdTermsToWire,
   idFromWire,
   requireField,
   silenceToWire,
@@ -34,6 +38,7 @@ import {
   waitsToWire,
 } from '@rbdferry/core/wire/convert.js';
 import { keptFromWire, type KeptBackup } from '@rbdferry/core/wire/kept-backup.js';
+import { rulesFromWire } from '@rbdferry/core/wire/retention.js';
 import { unreadableFromWire, type UnreadableChain } from '@rbdferry/core/wire/unreadable-chain.js';
 import type { ReceiverConfig } from '../config.js';
 import { pullLimits, windowWithin, type JobLimits } from '../limits.js';
@@ -140,6 +145,8 @@ export class ReceiverClient {
   readonly name: string;
   /** Names of the stores that this client may use. */
   stores: readonly string[] = [];
+  /** What the configuration of those stores says of retention, by their names; a store that says nothing is not in it. */
+  policies: ReadonlyMap<string, StoreRules> = new Map();
   /** How far the receiver's clock was ahead of ours when we shook hands, in milliseconds; null when the receiver is too old to say. */
   aheadMs: number | null = null;
   /** Whether pushes and pulls are compressed, as was agreed in the handshake. */
@@ -276,6 +283,25 @@ export class ReceiverClient {
     };
   }
 
+  /**
+   * Puts a hold on a backup, or takes it off (null); answers the one that it has now and the one that it had.
+   *
+   * @throws BACKUP_NOT_FOUND, IMAGE_BUSY, INVALID_REQUEST; PROTOCOL_MISMATCH when the receiver knows no holds
+   */
+  async setHold(
+    id: BackupId,
+    terms: HoldTerms | null,
+    options: Options,
+  ): Promise<{ readonly hold: Hold | null; readonly before: Hold | null }> {
+    const { backup, before } = await callUnary(
+      this.#client.setHold.bind(this.#client),
+      { backupId: id, hold: terms === null ? undefined : holdTermsToWire(terms) },
+      this.#settings(options, deadlines.open),
+    );
+    const { hold } = backupFromWire(requireField(backup, 'backup'));
+    return { hold, before: before === undefined ? null : holdFromWire(before) };
+  }
+
   /** What chains take up: those of all images of a name, one chain, or (both null) all of the store. */
   async *usage(
     store: string,
@@ -401,6 +427,7 @@ export class ReceiverClient {
     const answer = await this.#shakeHands(capabilities, options);
     this.aheadMs = clockAheadMs(answer.timeMs, { askedMs, answeredMs: this.#clock() });
     this.stores = answer.stores;
+    this.policies = new Map(Object.entries(answer.policies).map(([store, rules]) => [store, rulesFromWire(rules)]));
     agreeOnProtocol({ protocolMin: answer.protocol, protocolMax: answer.protocol, software: answer.software });
     this.compression = agreeOnCompression(compression, zstd, { ...answer, who: this.#peer.peer });
   }

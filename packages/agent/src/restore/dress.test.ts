@@ -29,6 +29,7 @@ const backupWith = (metadata: Record<string, string>, binaryMetadata: MetadataEn
   committedAtMs: 1,
   baseId: null,
   client: 'agent1',
+  hold: null,
   source: {
     identity: { fsid: 'f', image, imageId: '1a' },
     snapId: 1,

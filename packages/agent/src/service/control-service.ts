@@ -5,7 +5,6 @@ import {
   type ControlServiceServer,
   type DeleteBackupsRequest,
   type DeleteBackupsResponse,
-  type DeletePolicy,
   type GetUsageRequest,
   type GetUsageResponse,
   type ListBackupsRequest,
@@ -17,7 +16,6 @@ import type { Logger } from '@rbdferry/core/log/logger.js';
 import { createHandlers, type FailureListener } from '@rbdferry/core/rpc/handlers.js';
 import { software } from '@rbdferry/core/rpc/protocol.js';
 import { chainNameFromWire, chainToWire, requireField, usageToWire } from '@rbdferry/core/wire/convert.js';
-import { keptToWire } from '@rbdferry/core/wire/kept-backup.js';
 import { parseNamedBackup, type NamedBackup } from '@rbdferry/core/wire/short-id.js';
 import { unreadableToWire } from '@rbdferry/core/wire/unreadable-chain.js';
 import type { AgentMetrics } from '../agent-metrics.js';
@@ -27,13 +25,15 @@ import { backupBatchOf, restoreBatchOf } from '../batch/wire.js';
 import { backupRequestOf } from '../backup/wire.js';
 import { choosePlace, defaultReceiver, type Place } from '../choose-receiver.js';
 import type { AgentConfig } from '../config.js';
-import { deleteBackups, type DeleteEvent } from '../delete/delete-backups.js';
+import { deleteBackups } from '../delete/delete-backups.js';
 import { deleteSourceSnapshots } from '../delete/delete-source-snapshots.js';
 import type { Selection } from '../delete/selection.js';
+import { deleteEventToWire, policyOf } from '../delete/wire.js';
 import type { JobStore } from '../jobs/job-store.js';
 import type { LooseEnds } from '../jobs/loose-ends.js';
 import type { JobRunner } from '../jobs/job-runner.js';
 import type { ConnectOptions, ReceiverClient } from '../receiver-client/receiver-client.js';
+import { holdBackup, releaseBackup } from './holds.js';
 import { restoreRequestFor } from './restore-request.js';
 import { jobToWire } from './job-wire.js';
 import { listBackups, type Listed } from './list-backups.js';
@@ -114,6 +114,10 @@ export const createControlService = (options: ControlServiceOptions): ControlSer
 
     deleteBackups: serverStream((request, { signal }) => deleteBackupsCall(request, options, signal)),
 
+    holdBackup: unary((request, { signal }) => holdBackup(request, options, signal)),
+
+    releaseBackup: unary((request, { signal }) => releaseBackup(request, options, signal)),
+
     deleteSourceSnapshots: unary(async (request, { signal }) => {
       const image = orThrow(parseImageSpec(request.image), 'INVALID_IMAGE_SPEC');
       const { receiver: at, store } = choose(request);
@@ -173,19 +177,6 @@ async function* deleteBackupsCall(
   }
 }
 
-const deleteEventToWire = (event: DeleteEvent): DeleteBackupsResponse => {
-  switch (event.kind) {
-    case 'deleted': {
-      const trashedUntilMs = BigInt(event.trashedUntil?.getTime() ?? 0);
-      return { event: { $case: 'deleted', value: event.id }, trashedUntilMs };
-    }
-    case 'kept':
-      return { event: { $case: 'kept', value: keptToWire(event) }, trashedUntilMs: 0n };
-    case 'note':
-      return { event: { $case: 'note', value: event.text }, trashedUntilMs: 0n };
-  }
-};
-
 /** A selection but for the ids in it, of which short ones are still to be looked up. */
 interface SelectionToBe {
   readonly named: readonly NamedBackup[];
@@ -213,33 +204,6 @@ const selectionOf = ({ selection }: DeleteBackupsRequest, store: string): Select
     case undefined:
       throw new FerryError('INVALID_REQUEST', 'say what to delete: ids, a chain, or a policy');
   }
-};
-
-const policyOf = (request: DeletePolicy, store: string): Extract<Selection, { kind: 'policy' }> => {
-  const { olderThanMs, keepLast, keepFull } = request;
-  if (olderThanMs === undefined && keepLast === undefined && keepFull === undefined) {
-    throw new FerryError('INVALID_REQUEST', 'a policy needs an age, or a number of backups or chains to keep');
-  }
-  if (keepLast === 0 || keepFull === 0) {
-    throw new FerryError('INVALID_REQUEST', 'a policy keeps at least one backup; remove chains by name to remove all');
-  }
-  if (olderThanMs !== undefined && olderThanMs < 0n) throw new FerryError('INVALID_REQUEST', 'an age is not negative');
-  if (request.allImages === request.images.length > 0) {
-    throw new FerryError('INVALID_REQUEST', 'name images, or say all images');
-  }
-  return {
-    kind: 'policy',
-    store,
-    images: request.allImages
-      ? null
-      : request.images.map((image) => orThrow(parseImageSpec(image), 'INVALID_IMAGE_SPEC')),
-    policy: {
-      olderThanMs: olderThanMs === undefined ? null : Number(olderThanMs),
-      keepLast: keepLast ?? null,
-      keepFull: keepFull ?? null,
-      keepIds: [],
-    },
-  };
 };
 
 async function* usageCall(

@@ -51,6 +51,7 @@ const chainOf = (image: string): Chain => {
     committedAtMs: 0,
     baseId: null,
     client: 'c',
+    hold: null,
   };
   return {
     store: 's',

@@ -140,7 +140,15 @@ const selectionOf = (target: Exclude<Target, { kind: 'source-snapshots' }>) => {
       const olderThanMs = olderThan === undefined ? undefined : BigInt(olderThan);
       return {
         $case: 'policy' as const,
-        value: { images, allImages: images.length === 0, olderThanMs, keepLast, keepFull, keepIds: [] },
+        value: {
+          images,
+          allImages: images.length === 0,
+          olderThanMs,
+          keepLast,
+          keepFull,
+          keepIds: [],
+          rules: undefined,
+        },
       };
     }
   }

@@ -121,7 +121,15 @@ const prune = async (
     note('-n 0: all chains are kept');
     return;
   }
-  const policy = { images: [image], allImages: false, olderThanMs: undefined, keepLast: undefined, keepFull, keepIds };
+  const policy = {
+    images: [image],
+    allImages: false,
+    olderThanMs: undefined,
+    keepLast: undefined,
+    keepFull,
+    keepIds,
+    rules: undefined,
+  };
   await remove({ $case: 'policy', value: policy }, { store }, doing);
 };
 
@@ -144,6 +152,10 @@ const lineOf = (event: DeletionEvent): string => {
       return `kept ${event.reason.message}`;
     case 'note':
       return event.text;
+    case 'policy':
+      return event.policy.text;
+    case 'decided':
+      return `${event.decision.id} ${event.decision.text}`;
   }
 };
 

@@ -117,6 +117,7 @@ describe('a chain as JSON', () => {
           client: 'agent1',
           source: { fsid: 'f5', image: 'rbd/vm1', imageId: '10ab' },
           presentOnSource: true,
+          hold: null,
         },
       ],
       sourceUnknown: null,

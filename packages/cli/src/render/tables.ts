@@ -2,6 +2,7 @@ import { visible } from '../output.js';
 import type { BackupView, ChainView } from '../view/chain.js';
 import type { DumpedBackup, DumpedChain } from '../view/dump.js';
 import type { JobView } from '../view/job.js';
+import { holdText } from '../view/hold.js';
 import { totalsOf, type ChainUsageView } from '../view/usage.js';
 import { colors } from './colors.js';
 import { bytes, bytesOrDash, time } from './human.js';
@@ -19,6 +20,16 @@ const backupColumns = {
   id: { title: 'ID', cell: ({ id }) => id },
 } satisfies Record<string, Column<BackupView>>;
 
+/** Only in chains that have one: holds are seldom, and ids are long. */
+const heldColumn: Column<BackupView> = {
+  title: 'HELD',
+  cell: ({ hold }) => (hold === null ? '-' : shortened(holdText(hold))),
+};
+
+const longestHold = 60;
+
+const shortened = (text: string): string => (text.length > longestHold ? `${text.slice(0, longestHold - 1)}…` : text);
+
 const onSourceText = (present: boolean | null): string => {
   if (present === null) return '?';
   return present ? 'yes' : '-';
@@ -35,11 +46,16 @@ const added: Column<DumpedBackup> = {
 const dumpColumns: Column<DumpedBackup>[] = [snapshot, kind, size, stream, added, onSource, short, id];
 
 /** A chain: a heading, and a line for each backup. */
-export const chainTable = (chain: ChainView): string => `${chainHeading(chain)}\n${rowsOf(listColumns, chain.backups)}`;
+export const chainTable = (chain: ChainView): string =>
+  `${chainHeading(chain)}\n${rowsOf(withHolds(listColumns, chain), chain.backups)}`;
 
 /** The same, with what the backups take up. */
 export const dumpTable = (chain: DumpedChain): string =>
-  `${chainHeading(chain)}  ${bytes(chain.usedBytes)} used\n${rowsOf(dumpColumns, chain.backups)}`;
+  `${chainHeading(chain)}  ${bytes(chain.usedBytes)} used\n${rowsOf(withHolds(dumpColumns, chain), chain.backups)}`;
+
+/** Before the id, which stays last. */
+const withHolds = <Row extends BackupView>(columns: readonly Column<Row>[], { backups }: ChainView): Column<Row>[] =>
+  backups.some((backup) => backup.hold !== null) ? columns.toSpliced(-1, 0, heldColumn) : [...columns];
 
 const chainHeading = (chain: ChainView): string => {
   const name = colors.bold(visible(imagesText(chain) ?? '(no image)'));

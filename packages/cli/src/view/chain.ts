@@ -10,6 +10,7 @@ import { parseBackupId, snapTime, splitChainName, timestampToMs } from '@rbdferr
 import type { BackupKind } from '@rbdferry/core/model/chain.js';
 import { formatImageSpec } from '@rbdferry/core/model/image-spec.js';
 import { shortIdOf } from '@rbdferry/core/wire/short-id.js';
+import { holdView, type HoldView } from './hold.js';
 import { backupKindView, dateOrNull, orNull, type JobError } from './job.js';
 
 /** Which image on which cluster the backups are of. */
@@ -45,6 +46,8 @@ export interface BackupView {
   readonly source: SourceView | null;
   /** Whether its snapshot still exists on the source, so that an increment can start from it; null while that is not known. */
   readonly presentOnSource: boolean | null;
+  /** Why it cannot be deleted now; null when it is not held. */
+  readonly hold: HoldView | null;
 }
 
 /** A chain as the CLI shows it. This is the JSON shape too: dates become ISO 8601 in UTC, sizes numbers of bytes. */
@@ -139,6 +142,7 @@ const backupView = (backup: WireBackup, presentOnSource: boolean | null): Backup
     client: orNull(backup.client),
     source: sourceOf(backup.source?.identity),
     presentOnSource,
+    hold: holdView(backup.hold),
   };
 };
 

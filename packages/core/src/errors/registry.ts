@@ -174,6 +174,13 @@ export const errorRegistry = {
     'finish the import (`rbd migration execute` and `commit`); copy an image of format 1 to one of format 2 (`rbd deep cp`)',
   ),
 
+  BACKUP_HELD: entry(
+    48,
+    'FAILED_PRECONDITION',
+    never,
+    '`rbdferry list` shows who is to be asked; `rbdferry release ID` takes the hold off',
+  ),
+
   STREAM_INVALID: entry(
     50,
     'DATA_LOSS',

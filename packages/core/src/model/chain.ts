@@ -1,4 +1,5 @@
 import type { BackupId, ChainName, SnapName } from './backup-id.js';
+import type { Hold } from './hold.js';
 import type { SplitMetadata } from './image-meta.js';
 import { newestOf } from './backup-order.js';
 import { byImage } from './image-backups.js';
@@ -60,6 +61,8 @@ export interface Backup {
   readonly baseId: BackupId | null;
   /** Common name of the client certificate that sent it; null for a backup of the older tool. */
   readonly client: string | null;
+  /** The hold that was put on it last, which may have ended; null when there is none. */
+  readonly hold: Hold | null;
 }
 
 /** One full backup and the increments on it. They may be of several images: a restored copy goes on in the chain it comes from. */

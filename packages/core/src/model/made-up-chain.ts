@@ -1,5 +1,6 @@
 import { chainNameOf, formatBackupId, formatTimestamp, snapNameOf } from './backup-id.js';
 import type { Backup, Chain } from './chain.js';
+import type { Hold } from './hold.js';
 
 /** Chains for tests of what is decided about them. */
 
@@ -9,6 +10,7 @@ export interface MadeUpBackup {
   readonly committedAtMs: number;
   /** Hours since 1970 in its name; its place in the chain when left out. */
   readonly nameHours?: number;
+  readonly hold?: Hold | null;
 }
 
 const hourInMicroseconds = 3_600_000_000n;
@@ -16,7 +18,7 @@ const hourInMicroseconds = 3_600_000_000n;
 /** @param image in the chain's name */
 export const chainOfBackups = (image: string, backups: readonly MadeUpBackup[], over: Partial<Chain> = {}): Chain => {
   const name = chainNameOf(image, formatTimestamp(0n));
-  const made = backups.map(({ image, committedAtMs, nameHours }, index): Backup => {
+  const made = backups.map(({ image, committedAtMs, nameHours, hold = null }, index): Backup => {
     const snap = snapNameOf(formatTimestamp(BigInt(nameHours ?? index) * hourInMicroseconds));
     return {
       id: formatBackupId({ store: 's', chain: name, snap }),
@@ -30,6 +32,7 @@ export const chainOfBackups = (image: string, backups: readonly MadeUpBackup[], 
       committedAtMs,
       baseId: null,
       client: 'c',
+      hold,
     };
   });
   return { store: 's', name, backups: made, active: false, legacy: false, partial: false, ...over };

@@ -45,6 +45,7 @@ const chainOf = (text: string, over: Partial<Chain> = {}): Chain => {
     committedAtMs: letter.codePointAt(0) ?? 0,
     baseId: null,
     client: 'c',
+    hold: null,
   }));
   return { store: 's', name: chainName(first), backups, active: true, legacy: false, partial: false, ...over };
 };

@@ -35,6 +35,12 @@ export const parseSize = (text: string): Parsed<number> =>
 export const parseDuration = (text: string): Parsed<number> =>
   parseQuantity(text, timeUnits, 'a duration such as 90s, 10m, 36h or 7d');
 
+/** Whole units, as `30d`, `36h` or `90s`: what {@link parseDuration} reads back. */
+export const formatDuration = (ms: number): string => {
+  const unit = (['d', 'h', 'm', 's'] as const).find((each) => ms % (timeUnits[each] ?? 1) === 0) ?? 'ms';
+  return `${ms / (timeUnits[unit] ?? 1)}${unit}`;
+};
+
 /** A limit below this is a slip of the pen: a transfer would take years. */
 export const lowestLimitBytesPerSecond = 1024;
 

@@ -85,6 +85,14 @@ const backup: fc.Arbitrary<Backup> = fc
     committedAtMs: ms,
     baseId: fc.option(id.map((each) => each.id)),
     client: fc.option(fc.string({ minLength: 1 })),
+    hold: fc.option(
+      fc.record({
+        untilMs: fc.option(fc.integer({ min: 1 })),
+        reason: fc.string(),
+        sinceMs: fc.nat(),
+        client: fc.string(),
+      }),
+    ),
   })
   .map(({ id, ...rest }) => ({ ...rest, ...id }));
 
@@ -194,6 +202,7 @@ const goodBackup: wire.Backup = {
   committedAtMs: 1n,
   baseId: '',
   client: 'agent1',
+  hold: undefined,
 };
 const goodChain: wire.Chain = {
   store: 'rbd2',

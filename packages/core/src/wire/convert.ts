@@ -14,6 +14,7 @@ import {
   type ChainName,
   type SnapName,
 } from '../model/backup-id.js';
+import type { Hold, HoldTerms } from '../model/hold.js';
 import type { Backup, BackupKind, Chain, ChainUsage, Layout, SourceFacts, SourceIdentity } from '../model/chain.js';
 import { nameProblem, plainNameProblem, type ImageSpec } from '../model/image-spec.js';
 import { quoted } from '../model/parsed.js';
@@ -166,6 +167,7 @@ export const backupToWire = (backup: Backup): wire.Backup => ({
   committedAtMs: BigInt(backup.committedAtMs),
   baseId: backup.baseId ?? '',
   client: backup.client ?? '',
+  hold: backup.hold === null ? undefined : holdToWire(backup.hold),
 });
 
 export const backupFromWire = (backup: wire.Backup): Backup => {
@@ -182,8 +184,32 @@ export const backupFromWire = (backup: wire.Backup): Backup => {
     committedAtMs: numberFromWire(backup.committedAtMs, 'a time'),
     baseId: idFromWire(backup.baseId),
     client: backup.client === '' ? null : backup.client,
+    hold: backup.hold === undefined ? null : holdFromWire(backup.hold),
   };
 };
+
+export const holdToWire = ({ untilMs, reason, sinceMs, client }: Hold): wire.Hold => ({
+  untilMs: BigInt(untilMs ?? 0),
+  reason,
+  sinceMs: BigInt(sinceMs),
+  client,
+});
+
+export const holdFromWire = (hold: wire.Hold): Hold => ({
+  ...holdTermsFromWire(hold),
+  sinceMs: numberFromWire(hold.sinceMs, 'a time'),
+  client: hold.client,
+});
+
+export const holdTermsToWire = ({ untilMs, reason }: HoldTerms): wire.HoldTerms => ({
+  untilMs: BigInt(untilMs ?? 0),
+  reason,
+});
+
+export const holdTermsFromWire = ({ untilMs, reason }: wire.HoldTerms): HoldTerms => ({
+  untilMs: untilMs === 0n ? null : numberFromWire(untilMs, 'a time'),
+  reason,
+});
 
 export const chainToWire = (chain: Chain): wire.Chain => ({
   store: chain.store,

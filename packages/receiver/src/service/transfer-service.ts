@@ -4,6 +4,7 @@ import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
 import { orThrow } from '@rbdferry/core/errors/parsed.js';
 import { parseBackupId } from '@rbdferry/core/model/backup-id.js';
 import type { Backup } from '@rbdferry/core/model/chain.js';
+import type { StoreRules } from '@rbdferry/core/model/retention/policy.js';
 import { createHandlers, type CallContext, type FailureListener } from '@rbdferry/core/rpc/handlers.js';
 import { agreeOnProtocol, software, zstdCapability } from '@rbdferry/core/rpc/protocol.js';
 import { PeerLife, RbdLife, type Lives } from '@rbdferry/core/transfer/life.js';
@@ -12,6 +13,8 @@ import {
   backupToWire,
   chainNameFromWire,
   chainToWire,
+  holdTermsFromWire,
+  holdToWire,
   usageToWire,
   requireField,
   silenceToWire,
@@ -21,9 +24,10 @@ import {
   waitsToWire,
 } from '@rbdferry/core/wire/convert.js';
 import { keptToWire } from '@rbdferry/core/wire/kept-backup.js';
+import { rulesToWire } from '@rbdferry/core/wire/retention.js';
 import { unreadableToWire } from '@rbdferry/core/wire/unreadable-chain.js';
 import type { Access } from '../access.js';
-import type { PushIntent, Removed } from '../store/port.js';
+import type { HoldChange, PushIntent, Removed } from '../store/port.js';
 import type { LiveTransfers } from '../transfer/live-transfers.js';
 import type { OpenTransfers } from '../transfer/open-transfers.js';
 import { sendPull } from '../transfer/pull.js';
@@ -34,6 +38,8 @@ export interface TransferServiceOptions {
   readonly open: OpenTransfers;
   readonly live: LiveTransfers;
   readonly stallMs: number;
+  /** What the configuration of a store says of retention; null when it says nothing. */
+  readonly rulesOf: (store: string) => StoreRules | null;
   /** Null when this receiver can neither make nor read compressed parts. */
   readonly zstd: Zstd | null;
   /** The clock that backups are committed by, in milliseconds since 1970. */
@@ -43,6 +49,8 @@ export interface TransferServiceOptions {
   readonly onCommitted: (backup: Backup) => void;
   /** Told of removed backups. */
   readonly onRemoved: (ids: readonly string[], client: string) => void;
+  /** Told of each hold that was put on or taken off. */
+  readonly onHold: (change: HoldChange, client: string) => void;
 }
 
 export const createTransferService = (options: TransferServiceOptions): TransferServiceServer => {
@@ -64,6 +72,7 @@ export const createTransferService = (options: TransferServiceOptions): Transfer
         stores: access.storesOf(client),
         client,
         timeMs: BigInt(options.now()),
+        policies: policiesOf(access.storesOf(client), options.rulesOf),
       };
     }),
 
@@ -169,6 +178,16 @@ export const createTransferService = (options: TransferServiceOptions): Transfer
       return { backupIds: [...removed.backupIds], trashedUntilMs: trashedUntilMs(removed), kept };
     }),
 
+    setHold: unary(async (request, { peer, signal }) => {
+      const client = access.client(peer);
+      const { id, store } = idFor(request.backupId, client);
+      const terms = request.hold === undefined ? null : holdTermsFromWire(request.hold);
+      const change = await store.setHold(id, terms, { signal });
+      options.onHold(change, client);
+      const { backup, before } = change;
+      return { backup: backupToWire(backup), before: before === null ? undefined : holdToWire(before) };
+    }),
+
     getStoreUsage: serverStream(async function* (request, { peer, signal }) {
       const client = access.client(peer);
       const store = access.open(client, request.store);
@@ -181,6 +200,14 @@ export const createTransferService = (options: TransferServiceOptions): Transfer
     }),
   };
 };
+
+const policiesOf = (stores: readonly string[], rulesOf: TransferServiceOptions['rulesOf']) =>
+  Object.fromEntries(
+    stores.flatMap((store) => {
+      const rules = rulesOf(store);
+      return rules === null ? [] : [[store, rulesToWire(rules)]];
+    }),
+  );
 
 const newLives = (): Lives => ({ rbd: new RbdLife('backup'), peer: new PeerLife('agent') });
 

@@ -1,6 +1,8 @@
+import type { FerryError } from '@rbdferry/core/errors/ferry-error.js';
 import type { Logger } from '@rbdferry/core/log/logger.js';
-import type { BackupIdParts, ChainName, SnapName } from '@rbdferry/core/model/backup-id.js';
+import type { BackupId, BackupIdParts, ChainName, SnapName } from '@rbdferry/core/model/backup-id.js';
 import type { Backup, Chain, SourceFacts } from '@rbdferry/core/model/chain.js';
+import type { Hold } from '@rbdferry/core/model/hold.js';
 import type { RbdLife } from '@rbdferry/core/transfer/life.js';
 import type { LookOptions, OpenedPull, Options, PushIntent, ReadOptions, Removed, RemoveOptions } from './port.js';
 
@@ -11,7 +13,7 @@ import type { LookOptions, OpenedPull, Options, PushIntent, ReadOptions, Removed
  * What the guard promises its driver:
  *
  * - No two calls that change one chain overlap: `create` or `extend` until their push was concluded or aborted, `settle`, `clean` of a
- *   leftover, `removeBackup`, `removeChain`, and steps of `StoreHost.unlessChanging`. Different chains are changed at the same time.
+ *   leftover, `removeBackup`, `removeChain`, `setHold`, and steps of `StoreHost.unlessChanging`. Different chains are changed at the same time.
  * - No backup of a chain is removed while one of the chain's backups is read.
  * - A view that it hands back for a change is of a look while nobody else could change the chain, or, for `extend`, what was `known` then.
  * - After a change that failed it calls `settle`, and when that fails as well, again and again until it succeeds.
@@ -56,8 +58,14 @@ export interface StoreDriver<View extends FoundChain> {
   /** Removes one of several backups; the others stay whole. @throws BACKUP_IN_USE with the reason why it cannot go */
   removeBackup(view: View, backup: Backup, options: DriverRemoveOptions): Promise<Removed>;
 
-  /** Removes the chain, but for backups that cannot go. Once begun it goes on, whoever goes away. */
+  /**
+   * Removes the chain, but for backups that cannot go; those that are `held` are among these. Once begun it goes on, whoever goes away.
+   * @throws BACKUP_HELD when one is held and the chain goes as a whole or not at all
+   */
   removeChain(view: View, options: DriverRemoveOptions): Promise<Removed>;
+
+  /** Writes down, with the backup, that it is held, or (null) that it is not. It is part of every look from then on, and goes with the backup. */
+  setHold(view: View, backup: Backup, hold: Hold | null, options: Options): Promise<void>;
 
   /**
    * Bytes of data that a backup added to the one before it in its chain. May take long at the first time.
@@ -121,7 +129,10 @@ export interface Increment {
   readonly previous: SnapName | null;
 }
 
-export type DriverRemoveOptions = Omit<RemoveOptions, 'mayRemove'>;
+export interface DriverRemoveOptions extends Omit<RemoveOptions, 'mayRemove'> {
+  /** Backups that are held, each with what is told of it. Empty where only such backups are handed in as may go. */
+  readonly held: ReadonlyMap<BackupId, FerryError>;
+}
 
 export interface SettleOptions extends Options {
   /** Also looks for what no look at the chain shows, such as parts of one that never got its name. Asked for when `settle` has failed before. */

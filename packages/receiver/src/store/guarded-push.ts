@@ -95,6 +95,7 @@ export class GuardedPush implements OpenedPush {
       committedAtMs: nowMs,
       baseId: base === null ? null : formatBackupId(base),
       client,
+      hold: null,
     };
   }
 }

@@ -10,13 +10,17 @@ import {
   type ChainName,
 } from '@rbdferry/core/model/backup-id.js';
 import { markActive, type Backup, type Chain, type ChainUsage } from '@rbdferry/core/model/chain.js';
+import type { HoldTerms } from '@rbdferry/core/model/hold.js';
 import { baseRefusal } from './base-refusal.js';
+import { changeHold, heldIn, withoutEndedHold } from './change-hold.js';
 import { ChainLocks } from './chain-locks.js';
 import { chainUsage } from './chain-usage.js';
 import type { DriverPush, FoundChain, StoreDriver, StoreHost } from './driver.js';
 import { findBackup, hasBackup, noBackup } from './find-backup.js';
 import { GuardedPush } from './guarded-push.js';
 import type {
+  HoldChange,
+  HoldOptions,
   LookOptions,
   OpenedPull,
   OpenedPush,
@@ -71,11 +75,16 @@ export class GuardedStore<View extends FoundChain> implements Store {
 
   async *chains(image: string | null, options: LookOptions): AsyncGenerator<Chain, void, undefined> {
     const views = await this.#driver.chains(image, options);
-    yield* markActive(views.map((view) => view.chain).filter((chain) => chain.backups.length > 0));
+    const nowMs = this.#now();
+    const chains = views.map(({ chain }) => ({
+      ...chain,
+      backups: chain.backups.map((backup) => withoutEndedHold(backup, nowMs)),
+    }));
+    yield* markActive(chains.filter((chain) => chain.backups.length > 0));
   }
 
   async backup(id: BackupIdParts, options: Options): Promise<Backup> {
-    return findBackup(await this.#decidedFor(id, options), id);
+    return withoutEndedHold(findBackup(await this.#decidedFor(id, options), id), this.#now());
   }
 
   async open(intent: PushIntent, options: Options): Promise<OpenedPush> {
@@ -117,7 +126,7 @@ export class GuardedStore<View extends FoundChain> implements Store {
     try {
       const known = this.#driver.known(id.chain);
       const view = known !== null && hasBackup(known, id) ? known : await this.#decidedFor(id, options);
-      const backup = findBackup(view, id);
+      const backup = withoutEndedHold(findBackup(view, id), this.#now());
       const { stream, estimate } = await this.#driver.read(view, backup, options);
       return { backup, stream, estimate, close };
     } catch (thrown) {
@@ -130,8 +139,11 @@ export class GuardedStore<View extends FoundChain> implements Store {
     return this.#removing(id.chain, options, async (view) => {
       const backup = findBackup(view, id);
       if (!options.mayRemove(backup.client)) throw noBackup(id);
-      if (view.chain.backups.length > 1) return this.#driver.removeBackup(view, backup, options);
-      const removed = await this.#driver.removeChain(view, options);
+      const isHeld = heldIn(view, this.#now()).get(backup.id);
+      if (isHeld !== undefined) throw isHeld;
+      const asked = { ...options, held: new Map<BackupId, FerryError>() };
+      if (view.chain.backups.length > 1) return this.#driver.removeBackup(view, backup, asked);
+      const removed = await this.#driver.removeChain(view, asked);
       const [kept] = removed.kept;
       if (kept !== undefined) throw kept.reason;
       return removed;
@@ -145,8 +157,19 @@ export class GuardedStore<View extends FoundChain> implements Store {
       if (!isThere || !backups.every((backup) => options.mayRemove(backup.client))) {
         throw new FerryError('BACKUP_NOT_FOUND', `there is no chain ${chain} in store ${this.name}`);
       }
-      return this.#driver.removeChain(view, options);
+      return this.#driver.removeChain(view, { ...options, held: heldIn(view, this.#now()) });
     });
+  }
+
+  async setHold(id: BackupIdParts, terms: HoldTerms | null, options: HoldOptions): Promise<HoldChange> {
+    const release = await this.#locks.toChange(id.chain, options);
+    try {
+      return await changeHold({ driver: this.#driver, now: this.#now }, id, terms, options);
+    } catch (thrown) {
+      throw toFerryError(thrown).code === 'BACKUP_NOT_FOUND' ? noBackup(id) : thrown;
+    } finally {
+      release();
+    }
   }
 
   async *usage(image: string | null, options: LookOptions): AsyncGenerator<ChainUsage, void, undefined> {

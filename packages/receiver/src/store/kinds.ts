@@ -4,10 +4,11 @@ import type { z } from 'zod';
 import { GuardedStore } from './guarded-store.js';
 import type { Store } from './port.js';
 import { rbdStoreSchema } from './rbd-store/config.js';
+import { retentionKeys } from './retention-config.js';
 import { RbdDriver } from './rbd-store/rbd-driver.js';
 
 /** A store in the receiver's configuration: its kind, and what that kind wants to know. */
-export const storeSchema = rbdStoreSchema;
+export const storeSchema = rbdStoreSchema.extend(retentionKeys);
 
 export type StoreConfig = z.output<typeof storeSchema>;
 

@@ -1,6 +1,7 @@
 import type { KeptBackup } from '@rbdferry/core/wire/kept-backup.js';
 import type { ByteSource } from '@rbdferry/core/ceph/port.js';
 import type { FerryError } from '@rbdferry/core/errors/ferry-error.js';
+import type { Hold, HoldTerms } from '@rbdferry/core/model/hold.js';
 import type { BackupId, BackupIdParts, ChainName, SnapName } from '@rbdferry/core/model/backup-id.js';
 import type { RbdLife } from '@rbdferry/core/transfer/life.js';
 import type { Backup, Chain, ChainUsage, SourceFacts, StreamEnd } from '@rbdferry/core/model/chain.js';
@@ -31,6 +32,7 @@ export interface LookOptions extends Options {
  * - a backup is listed if and only if it is whole and restorable;
  * - a transfer that does not reach `commit`, for whatever reason, leaves every listed backup as it was;
  * - removing a backup leaves every other one restorable;
+ * - a backup that is held is not removed, by whatever way, before the hold has ended or was taken off;
  * - two transfers never change the same chain at once.
  */
 export interface Store {
@@ -53,15 +55,21 @@ export interface Store {
 
   /**
    * Removes one backup; with the last one the chain goes. Once begun it is not broken off, whoever goes away.
-   * @throws BACKUP_NOT_FOUND, IMAGE_BUSY, BACKUP_IN_USE
+   * @throws BACKUP_NOT_FOUND, IMAGE_BUSY, BACKUP_IN_USE, BACKUP_HELD
    */
   remove(id: BackupIdParts, options: RemoveOptions): Promise<Removed>;
 
   /**
    * Removes a whole chain, but for backups that cannot go. Once begun it is not broken off, and what a death of the receiver leaves
-   * half done is finished when it starts again. @throws BACKUP_NOT_FOUND, IMAGE_BUSY
+   * half done is finished when it starts again. @throws BACKUP_NOT_FOUND, IMAGE_BUSY; BACKUP_HELD when the chain goes as a whole or not at all
    */
   removeChain(chain: ChainName, options: RemoveOptions): Promise<Removed>;
+
+  /**
+   * Puts a hold on a backup in place of any that it has, or takes it off (null). Waits a moment for whoever changes the chain: a backup whose
+   * removal was begun is gone, and one that is held is not removed. @throws BACKUP_NOT_FOUND, IMAGE_BUSY, INVALID_REQUEST
+   */
+  setHold(id: BackupIdParts, terms: HoldTerms | null, options: HoldOptions): Promise<HoldChange>;
 
   /** What the chains of one image, or of all, take up. Measures what was not measured yet. */
   usage(image: string | null, options: LookOptions): AsyncIterable<ChainUsage>;
@@ -83,6 +91,20 @@ export interface RemoveOptions extends Options {
   readonly client: string;
   /** Decides whether the asker may remove backups of this client (null: of the older tool). */
   readonly mayRemove: (client: string | null) => boolean;
+}
+
+export interface HoldOptions extends Options {
+  /** Who asks. */
+  readonly client: string;
+  /** Decides whether the asker may know of backups of this client (null: of the older tool). */
+  readonly maySee: (client: string | null) => boolean;
+}
+
+export interface HoldChange {
+  /** As it is now. */
+  readonly backup: Backup;
+  /** The hold that was in force before; null when there was none. */
+  readonly before: Hold | null;
 }
 
 export interface Removed {

@@ -1,7 +1,7 @@
 import type { Backup, SourceFacts } from '@rbdferry/core/model/chain.js';
 import { formatBackupId, type ChainName, type SnapName } from '@rbdferry/core/model/backup-id.js';
 import { describe, expect, it } from 'vitest';
-import { decodeFacts, encodeFacts, fitSource } from './backup-meta.js';
+import { decodeFacts, decodeHold, encodeFacts, encodeHold, fitSource } from './backup-meta.js';
 
 const chain = 'vm.2026-11-27.10:00:00.000000.bkp.image' as ChainName;
 const [base, snap] = ['2026-11-27.10:00:00.000000.snap', '2026-11-27.11:00:00.000000.snap'] as SnapName[] as [
@@ -39,6 +39,7 @@ const backup: Backup & { source: SourceFacts; client: string } = {
   committedAtMs: Date.UTC(2026, 10, 27, 11),
   baseId: idOf(base),
   client: 'agent1',
+  hold: null,
 };
 
 describe('facts of a backup', () => {
@@ -68,5 +69,17 @@ describe('facts of a backup', () => {
 
   it.each(['', '{}', 'null', '{"v":2}'])('are not in %j', (text) => {
     expect(decodeFacts(text, snap, idOf)).toBeUndefined();
+  });
+});
+
+describe('a hold', () => {
+  it.each([null, Date.UTC(2027, 5, 30)])('is read as it was written, until %s', (untilMs) => {
+    const hold = { untilMs, reason: 'audit "2026"\u0000\n', sinceMs: Date.UTC(2026, 10, 27, 11), client: 'agent1' };
+    expect(encodeHold(hold)).not.toMatch(/\p{Cc}/u);
+    expect(decodeHold(encodeHold(hold))).toEqual(hold);
+  });
+
+  it.each(['', '{}', '{"v":2,"until":null}', 'null'])('that cannot be read stands: %j', (text) => {
+    expect(decodeHold(text)).toMatchObject({ untilMs: null, reason: 'this release cannot read the hold' });
   });
 });

@@ -2,6 +2,7 @@ import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
 import { maxMetadataValueBytes } from '@rbdferry/core/ceph/port.js';
 import type { BackupId, SnapName } from '@rbdferry/core/model/backup-id.js';
 import type { Backup, SourceFacts } from '@rbdferry/core/model/chain.js';
+import type { Hold } from '@rbdferry/core/model/hold.js';
 import { fitMetadata, maxKeptMetadataBytes } from '@rbdferry/core/model/image-meta.js';
 import { z } from 'zod';
 
@@ -21,16 +22,46 @@ export const backupKey = (snap: SnapName): string => `${backupKeyPrefix}${snap}`
 export const snapOfBackupKey = (key: string): string | undefined =>
   key.startsWith(backupKeyPrefix) ? key.slice(backupKeyPrefix.length) : undefined;
 
-/** Keys of facts, or of usage, whose snapshot is not among these: they belong to nothing. */
+/** Keys of facts, of usage, or of holds, whose snapshot is not among these: they belong to nothing. */
 export const orphanKeys = (keys: Iterable<string>, snaps: ReadonlySet<string>): string[] =>
   [...keys].filter((key) =>
-    [backupKeyPrefix, usageKeyPrefix].some((prefix) => key.startsWith(prefix) && !snaps.has(key.slice(prefix.length))),
+    [backupKeyPrefix, usageKeyPrefix, holdKeyPrefix].some(
+      (prefix) => key.startsWith(prefix) && !snaps.has(key.slice(prefix.length)),
+    ),
   );
 
 const usageKeyPrefix = 'rbdferry.usage.';
 
 /** What a backup added to its chain; see usage.ts. */
 export const usageKey = (snap: SnapName): string => `${usageKeyPrefix}${snap}`;
+
+const holdKeyPrefix = 'rbdferry.hold.';
+
+/** Says that a backup must not be removed. A key of its own, so that nothing else that is written of the backup can lose it. */
+export const holdKey = (snap: SnapName): string => `${holdKeyPrefix}${snap}`;
+
+const holdSchema = z.object({
+  v: z.literal(1),
+  /** Null when it stands until it is released. */
+  until: z.iso.datetime().nullable(),
+  reason: z.string(),
+  since: z.iso.datetime(),
+  client: z.string(),
+});
+
+export const encodeHold = ({ untilMs, reason, sinceMs, client }: Hold): string => {
+  const until = untilMs === null ? null : new Date(untilMs).toISOString();
+  const hold: z.input<typeof holdSchema> = { v: 1, until, reason, since: new Date(sinceMs).toISOString(), client };
+  return JSON.stringify(hold);
+};
+
+/** One that this release cannot read (a newer one wrote it, or somebody by hand) stands until it is released: it was to keep the backup. */
+export const decodeHold = (text: string): Hold => {
+  const hold = parseJson(text, holdSchema);
+  if (hold === undefined) return { untilMs: null, reason: 'this release cannot read the hold', sinceMs: 0, client: '' };
+  const { until, since, reason, client } = hold;
+  return { untilMs: until === null ? null : Date.parse(until), reason, sinceMs: Date.parse(since), client };
+};
 
 const usageSchema = z.object({
   v: z.literal(1),
@@ -198,6 +229,7 @@ export const decodeFacts = (
     committedAtMs: Date.parse(facts.committedAt),
     baseId: facts.base === null ? null : idOf(facts.base as SnapName),
     client: facts.client,
+    hold: null,
     source: {
       identity: {
         fsid: source.fsid,

@@ -13,7 +13,9 @@ import type { FoundChain } from '../driver.js';
 import {
   backupKey,
   decodeFacts,
+  decodeHold,
   decodeState,
+  holdKey,
   orphanKeys,
   snapOfBackupKey,
   stateKey,
@@ -54,10 +56,12 @@ export const viewOf = ({ store, name, snapshots, metadata, committed }: Seen): C
     .toSorted((a, b) => a.id - b.id)
     .flatMap((snapshot): Backup[] => {
       if (!isSnapName(snapshot.name)) return [];
-      if (before === null) return [legacyBackup(snapshot, snapshot.name, idOf)];
+      const holdText = metadata.get(holdKey(snapshot.name));
+      const hold = holdText === undefined ? null : decodeHold(holdText);
+      if (before === null) return [{ ...legacyBackup(snapshot, snapshot.name, idOf), hold }];
       const facts = metadata.get(backupKey(snapshot.name));
       const backup = facts === undefined ? undefined : decodeFacts(facts, snapshot.name, idOf);
-      return backup === undefined ? [] : [backup];
+      return backup === undefined ? [] : [{ ...backup, hold }];
     });
   const unfinished = before?.kind === 'receiving' && isSnapName(before.snap) ? before.snap : null;
   const undecided = found.find(({ id, snap }) => snap === unfinished && !committed.has(id)) ?? null;
@@ -95,7 +99,7 @@ const isUnsettled = (image: Image): boolean =>
 export const isEmptied = ({ state, snapshots }: Pick<Image, 'state' | 'snapshots'>): boolean =>
   state?.kind === 'clean' && snapshots.length === 0;
 
-/** Keys of facts and usage that a removal or a broken commit has left; none in a chain of the older tool. */
+/** Keys of facts, usage and holds that a removal or a broken commit has left; none in a chain of the older tool. */
 export const orphansOf = ({ chain, metadata, snapshots }: Image): string[] =>
   chain.legacy ? [] : orphanKeys(metadata.keys(), new Set(snapshots.map(({ name }) => name)));
 
@@ -122,6 +126,7 @@ const legacyBackup = (snapshot: Snapshot, snap: SnapName, idOf: (snap: SnapName)
     committedAtMs: (time === undefined ? 0 : timestampToMs(time)) || 0,
     baseId: null,
     client: null,
+    hold: null,
   };
 };
 

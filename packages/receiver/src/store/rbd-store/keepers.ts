@@ -17,7 +17,7 @@ export const keepersOfSnapshots = async (
   const { hasClones } = await ceph.info(image, options);
   const keepers = new Map<string, string>();
   for (const { name, protected: isProtected } of view.snapshots) {
-    if (!snaps.includes(name) || !(hasClones || isProtected)) continue;
+    if (!(hasClones || isProtected) || !snaps.includes(name)) continue;
     const clones = await ceph.clones(image, name, options);
     if (clones.length > 0) keepers.set(name, `it has a clone: ${clones.join(', ')}`);
     else if (isProtected) keepers.set(name, 'it is protected (`rbd snap unprotect`)');

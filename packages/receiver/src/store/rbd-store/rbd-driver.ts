@@ -3,6 +3,7 @@ import { provenDiff } from '@rbdferry/core/ceph/proven-diff.js';
 import { FerryError, toFerryError } from '@rbdferry/core/errors/ferry-error.js';
 import type { BackupIdParts, ChainName } from '@rbdferry/core/model/backup-id.js';
 import type { Backup } from '@rbdferry/core/model/chain.js';
+import type { Hold } from '@rbdferry/core/model/hold.js';
 import type {
   DriverPull,
   DriverPush,
@@ -14,6 +15,7 @@ import type {
   StoreHost,
 } from '../driver.js';
 import type { LookOptions, Options, PushIntent, ReadOptions, Removed } from '../port.js';
+import { encodeHold, holdKey } from './backup-meta.js';
 import { ChainReader } from './chain-reader.js';
 import type { ChainView } from './chain-view.js';
 import type { RbdStoreOptions, StoreContext } from './context.js';
@@ -104,6 +106,13 @@ export class RbdDriver implements StoreDriver<ChainView> {
 
   removeChain(view: ChainView, options: DriverRemoveOptions): Promise<Removed> {
     return removeChain(this.#context, view, options);
+  }
+
+  /** If we die here: it is written down, or it is not. */
+  async setHold({ chain: { name } }: ChainView, { snap }: Backup, hold: Hold | null, options: Options): Promise<void> {
+    const { reader } = this.#context;
+    if (hold === null) await reader.removeMetadata(name, holdKey(snap), options);
+    else await reader.setMetadata(name, holdKey(snap), encodeHold(hold), options);
   }
 
   addedBytes(view: ChainView, of: Increment, options: Options): Promise<bigint> {

@@ -1,10 +1,10 @@
-import { toFerryError } from '@rbdferry/core/errors/ferry-error.js';
+import { FerryError, toFerryError } from '@rbdferry/core/errors/ferry-error.js';
 import type { SnapName } from '@rbdferry/core/model/backup-id.js';
 import type { Backup } from '@rbdferry/core/model/chain.js';
 import type { KeptBackup } from '@rbdferry/core/wire/kept-backup.js';
 import type { DriverRemoveOptions } from '../driver.js';
 import type { Options, Removed } from '../port.js';
-import { backupKey, encodeState, stateKey, usageKey } from './backup-meta.js';
+import { backupKey, encodeState, holdKey, stateKey, usageKey } from './backup-meta.js';
 import type { ChainView } from './chain-view.js';
 import { removeImage, type StoreContext } from './context.js';
 import { keepersOf, keepersOfSnapshots } from './keepers.js';
@@ -32,17 +32,19 @@ export const removeBackup = async (
 export const removeChain = async (
   context: StoreContext,
   view: ChainView,
-  { dryRun, signal, client }: DriverRemoveOptions,
+  { dryRun, signal, client, held }: DriverRemoveOptions,
 ): Promise<Removed> => {
   const { ceph, reader, trashExpiryMs, now } = context;
   const { name, backups } = view.chain;
   if (trashExpiryMs !== null) {
+    const [isHeld] = held.values();
+    if (isHeld !== undefined) throw staysWhole(name, isHeld);
     const trashedUntil = new Date(now() + trashExpiryMs);
     if (!dryRun) await ceph.moveToTrash(reader.image(name), trashedUntil);
     reader.forget(name);
     return { backupIds: backups.map(({ id }) => id), kept: [], chainRemoved: true, trashedUntil };
   }
-  const plan = planRemoval(backups, await keepersOf(context, view, { signal }));
+  const plan = planRemoval(backups, { ...(await keepersOf(context, view, { signal })), held });
   const idsOf = (gone: readonly Backup[]) => gone.map(({ id }) => id);
   if (dryRun) {
     const chainRemoved = plan.kept.length === 0;
@@ -58,13 +60,18 @@ export const removeChain = async (
   return { backupIds: idsOf(gone), kept: [], chainRemoved: await removeEmptyImage(context, view), trashedUntil: null };
 };
 
+/** What the others would lose: the trash is where they could be brought back from, and it takes the image as it is. */
+const staysWhole = (chain: string, { message }: FerryError): FerryError =>
+  new FerryError('BACKUP_HELD', `the chain ${chain} stays, since its image goes to the trash as a whole: ${message}`);
+
 /**
  * Goes on with a deletion that a death of the receiver broke off; the caller holds the chain. Answers whether it changed anything.
  *
  * If we die here: the state says `deleting` until the image is gone or what cannot go is listed again as it was.
  */
 export const finishDeletion = async (context: StoreContext, view: ChainView, options: Options): Promise<boolean> => {
-  const plan = planRemoval(view.chain.backups, await keepersOf(context, view, options));
+  // Nothing was held when it was begun, and nobody can put a hold on what is going.
+  const plan = planRemoval(view.chain.backups, { ...(await keepersOf(context, view, options)), held: new Map() });
   const { failed } = await removeSnapshots(context, view, plan.goes);
   if (plan.kept.length === 0 && failed.length === 0) return removeEmptyImage(context, view);
   await takeIntentBack(context, view);
@@ -139,7 +146,7 @@ const removeSnapshot = async (context: StoreContext, view: ChainView, snap: Snap
 /** Best effort: facts without a snapshot count for nothing, and a full pool takes no change of image-meta. */
 const dropFacts = async ({ reader, log }: StoreContext, view: ChainView, snap: SnapName): Promise<void> => {
   const chain = view.chain.name;
-  for (const key of [backupKey(snap), usageKey(snap)]) {
+  for (const key of [backupKey(snap), usageKey(snap), holdKey(snap)]) {
     if (!view.metadata.has(key)) continue;
     try {
       await reader.removeMetadata(chain, key);

@@ -28,7 +28,10 @@ import {
   Chain,
   ChainUsage,
   ErrorDetail,
+  Hold,
+  HoldTerms,
   KeptBackup,
+  RetentionRules,
   UnreadableChain,
 } from "./model.js";
 
@@ -411,7 +414,7 @@ export interface DeletePolicy {
   /** Every image this agent's client has backups of, instead of `images`. */
   allImages: boolean;
   /**
-   * Set at least one of these three.
+   * Set at least one of these three, or `rules`, or `explain`.
    * By the receiver's clock and the time of the commit.
    */
   olderThanMs?:
@@ -427,6 +430,16 @@ export interface DeletePolicy {
     | undefined;
   /** Ids of backups that stay, whatever the rules say, like the one just made. Whole ones, or short ones of the store. */
   keepIds: string[];
+  /** More keep rules, beside those above. The store's `min_age_ms` holds in any case, and the longer one counts. */
+  rules:
+    | RetentionRules
+    | undefined;
+  /**
+   * Says first which policy is used and what is to become of every backup, with the reasons. Without any rule here, the store's own rules are
+   * used. The newest backup whose snapshot a source still has stays, since the next increment builds on it; while a source cannot be asked, all
+   * of its backups stay.
+   */
+  explain?: boolean | undefined;
 }
 
 export interface DeleteBackupsResponse {
@@ -440,12 +453,90 @@ export interface DeleteBackupsResponse {
     | //
     /** A backup that was to go and stays. The others go all the same; when all is done the call fails with the first of these reasons. */
     { $case: "kept"; value: KeptBackup }
+    | //
+    /** With `explain`, before anything goes: the policy that is used. */
+    { $case: "policy"; value: PolicyUsed }
+    | //
+    /** With `explain`, before anything goes: one for each backup. */
+    { $case: "decided"; value: BackupDecision }
     | undefined;
   /**
    * With `deleted`: its chain's image is in the trash until then (milliseconds since 1970), and the backup in it; 0 when the backup
    * is gone for good.
    */
   trashedUntilMs: bigint;
+}
+
+export interface PolicyUsed {
+  rules:
+    | RetentionRules
+    | undefined;
+  /** Whether they are those of the store's configuration. */
+  ofStore: boolean;
+  /** In words, like "daily 7, weekly 5; min_age 12h; time zone Europe/Berlin". */
+  text: string;
+}
+
+/** What is to become of a backup by a policy. */
+export interface BackupDecision {
+  backupId: string;
+  /** POOL[/NAMESPACE]/IMAGE; empty for a backup of the older tool. */
+  image: string;
+  goes: boolean;
+  /** All of them, and at least one. */
+  reasons: DecisionReason[];
+}
+
+export interface DecisionReason {
+  /**
+   * A stable word: newest, base, source-unknown, held, min-age, id, last, full, within, hourly, daily, weekly, monthly, yearly, younger,
+   * order, legacy for what stays; no-rule, older-than for what goes.
+   */
+  kind: string;
+  /** In words, like "weekly 2026-W12". */
+  text: string;
+  /** With hourly, daily, weekly, monthly and yearly: which one, like 2026-W12. */
+  bucket: string;
+  /** With held. */
+  hold: Hold | undefined;
+}
+
+export interface HoldBackupRequest {
+  backupId: string;
+  receiver: string;
+  hold:
+    | HoldTerms
+    | undefined;
+  /** Where a short id is looked up; empty for the receiver's default store. */
+  store: string;
+}
+
+export interface HoldBackupResponse {
+  hold:
+    | Hold
+    | undefined;
+  /** The hold that was in force before; unset when there was none. */
+  before:
+    | Hold
+    | undefined;
+  /** The whole id. */
+  backupId: string;
+}
+
+export interface ReleaseBackupRequest {
+  backupId: string;
+  receiver: string;
+  /** Where a short id is looked up; empty for the receiver's default store. */
+  store: string;
+}
+
+export interface ReleaseBackupResponse {
+  /** The hold that was taken off; unset when there was none. */
+  before:
+    | Hold
+    | undefined;
+  /** The whole id. */
+  backupId: string;
 }
 
 export interface DeleteSourceSnapshotsRequest {
@@ -3388,6 +3479,8 @@ function createBaseDeletePolicy(): DeletePolicy {
     keepLast: undefined,
     keepFull: undefined,
     keepIds: [],
+    rules: undefined,
+    explain: undefined,
   };
 }
 
@@ -3413,6 +3506,12 @@ export const DeletePolicy: MessageFns<DeletePolicy> = {
     }
     for (const v of message.keepIds) {
       writer.uint32(50).string(v!);
+    }
+    if (message.rules !== undefined) {
+      RetentionRules.encode(message.rules, writer.uint32(58).fork()).join();
+    }
+    if (message.explain !== undefined) {
+      writer.uint32(64).bool(message.explain);
     }
     return writer;
   },
@@ -3478,6 +3577,22 @@ export const DeletePolicy: MessageFns<DeletePolicy> = {
             message.keepIds.push(reader.string());
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.rules = RetentionRules.decode(reader, reader.uint32());
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.explain = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3518,6 +3633,8 @@ export const DeletePolicy: MessageFns<DeletePolicy> = {
         : globalThis.Array.isArray(object?.keep_ids)
         ? object.keep_ids.map((e: any) => globalThis.String(e))
         : [],
+      rules: isSet(object.rules) ? RetentionRules.fromJSON(object.rules) : undefined,
+      explain: isSet(object.explain) ? globalThis.Boolean(object.explain) : undefined,
     };
   },
 
@@ -3541,6 +3658,12 @@ export const DeletePolicy: MessageFns<DeletePolicy> = {
     if (message.keepIds?.length) {
       obj.keepIds = message.keepIds;
     }
+    if (message.rules !== undefined) {
+      obj.rules = RetentionRules.toJSON(message.rules);
+    }
+    if (message.explain !== undefined) {
+      obj.explain = message.explain;
+    }
     return obj;
   },
 
@@ -3557,6 +3680,10 @@ export const DeletePolicy: MessageFns<DeletePolicy> = {
     message.keepLast = object.keepLast ?? undefined;
     message.keepFull = object.keepFull ?? undefined;
     message.keepIds = object.keepIds?.map((e) => e) || [];
+    message.rules = (object.rules !== undefined && object.rules !== null)
+      ? RetentionRules.fromPartial(object.rules)
+      : undefined;
+    message.explain = object.explain ?? undefined;
     return message;
   },
 };
@@ -3576,6 +3703,12 @@ export const DeleteBackupsResponse: MessageFns<DeleteBackupsResponse> = {
         break;
       case "kept":
         KeptBackup.encode(message.event.value, writer.uint32(34).fork()).join();
+        break;
+      case "policy":
+        PolicyUsed.encode(message.event.value, writer.uint32(42).fork()).join();
+        break;
+      case "decided":
+        BackupDecision.encode(message.event.value, writer.uint32(50).fork()).join();
         break;
     }
     if (message.trashedUntilMs !== 0n) {
@@ -3624,6 +3757,22 @@ export const DeleteBackupsResponse: MessageFns<DeleteBackupsResponse> = {
             message.event = { $case: "kept", value: KeptBackup.decode(reader, reader.uint32()) };
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.event = { $case: "policy", value: PolicyUsed.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.event = { $case: "decided", value: BackupDecision.decode(reader, reader.uint32()) };
+            continue;
+          }
           case 3: {
             if (tag !== 24) {
               break;
@@ -3652,6 +3801,10 @@ export const DeleteBackupsResponse: MessageFns<DeleteBackupsResponse> = {
         ? { $case: "note", value: globalThis.String(object.note) }
         : isSet(object.kept)
         ? { $case: "kept", value: KeptBackup.fromJSON(object.kept) }
+        : isSet(object.policy)
+        ? { $case: "policy", value: PolicyUsed.fromJSON(object.policy) }
+        : isSet(object.decided)
+        ? { $case: "decided", value: BackupDecision.fromJSON(object.decided) }
         : undefined,
       trashedUntilMs: isSet(object.trashedUntilMs)
         ? BigInt(object.trashedUntilMs)
@@ -3669,6 +3822,10 @@ export const DeleteBackupsResponse: MessageFns<DeleteBackupsResponse> = {
       obj.note = message.event.value;
     } else if (message.event?.$case === "kept") {
       obj.kept = KeptBackup.toJSON(message.event.value);
+    } else if (message.event?.$case === "policy") {
+      obj.policy = PolicyUsed.toJSON(message.event.value);
+    } else if (message.event?.$case === "decided") {
+      obj.decided = BackupDecision.toJSON(message.event.value);
     }
     if (message.trashedUntilMs !== 0n) {
       obj.trashedUntilMs = message.trashedUntilMs.toString();
@@ -3700,10 +3857,793 @@ export const DeleteBackupsResponse: MessageFns<DeleteBackupsResponse> = {
         }
         break;
       }
+      case "policy": {
+        if (object.event?.value !== undefined && object.event?.value !== null) {
+          message.event = { $case: "policy", value: PolicyUsed.fromPartial(object.event.value) };
+        }
+        break;
+      }
+      case "decided": {
+        if (object.event?.value !== undefined && object.event?.value !== null) {
+          message.event = { $case: "decided", value: BackupDecision.fromPartial(object.event.value) };
+        }
+        break;
+      }
     }
     message.trashedUntilMs = (object.trashedUntilMs !== undefined && object.trashedUntilMs !== null)
       ? BigInt(object.trashedUntilMs)
       : 0n;
+    return message;
+  },
+};
+
+function createBasePolicyUsed(): PolicyUsed {
+  return { rules: undefined, ofStore: false, text: "" };
+}
+
+export const PolicyUsed: MessageFns<PolicyUsed> = {
+  encode(message: PolicyUsed, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.rules !== undefined) {
+      RetentionRules.encode(message.rules, writer.uint32(10).fork()).join();
+    }
+    if (message.ofStore !== false) {
+      writer.uint32(16).bool(message.ofStore);
+    }
+    if (message.text !== "") {
+      writer.uint32(26).string(message.text);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PolicyUsed {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePolicyUsed();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.rules = RetentionRules.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.ofStore = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.text = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): PolicyUsed {
+    return {
+      rules: isSet(object.rules) ? RetentionRules.fromJSON(object.rules) : undefined,
+      ofStore: isSet(object.ofStore)
+        ? globalThis.Boolean(object.ofStore)
+        : isSet(object.of_store)
+        ? globalThis.Boolean(object.of_store)
+        : false,
+      text: isSet(object.text) ? globalThis.String(object.text) : "",
+    };
+  },
+
+  toJSON(message: PolicyUsed): unknown {
+    const obj: any = {};
+    if (message.rules !== undefined) {
+      obj.rules = RetentionRules.toJSON(message.rules);
+    }
+    if (message.ofStore !== false) {
+      obj.ofStore = message.ofStore;
+    }
+    if (message.text !== "") {
+      obj.text = message.text;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<PolicyUsed>, I>>(base?: I): PolicyUsed {
+    return PolicyUsed.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<PolicyUsed>, I>>(object: I): PolicyUsed {
+    const message = createBasePolicyUsed();
+    message.rules = (object.rules !== undefined && object.rules !== null)
+      ? RetentionRules.fromPartial(object.rules)
+      : undefined;
+    message.ofStore = object.ofStore ?? false;
+    message.text = object.text ?? "";
+    return message;
+  },
+};
+
+function createBaseBackupDecision(): BackupDecision {
+  return { backupId: "", image: "", goes: false, reasons: [] };
+}
+
+export const BackupDecision: MessageFns<BackupDecision> = {
+  encode(message: BackupDecision, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.backupId !== "") {
+      writer.uint32(10).string(message.backupId);
+    }
+    if (message.image !== "") {
+      writer.uint32(18).string(message.image);
+    }
+    if (message.goes !== false) {
+      writer.uint32(24).bool(message.goes);
+    }
+    for (const v of message.reasons) {
+      DecisionReason.encode(v!, writer.uint32(34).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BackupDecision {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBackupDecision();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.backupId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.image = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.goes = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.reasons.push(DecisionReason.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): BackupDecision {
+    return {
+      backupId: isSet(object.backupId)
+        ? globalThis.String(object.backupId)
+        : isSet(object.backup_id)
+        ? globalThis.String(object.backup_id)
+        : "",
+      image: isSet(object.image) ? globalThis.String(object.image) : "",
+      goes: isSet(object.goes) ? globalThis.Boolean(object.goes) : false,
+      reasons: globalThis.Array.isArray(object?.reasons)
+        ? object.reasons.map((e: any) => DecisionReason.fromJSON(e))
+        : [],
+    };
+  },
+
+  toJSON(message: BackupDecision): unknown {
+    const obj: any = {};
+    if (message.backupId !== "") {
+      obj.backupId = message.backupId;
+    }
+    if (message.image !== "") {
+      obj.image = message.image;
+    }
+    if (message.goes !== false) {
+      obj.goes = message.goes;
+    }
+    if (message.reasons?.length) {
+      obj.reasons = message.reasons.map((e) => DecisionReason.toJSON(e));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<BackupDecision>, I>>(base?: I): BackupDecision {
+    return BackupDecision.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<BackupDecision>, I>>(object: I): BackupDecision {
+    const message = createBaseBackupDecision();
+    message.backupId = object.backupId ?? "";
+    message.image = object.image ?? "";
+    message.goes = object.goes ?? false;
+    message.reasons = object.reasons?.map((e) => DecisionReason.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseDecisionReason(): DecisionReason {
+  return { kind: "", text: "", bucket: "", hold: undefined };
+}
+
+export const DecisionReason: MessageFns<DecisionReason> = {
+  encode(message: DecisionReason, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.kind !== "") {
+      writer.uint32(10).string(message.kind);
+    }
+    if (message.text !== "") {
+      writer.uint32(18).string(message.text);
+    }
+    if (message.bucket !== "") {
+      writer.uint32(26).string(message.bucket);
+    }
+    if (message.hold !== undefined) {
+      Hold.encode(message.hold, writer.uint32(34).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DecisionReason {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDecisionReason();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.kind = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.text = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.bucket = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.hold = Hold.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): DecisionReason {
+    return {
+      kind: isSet(object.kind) ? globalThis.String(object.kind) : "",
+      text: isSet(object.text) ? globalThis.String(object.text) : "",
+      bucket: isSet(object.bucket) ? globalThis.String(object.bucket) : "",
+      hold: isSet(object.hold) ? Hold.fromJSON(object.hold) : undefined,
+    };
+  },
+
+  toJSON(message: DecisionReason): unknown {
+    const obj: any = {};
+    if (message.kind !== "") {
+      obj.kind = message.kind;
+    }
+    if (message.text !== "") {
+      obj.text = message.text;
+    }
+    if (message.bucket !== "") {
+      obj.bucket = message.bucket;
+    }
+    if (message.hold !== undefined) {
+      obj.hold = Hold.toJSON(message.hold);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<DecisionReason>, I>>(base?: I): DecisionReason {
+    return DecisionReason.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<DecisionReason>, I>>(object: I): DecisionReason {
+    const message = createBaseDecisionReason();
+    message.kind = object.kind ?? "";
+    message.text = object.text ?? "";
+    message.bucket = object.bucket ?? "";
+    message.hold = (object.hold !== undefined && object.hold !== null) ? Hold.fromPartial(object.hold) : undefined;
+    return message;
+  },
+};
+
+function createBaseHoldBackupRequest(): HoldBackupRequest {
+  return { backupId: "", receiver: "", hold: undefined, store: "" };
+}
+
+export const HoldBackupRequest: MessageFns<HoldBackupRequest> = {
+  encode(message: HoldBackupRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.backupId !== "") {
+      writer.uint32(10).string(message.backupId);
+    }
+    if (message.receiver !== "") {
+      writer.uint32(18).string(message.receiver);
+    }
+    if (message.hold !== undefined) {
+      HoldTerms.encode(message.hold, writer.uint32(26).fork()).join();
+    }
+    if (message.store !== "") {
+      writer.uint32(34).string(message.store);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HoldBackupRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHoldBackupRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.backupId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.receiver = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.hold = HoldTerms.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.store = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): HoldBackupRequest {
+    return {
+      backupId: isSet(object.backupId)
+        ? globalThis.String(object.backupId)
+        : isSet(object.backup_id)
+        ? globalThis.String(object.backup_id)
+        : "",
+      receiver: isSet(object.receiver) ? globalThis.String(object.receiver) : "",
+      hold: isSet(object.hold) ? HoldTerms.fromJSON(object.hold) : undefined,
+      store: isSet(object.store) ? globalThis.String(object.store) : "",
+    };
+  },
+
+  toJSON(message: HoldBackupRequest): unknown {
+    const obj: any = {};
+    if (message.backupId !== "") {
+      obj.backupId = message.backupId;
+    }
+    if (message.receiver !== "") {
+      obj.receiver = message.receiver;
+    }
+    if (message.hold !== undefined) {
+      obj.hold = HoldTerms.toJSON(message.hold);
+    }
+    if (message.store !== "") {
+      obj.store = message.store;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<HoldBackupRequest>, I>>(base?: I): HoldBackupRequest {
+    return HoldBackupRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<HoldBackupRequest>, I>>(object: I): HoldBackupRequest {
+    const message = createBaseHoldBackupRequest();
+    message.backupId = object.backupId ?? "";
+    message.receiver = object.receiver ?? "";
+    message.hold = (object.hold !== undefined && object.hold !== null) ? HoldTerms.fromPartial(object.hold) : undefined;
+    message.store = object.store ?? "";
+    return message;
+  },
+};
+
+function createBaseHoldBackupResponse(): HoldBackupResponse {
+  return { hold: undefined, before: undefined, backupId: "" };
+}
+
+export const HoldBackupResponse: MessageFns<HoldBackupResponse> = {
+  encode(message: HoldBackupResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.hold !== undefined) {
+      Hold.encode(message.hold, writer.uint32(10).fork()).join();
+    }
+    if (message.before !== undefined) {
+      Hold.encode(message.before, writer.uint32(18).fork()).join();
+    }
+    if (message.backupId !== "") {
+      writer.uint32(26).string(message.backupId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HoldBackupResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHoldBackupResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.hold = Hold.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.before = Hold.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.backupId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): HoldBackupResponse {
+    return {
+      hold: isSet(object.hold) ? Hold.fromJSON(object.hold) : undefined,
+      before: isSet(object.before) ? Hold.fromJSON(object.before) : undefined,
+      backupId: isSet(object.backupId)
+        ? globalThis.String(object.backupId)
+        : isSet(object.backup_id)
+        ? globalThis.String(object.backup_id)
+        : "",
+    };
+  },
+
+  toJSON(message: HoldBackupResponse): unknown {
+    const obj: any = {};
+    if (message.hold !== undefined) {
+      obj.hold = Hold.toJSON(message.hold);
+    }
+    if (message.before !== undefined) {
+      obj.before = Hold.toJSON(message.before);
+    }
+    if (message.backupId !== "") {
+      obj.backupId = message.backupId;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<HoldBackupResponse>, I>>(base?: I): HoldBackupResponse {
+    return HoldBackupResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<HoldBackupResponse>, I>>(object: I): HoldBackupResponse {
+    const message = createBaseHoldBackupResponse();
+    message.hold = (object.hold !== undefined && object.hold !== null) ? Hold.fromPartial(object.hold) : undefined;
+    message.before = (object.before !== undefined && object.before !== null)
+      ? Hold.fromPartial(object.before)
+      : undefined;
+    message.backupId = object.backupId ?? "";
+    return message;
+  },
+};
+
+function createBaseReleaseBackupRequest(): ReleaseBackupRequest {
+  return { backupId: "", receiver: "", store: "" };
+}
+
+export const ReleaseBackupRequest: MessageFns<ReleaseBackupRequest> = {
+  encode(message: ReleaseBackupRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.backupId !== "") {
+      writer.uint32(10).string(message.backupId);
+    }
+    if (message.receiver !== "") {
+      writer.uint32(18).string(message.receiver);
+    }
+    if (message.store !== "") {
+      writer.uint32(26).string(message.store);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReleaseBackupRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReleaseBackupRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.backupId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.receiver = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.store = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ReleaseBackupRequest {
+    return {
+      backupId: isSet(object.backupId)
+        ? globalThis.String(object.backupId)
+        : isSet(object.backup_id)
+        ? globalThis.String(object.backup_id)
+        : "",
+      receiver: isSet(object.receiver) ? globalThis.String(object.receiver) : "",
+      store: isSet(object.store) ? globalThis.String(object.store) : "",
+    };
+  },
+
+  toJSON(message: ReleaseBackupRequest): unknown {
+    const obj: any = {};
+    if (message.backupId !== "") {
+      obj.backupId = message.backupId;
+    }
+    if (message.receiver !== "") {
+      obj.receiver = message.receiver;
+    }
+    if (message.store !== "") {
+      obj.store = message.store;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ReleaseBackupRequest>, I>>(base?: I): ReleaseBackupRequest {
+    return ReleaseBackupRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ReleaseBackupRequest>, I>>(object: I): ReleaseBackupRequest {
+    const message = createBaseReleaseBackupRequest();
+    message.backupId = object.backupId ?? "";
+    message.receiver = object.receiver ?? "";
+    message.store = object.store ?? "";
+    return message;
+  },
+};
+
+function createBaseReleaseBackupResponse(): ReleaseBackupResponse {
+  return { before: undefined, backupId: "" };
+}
+
+export const ReleaseBackupResponse: MessageFns<ReleaseBackupResponse> = {
+  encode(message: ReleaseBackupResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.before !== undefined) {
+      Hold.encode(message.before, writer.uint32(10).fork()).join();
+    }
+    if (message.backupId !== "") {
+      writer.uint32(18).string(message.backupId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReleaseBackupResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReleaseBackupResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.before = Hold.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.backupId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ReleaseBackupResponse {
+    return {
+      before: isSet(object.before) ? Hold.fromJSON(object.before) : undefined,
+      backupId: isSet(object.backupId)
+        ? globalThis.String(object.backupId)
+        : isSet(object.backup_id)
+        ? globalThis.String(object.backup_id)
+        : "",
+    };
+  },
+
+  toJSON(message: ReleaseBackupResponse): unknown {
+    const obj: any = {};
+    if (message.before !== undefined) {
+      obj.before = Hold.toJSON(message.before);
+    }
+    if (message.backupId !== "") {
+      obj.backupId = message.backupId;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ReleaseBackupResponse>, I>>(base?: I): ReleaseBackupResponse {
+    return ReleaseBackupResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ReleaseBackupResponse>, I>>(object: I): ReleaseBackupResponse {
+    const message = createBaseReleaseBackupResponse();
+    message.before = (object.before !== undefined && object.before !== null)
+      ? Hold.fromPartial(object.before)
+      : undefined;
+    message.backupId = object.backupId ?? "";
     return message;
   },
 };
@@ -5949,6 +6889,27 @@ export const ControlServiceService = {
       Buffer.from(DeleteBackupsResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): DeleteBackupsResponse => DeleteBackupsResponse.decode(value),
   },
+  /** Keeps a backup from being deleted, by whatever way, until the hold ends or is taken off. In place of any hold that it has. */
+  holdBackup: {
+    path: "/rbdferry.v1.ControlService/HoldBackup" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: HoldBackupRequest): Buffer => Buffer.from(HoldBackupRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): HoldBackupRequest => HoldBackupRequest.decode(value),
+    responseSerialize: (value: HoldBackupResponse): Buffer => Buffer.from(HoldBackupResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): HoldBackupResponse => HoldBackupResponse.decode(value),
+  },
+  /** Takes a hold off. A backup that is not held stays as it is. */
+  releaseBackup: {
+    path: "/rbdferry.v1.ControlService/ReleaseBackup" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ReleaseBackupRequest): Buffer => Buffer.from(ReleaseBackupRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ReleaseBackupRequest => ReleaseBackupRequest.decode(value),
+    responseSerialize: (value: ReleaseBackupResponse): Buffer =>
+      Buffer.from(ReleaseBackupResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ReleaseBackupResponse => ReleaseBackupResponse.decode(value),
+  },
   /** Removes the snapshots that rbdferry left on a source image. The next backup of the image is a full one. */
   deleteSourceSnapshots: {
     path: "/rbdferry.v1.ControlService/DeleteSourceSnapshots" as const,
@@ -6009,6 +6970,10 @@ export interface ControlServiceServer extends UntypedServiceImplementation {
   listBackups: handleServerStreamingCall<ListBackupsRequest, ListBackupsResponse>;
   /** Removes backups. Answers with a message for each one as it goes. */
   deleteBackups: handleServerStreamingCall<DeleteBackupsRequest, DeleteBackupsResponse>;
+  /** Keeps a backup from being deleted, by whatever way, until the hold ends or is taken off. In place of any hold that it has. */
+  holdBackup: handleUnaryCall<HoldBackupRequest, HoldBackupResponse>;
+  /** Takes a hold off. A backup that is not held stays as it is. */
+  releaseBackup: handleUnaryCall<ReleaseBackupRequest, ReleaseBackupResponse>;
   /** Removes the snapshots that rbdferry left on a source image. The next backup of the image is a full one. */
   deleteSourceSnapshots: handleUnaryCall<DeleteSourceSnapshotsRequest, DeleteSourceSnapshotsResponse>;
   /** What backups take up. */
@@ -6163,6 +7128,38 @@ export interface ControlServiceClient extends Client {
     metadata?: Metadata,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<DeleteBackupsResponse>;
+  /** Keeps a backup from being deleted, by whatever way, until the hold ends or is taken off. In place of any hold that it has. */
+  holdBackup(
+    request: HoldBackupRequest,
+    callback: (error: ServiceError | null, response: HoldBackupResponse) => void,
+  ): ClientUnaryCall;
+  holdBackup(
+    request: HoldBackupRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: HoldBackupResponse) => void,
+  ): ClientUnaryCall;
+  holdBackup(
+    request: HoldBackupRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: HoldBackupResponse) => void,
+  ): ClientUnaryCall;
+  /** Takes a hold off. A backup that is not held stays as it is. */
+  releaseBackup(
+    request: ReleaseBackupRequest,
+    callback: (error: ServiceError | null, response: ReleaseBackupResponse) => void,
+  ): ClientUnaryCall;
+  releaseBackup(
+    request: ReleaseBackupRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ReleaseBackupResponse) => void,
+  ): ClientUnaryCall;
+  releaseBackup(
+    request: ReleaseBackupRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ReleaseBackupResponse) => void,
+  ): ClientUnaryCall;
   /** Removes the snapshots that rbdferry left on a source image. The next backup of the image is a full one. */
   deleteSourceSnapshots(
     request: DeleteSourceSnapshotsRequest,

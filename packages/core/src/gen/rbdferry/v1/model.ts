@@ -132,6 +132,54 @@ export interface Backup {
   baseId: string;
   /** Common name of the client certificate that sent it. */
   client: string;
+  /** Set while it is held: it cannot be removed before that has ended. */
+  hold: Hold | undefined;
+}
+
+/** Somebody's word that a backup must not be removed. */
+export interface Hold {
+  /** When it ends by itself, in milliseconds since 1970; 0 when it stands until it is taken off. */
+  untilMs: bigint;
+  /** At most 1000 bytes. */
+  reason: string;
+  /** When it was put on, by the receiver's clock, in milliseconds since 1970. */
+  sinceMs: bigint;
+  /** Common name of the client certificate that asked for it. */
+  client: string;
+}
+
+/** A hold as it is asked for. */
+export interface HoldTerms {
+  /** Milliseconds since 1970, later than now and before the year 9999; 0 for until it is taken off. */
+  untilMs: bigint;
+  /** For people to read; at most 1000 bytes. */
+  reason: string;
+}
+
+/** Which backups of an image stay: what any of these keeps stays. One of 0 keeps nothing. */
+export interface RetentionRules {
+  /** The newest N backups. */
+  last?:
+    | number
+    | undefined;
+  /** The newest backup of each of the newest N hours, days, weeks (ISO 8601), months or years that have one. */
+  hourly?: number | undefined;
+  daily?: number | undefined;
+  weekly?: number | undefined;
+  monthly?: number | undefined;
+  yearly?:
+    | number
+    | undefined;
+  /** What was committed within so many milliseconds before the newest backup. */
+  withinMs?:
+    | bigint
+    | undefined;
+  /** What is younger stays, whatever the rules say; milliseconds. */
+  minAgeMs?:
+    | bigint
+    | undefined;
+  /** IANA time zone of those hours, days and so on; empty for the store's, or UTC. */
+  timeZone: string;
 }
 
 /**
@@ -1006,6 +1054,7 @@ function createBaseBackup(): Backup {
     committedAtMs: 0n,
     baseId: "",
     client: "",
+    hold: undefined,
   };
 }
 
@@ -1052,6 +1101,9 @@ export const Backup: MessageFns<Backup> = {
     }
     if (message.client !== "") {
       writer.uint32(82).string(message.client);
+    }
+    if (message.hold !== undefined) {
+      Hold.encode(message.hold, writer.uint32(98).fork()).join();
     }
     return writer;
   },
@@ -1149,6 +1201,14 @@ export const Backup: MessageFns<Backup> = {
             message.client = reader.string();
             continue;
           }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.hold = Hold.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1197,6 +1257,7 @@ export const Backup: MessageFns<Backup> = {
         ? globalThis.String(object.base_id)
         : "",
       client: isSet(object.client) ? globalThis.String(object.client) : "",
+      hold: isSet(object.hold) ? Hold.fromJSON(object.hold) : undefined,
     };
   },
 
@@ -1232,6 +1293,9 @@ export const Backup: MessageFns<Backup> = {
     if (message.client !== "") {
       obj.client = message.client;
     }
+    if (message.hold !== undefined) {
+      obj.hold = Hold.toJSON(message.hold);
+    }
     return obj;
   },
 
@@ -1256,6 +1320,447 @@ export const Backup: MessageFns<Backup> = {
       : 0n;
     message.baseId = object.baseId ?? "";
     message.client = object.client ?? "";
+    message.hold = (object.hold !== undefined && object.hold !== null) ? Hold.fromPartial(object.hold) : undefined;
+    return message;
+  },
+};
+
+function createBaseHold(): Hold {
+  return { untilMs: 0n, reason: "", sinceMs: 0n, client: "" };
+}
+
+export const Hold: MessageFns<Hold> = {
+  encode(message: Hold, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.untilMs !== 0n) {
+      if (BigInt.asIntN(64, message.untilMs) !== message.untilMs) {
+        throw new globalThis.Error("value provided for field message.untilMs of type int64 too large");
+      }
+      writer.uint32(8).int64(message.untilMs);
+    }
+    if (message.reason !== "") {
+      writer.uint32(18).string(message.reason);
+    }
+    if (message.sinceMs !== 0n) {
+      if (BigInt.asIntN(64, message.sinceMs) !== message.sinceMs) {
+        throw new globalThis.Error("value provided for field message.sinceMs of type int64 too large");
+      }
+      writer.uint32(24).int64(message.sinceMs);
+    }
+    if (message.client !== "") {
+      writer.uint32(34).string(message.client);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Hold {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHold();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.untilMs = reader.int64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.sinceMs = reader.int64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.client = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Hold {
+    return {
+      untilMs: isSet(object.untilMs) ? BigInt(object.untilMs) : isSet(object.until_ms) ? BigInt(object.until_ms) : 0n,
+      reason: isSet(object.reason) ? globalThis.String(object.reason) : "",
+      sinceMs: isSet(object.sinceMs) ? BigInt(object.sinceMs) : isSet(object.since_ms) ? BigInt(object.since_ms) : 0n,
+      client: isSet(object.client) ? globalThis.String(object.client) : "",
+    };
+  },
+
+  toJSON(message: Hold): unknown {
+    const obj: any = {};
+    if (message.untilMs !== 0n) {
+      obj.untilMs = message.untilMs.toString();
+    }
+    if (message.reason !== "") {
+      obj.reason = message.reason;
+    }
+    if (message.sinceMs !== 0n) {
+      obj.sinceMs = message.sinceMs.toString();
+    }
+    if (message.client !== "") {
+      obj.client = message.client;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<Hold>, I>>(base?: I): Hold {
+    return Hold.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Hold>, I>>(object: I): Hold {
+    const message = createBaseHold();
+    message.untilMs = (object.untilMs !== undefined && object.untilMs !== null) ? BigInt(object.untilMs) : 0n;
+    message.reason = object.reason ?? "";
+    message.sinceMs = (object.sinceMs !== undefined && object.sinceMs !== null) ? BigInt(object.sinceMs) : 0n;
+    message.client = object.client ?? "";
+    return message;
+  },
+};
+
+function createBaseHoldTerms(): HoldTerms {
+  return { untilMs: 0n, reason: "" };
+}
+
+export const HoldTerms: MessageFns<HoldTerms> = {
+  encode(message: HoldTerms, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.untilMs !== 0n) {
+      if (BigInt.asIntN(64, message.untilMs) !== message.untilMs) {
+        throw new globalThis.Error("value provided for field message.untilMs of type int64 too large");
+      }
+      writer.uint32(8).int64(message.untilMs);
+    }
+    if (message.reason !== "") {
+      writer.uint32(18).string(message.reason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HoldTerms {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHoldTerms();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.untilMs = reader.int64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): HoldTerms {
+    return {
+      untilMs: isSet(object.untilMs) ? BigInt(object.untilMs) : isSet(object.until_ms) ? BigInt(object.until_ms) : 0n,
+      reason: isSet(object.reason) ? globalThis.String(object.reason) : "",
+    };
+  },
+
+  toJSON(message: HoldTerms): unknown {
+    const obj: any = {};
+    if (message.untilMs !== 0n) {
+      obj.untilMs = message.untilMs.toString();
+    }
+    if (message.reason !== "") {
+      obj.reason = message.reason;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<HoldTerms>, I>>(base?: I): HoldTerms {
+    return HoldTerms.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<HoldTerms>, I>>(object: I): HoldTerms {
+    const message = createBaseHoldTerms();
+    message.untilMs = (object.untilMs !== undefined && object.untilMs !== null) ? BigInt(object.untilMs) : 0n;
+    message.reason = object.reason ?? "";
+    return message;
+  },
+};
+
+function createBaseRetentionRules(): RetentionRules {
+  return {
+    last: undefined,
+    hourly: undefined,
+    daily: undefined,
+    weekly: undefined,
+    monthly: undefined,
+    yearly: undefined,
+    withinMs: undefined,
+    minAgeMs: undefined,
+    timeZone: "",
+  };
+}
+
+export const RetentionRules: MessageFns<RetentionRules> = {
+  encode(message: RetentionRules, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.last !== undefined) {
+      writer.uint32(8).uint32(message.last);
+    }
+    if (message.hourly !== undefined) {
+      writer.uint32(16).uint32(message.hourly);
+    }
+    if (message.daily !== undefined) {
+      writer.uint32(24).uint32(message.daily);
+    }
+    if (message.weekly !== undefined) {
+      writer.uint32(32).uint32(message.weekly);
+    }
+    if (message.monthly !== undefined) {
+      writer.uint32(40).uint32(message.monthly);
+    }
+    if (message.yearly !== undefined) {
+      writer.uint32(48).uint32(message.yearly);
+    }
+    if (message.withinMs !== undefined) {
+      if (BigInt.asIntN(64, message.withinMs) !== message.withinMs) {
+        throw new globalThis.Error("value provided for field message.withinMs of type int64 too large");
+      }
+      writer.uint32(56).int64(message.withinMs);
+    }
+    if (message.minAgeMs !== undefined) {
+      if (BigInt.asIntN(64, message.minAgeMs) !== message.minAgeMs) {
+        throw new globalThis.Error("value provided for field message.minAgeMs of type int64 too large");
+      }
+      writer.uint32(64).int64(message.minAgeMs);
+    }
+    if (message.timeZone !== "") {
+      writer.uint32(74).string(message.timeZone);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RetentionRules {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRetentionRules();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.last = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.hourly = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.daily = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.weekly = reader.uint32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.monthly = reader.uint32();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.yearly = reader.uint32();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.withinMs = reader.int64() as bigint;
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.minAgeMs = reader.int64() as bigint;
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.timeZone = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RetentionRules {
+    return {
+      last: isSet(object.last) ? globalThis.Number(object.last) : undefined,
+      hourly: isSet(object.hourly) ? globalThis.Number(object.hourly) : undefined,
+      daily: isSet(object.daily) ? globalThis.Number(object.daily) : undefined,
+      weekly: isSet(object.weekly) ? globalThis.Number(object.weekly) : undefined,
+      monthly: isSet(object.monthly) ? globalThis.Number(object.monthly) : undefined,
+      yearly: isSet(object.yearly) ? globalThis.Number(object.yearly) : undefined,
+      withinMs: isSet(object.withinMs)
+        ? BigInt(object.withinMs)
+        : isSet(object.within_ms)
+        ? BigInt(object.within_ms)
+        : undefined,
+      minAgeMs: isSet(object.minAgeMs)
+        ? BigInt(object.minAgeMs)
+        : isSet(object.min_age_ms)
+        ? BigInt(object.min_age_ms)
+        : undefined,
+      timeZone: isSet(object.timeZone)
+        ? globalThis.String(object.timeZone)
+        : isSet(object.time_zone)
+        ? globalThis.String(object.time_zone)
+        : "",
+    };
+  },
+
+  toJSON(message: RetentionRules): unknown {
+    const obj: any = {};
+    if (message.last !== undefined) {
+      obj.last = Math.round(message.last);
+    }
+    if (message.hourly !== undefined) {
+      obj.hourly = Math.round(message.hourly);
+    }
+    if (message.daily !== undefined) {
+      obj.daily = Math.round(message.daily);
+    }
+    if (message.weekly !== undefined) {
+      obj.weekly = Math.round(message.weekly);
+    }
+    if (message.monthly !== undefined) {
+      obj.monthly = Math.round(message.monthly);
+    }
+    if (message.yearly !== undefined) {
+      obj.yearly = Math.round(message.yearly);
+    }
+    if (message.withinMs !== undefined) {
+      obj.withinMs = message.withinMs.toString();
+    }
+    if (message.minAgeMs !== undefined) {
+      obj.minAgeMs = message.minAgeMs.toString();
+    }
+    if (message.timeZone !== "") {
+      obj.timeZone = message.timeZone;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<RetentionRules>, I>>(base?: I): RetentionRules {
+    return RetentionRules.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RetentionRules>, I>>(object: I): RetentionRules {
+    const message = createBaseRetentionRules();
+    message.last = object.last ?? undefined;
+    message.hourly = object.hourly ?? undefined;
+    message.daily = object.daily ?? undefined;
+    message.weekly = object.weekly ?? undefined;
+    message.monthly = object.monthly ?? undefined;
+    message.yearly = object.yearly ?? undefined;
+    message.withinMs = (object.withinMs !== undefined && object.withinMs !== null)
+      ? BigInt(object.withinMs)
+      : undefined;
+    message.minAgeMs = (object.minAgeMs !== undefined && object.minAgeMs !== null)
+      ? BigInt(object.minAgeMs)
+      : undefined;
+    message.timeZone = object.timeZone ?? "";
     return message;
   },
 };

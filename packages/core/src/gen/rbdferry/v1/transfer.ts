@@ -22,7 +22,17 @@ import {
   type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
-import { Backup, Chain, ChainUsage, KeptBackup, SourceFacts, UnreadableChain } from "./model.js";
+import {
+  Backup,
+  Chain,
+  ChainUsage,
+  Hold,
+  HoldTerms,
+  KeptBackup,
+  RetentionRules,
+  SourceFacts,
+  UnreadableChain,
+} from "./model.js";
 
 export enum Compression {
   /** UNSPECIFIED - None. */
@@ -87,6 +97,13 @@ export interface HandshakeResponse {
   client: string;
   /** The receiver's clock, in milliseconds since 1970: the order of backups and their age go by it. 0 from an older receiver. */
   timeMs: bigint;
+  /** The rules of those stores that have any, by their names. */
+  policies: { [key: string]: RetentionRules };
+}
+
+export interface HandshakeResponse_PoliciesEntry {
+  key: string;
+  value: RetentionRules | undefined;
 }
 
 export interface ListChainsRequest {
@@ -275,6 +292,21 @@ export interface DeleteChainResponse {
   kept: KeptBackup[];
 }
 
+export interface SetHoldRequest {
+  backupId: string;
+  /** Unset to take the hold off. */
+  hold: HoldTerms | undefined;
+}
+
+export interface SetHoldResponse {
+  /** As it is now. */
+  backup:
+    | Backup
+    | undefined;
+  /** The hold that was in force before; unset when there was none. */
+  before: Hold | undefined;
+}
+
 export interface GetStoreUsageRequest {
   store: string;
   /** Only chains of images of this name; empty for all. */
@@ -419,7 +451,7 @@ export const HandshakeRequest: MessageFns<HandshakeRequest> = {
 };
 
 function createBaseHandshakeResponse(): HandshakeResponse {
-  return { protocol: 0, software: "", capabilities: [], stores: [], client: "", timeMs: 0n };
+  return { protocol: 0, software: "", capabilities: [], stores: [], client: "", timeMs: 0n, policies: {} };
 }
 
 export const HandshakeResponse: MessageFns<HandshakeResponse> = {
@@ -445,6 +477,9 @@ export const HandshakeResponse: MessageFns<HandshakeResponse> = {
       }
       writer.uint32(48).int64(message.timeMs);
     }
+    globalThis.Object.entries(message.policies).forEach(([key, value]: [string, RetentionRules]) => {
+      HandshakeResponse_PoliciesEntry.encode({ key: key as any, value }, writer.uint32(58).fork()).join();
+    });
     return writer;
   },
 
@@ -509,6 +544,17 @@ export const HandshakeResponse: MessageFns<HandshakeResponse> = {
             message.timeMs = reader.int64() as bigint;
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            const entry7 = HandshakeResponse_PoliciesEntry.decode(reader, reader.uint32());
+            if (entry7.value !== undefined) {
+              message.policies[entry7.key] = entry7.value;
+            }
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -531,6 +577,20 @@ export const HandshakeResponse: MessageFns<HandshakeResponse> = {
       stores: globalThis.Array.isArray(object?.stores) ? object.stores.map((e: any) => globalThis.String(e)) : [],
       client: isSet(object.client) ? globalThis.String(object.client) : "",
       timeMs: isSet(object.timeMs) ? BigInt(object.timeMs) : isSet(object.time_ms) ? BigInt(object.time_ms) : 0n,
+      policies: isObject(object.policies)
+        ? (globalThis.Object.entries(object.policies) as [string, any][]).reduce(
+          (acc: { [key: string]: RetentionRules }, [key, value]: [string, any]) => {
+            globalThis.Object.defineProperty(acc, key, {
+              value: RetentionRules.fromJSON(value),
+              enumerable: true,
+              configurable: true,
+              writable: true,
+            });
+            return acc;
+          },
+          {},
+        )
+        : {},
     };
   },
 
@@ -554,6 +614,15 @@ export const HandshakeResponse: MessageFns<HandshakeResponse> = {
     if (message.timeMs !== 0n) {
       obj.timeMs = message.timeMs.toString();
     }
+    if (message.policies) {
+      const entries = globalThis.Object.entries(message.policies) as [string, RetentionRules][];
+      if (entries.length > 0) {
+        obj.policies = {};
+        entries.forEach(([k, v]) => {
+          obj.policies[k] = RetentionRules.toJSON(v);
+        });
+      }
+    }
     return obj;
   },
 
@@ -568,6 +637,104 @@ export const HandshakeResponse: MessageFns<HandshakeResponse> = {
     message.stores = object.stores?.map((e) => e) || [];
     message.client = object.client ?? "";
     message.timeMs = (object.timeMs !== undefined && object.timeMs !== null) ? BigInt(object.timeMs) : 0n;
+    message.policies = (globalThis.Object.entries(object.policies ?? {}) as [string, RetentionRules][]).reduce(
+      (acc: { [key: string]: RetentionRules }, [key, value]: [string, RetentionRules]) => {
+        if (value !== undefined) {
+          acc[key] = RetentionRules.fromPartial(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    return message;
+  },
+};
+
+function createBaseHandshakeResponse_PoliciesEntry(): HandshakeResponse_PoliciesEntry {
+  return { key: "", value: undefined };
+}
+
+export const HandshakeResponse_PoliciesEntry: MessageFns<HandshakeResponse_PoliciesEntry> = {
+  encode(message: HandshakeResponse_PoliciesEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== undefined) {
+      RetentionRules.encode(message.value, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HandshakeResponse_PoliciesEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHandshakeResponse_PoliciesEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = RetentionRules.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): HandshakeResponse_PoliciesEntry {
+    return {
+      key: isSet(object.key) ? globalThis.String(object.key) : "",
+      value: isSet(object.value) ? RetentionRules.fromJSON(object.value) : undefined,
+    };
+  },
+
+  toJSON(message: HandshakeResponse_PoliciesEntry): unknown {
+    const obj: any = {};
+    if (message.key !== "") {
+      obj.key = message.key;
+    }
+    if (message.value !== undefined) {
+      obj.value = RetentionRules.toJSON(message.value);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<HandshakeResponse_PoliciesEntry>, I>>(base?: I): HandshakeResponse_PoliciesEntry {
+    return HandshakeResponse_PoliciesEntry.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<HandshakeResponse_PoliciesEntry>, I>>(
+    object: I,
+  ): HandshakeResponse_PoliciesEntry {
+    const message = createBaseHandshakeResponse_PoliciesEntry();
+    message.key = object.key ?? "";
+    message.value = (object.value !== undefined && object.value !== null)
+      ? RetentionRules.fromPartial(object.value)
+      : undefined;
     return message;
   },
 };
@@ -2694,6 +2861,184 @@ export const DeleteChainResponse: MessageFns<DeleteChainResponse> = {
   },
 };
 
+function createBaseSetHoldRequest(): SetHoldRequest {
+  return { backupId: "", hold: undefined };
+}
+
+export const SetHoldRequest: MessageFns<SetHoldRequest> = {
+  encode(message: SetHoldRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.backupId !== "") {
+      writer.uint32(10).string(message.backupId);
+    }
+    if (message.hold !== undefined) {
+      HoldTerms.encode(message.hold, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SetHoldRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSetHoldRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.backupId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.hold = HoldTerms.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SetHoldRequest {
+    return {
+      backupId: isSet(object.backupId)
+        ? globalThis.String(object.backupId)
+        : isSet(object.backup_id)
+        ? globalThis.String(object.backup_id)
+        : "",
+      hold: isSet(object.hold) ? HoldTerms.fromJSON(object.hold) : undefined,
+    };
+  },
+
+  toJSON(message: SetHoldRequest): unknown {
+    const obj: any = {};
+    if (message.backupId !== "") {
+      obj.backupId = message.backupId;
+    }
+    if (message.hold !== undefined) {
+      obj.hold = HoldTerms.toJSON(message.hold);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<SetHoldRequest>, I>>(base?: I): SetHoldRequest {
+    return SetHoldRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SetHoldRequest>, I>>(object: I): SetHoldRequest {
+    const message = createBaseSetHoldRequest();
+    message.backupId = object.backupId ?? "";
+    message.hold = (object.hold !== undefined && object.hold !== null) ? HoldTerms.fromPartial(object.hold) : undefined;
+    return message;
+  },
+};
+
+function createBaseSetHoldResponse(): SetHoldResponse {
+  return { backup: undefined, before: undefined };
+}
+
+export const SetHoldResponse: MessageFns<SetHoldResponse> = {
+  encode(message: SetHoldResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.backup !== undefined) {
+      Backup.encode(message.backup, writer.uint32(10).fork()).join();
+    }
+    if (message.before !== undefined) {
+      Hold.encode(message.before, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SetHoldResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSetHoldResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.backup = Backup.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.before = Hold.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SetHoldResponse {
+    return {
+      backup: isSet(object.backup) ? Backup.fromJSON(object.backup) : undefined,
+      before: isSet(object.before) ? Hold.fromJSON(object.before) : undefined,
+    };
+  },
+
+  toJSON(message: SetHoldResponse): unknown {
+    const obj: any = {};
+    if (message.backup !== undefined) {
+      obj.backup = Backup.toJSON(message.backup);
+    }
+    if (message.before !== undefined) {
+      obj.before = Hold.toJSON(message.before);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<SetHoldResponse>, I>>(base?: I): SetHoldResponse {
+    return SetHoldResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SetHoldResponse>, I>>(object: I): SetHoldResponse {
+    const message = createBaseSetHoldResponse();
+    message.backup = (object.backup !== undefined && object.backup !== null)
+      ? Backup.fromPartial(object.backup)
+      : undefined;
+    message.before = (object.before !== undefined && object.before !== null)
+      ? Hold.fromPartial(object.before)
+      : undefined;
+    return message;
+  },
+};
+
 function createBaseGetStoreUsageRequest(): GetStoreUsageRequest {
   return { store: "", image: "", chain: "" };
 }
@@ -2992,6 +3337,19 @@ export const TransferServiceService = {
     responseSerialize: (value: DeleteChainResponse): Buffer => Buffer.from(DeleteChainResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): DeleteChainResponse => DeleteChainResponse.decode(value),
   },
+  /**
+   * Puts a hold on a backup in place of any that it has, or takes it off. Waits a moment for whoever changes the chain: a backup whose removal
+   * was begun is gone, and one that is held is not removed.
+   */
+  setHold: {
+    path: "/rbdferry.v1.TransferService/SetHold" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: SetHoldRequest): Buffer => Buffer.from(SetHoldRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): SetHoldRequest => SetHoldRequest.decode(value),
+    responseSerialize: (value: SetHoldResponse): Buffer => Buffer.from(SetHoldResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): SetHoldResponse => SetHoldResponse.decode(value),
+  },
   /** What backups take up in the store. One message per chain. */
   getStoreUsage: {
     path: "/rbdferry.v1.TransferService/GetStoreUsage" as const,
@@ -3033,6 +3391,11 @@ export interface TransferServiceServer extends UntypedServiceImplementation {
   deleteBackup: handleUnaryCall<DeleteBackupRequest, DeleteBackupResponse>;
   /** Removes a whole chain. */
   deleteChain: handleUnaryCall<DeleteChainRequest, DeleteChainResponse>;
+  /**
+   * Puts a hold on a backup in place of any that it has, or takes it off. Waits a moment for whoever changes the chain: a backup whose removal
+   * was begun is gone, and one that is held is not removed.
+   */
+  setHold: handleUnaryCall<SetHoldRequest, SetHoldResponse>;
   /** What backups take up in the store. One message per chain. */
   getStoreUsage: handleServerStreamingCall<GetStoreUsageRequest, GetStoreUsageResponse>;
 }
@@ -3168,6 +3531,25 @@ export interface TransferServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: DeleteChainResponse) => void,
   ): ClientUnaryCall;
+  /**
+   * Puts a hold on a backup in place of any that it has, or takes it off. Waits a moment for whoever changes the chain: a backup whose removal
+   * was begun is gone, and one that is held is not removed.
+   */
+  setHold(
+    request: SetHoldRequest,
+    callback: (error: ServiceError | null, response: SetHoldResponse) => void,
+  ): ClientUnaryCall;
+  setHold(
+    request: SetHoldRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: SetHoldResponse) => void,
+  ): ClientUnaryCall;
+  setHold(
+    request: SetHoldRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: SetHoldResponse) => void,
+  ): ClientUnaryCall;
   /** What backups take up in the store. One message per chain. */
   getStoreUsage(
     request: GetStoreUsageRequest,
@@ -3209,6 +3591,10 @@ type DeepPartial<T> = T extends bigint ? string | number | bigint
 type KeysOfUnion<T> = T extends T ? keyof T : never;
 type Exact<P, I extends P> = P extends Builtin ? P
   : P & { [K in keyof P]: Exact<P[K], I[K]> } & { [K in Exclude<keyof I, KeysOfUnion<P>>]: never };
+
+function isObject(value: any): boolean {
+  return typeof value === "object" && value !== null;
+}
 
 function isSet(value: any): boolean {
   return value !== null && value !== undefined;

@@ -1,14 +1,32 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { formatTimestamp, snapNameOf, type BackupId } from './backup-id.js';
-import type { Chain } from './chain.js';
-import { byImage } from './image-backups.js';
-import { chainOfBackups } from './made-up-chain.js';
-import { expiredBackups, type RetentionPolicy } from './retention.js';
+import { formatTimestamp, snapNameOf, type BackupId } from '../backup-id.js';
+import type { Chain } from '../chain.js';
+import { byImage } from '../image-backups.js';
+import { chainOfBackups } from '../made-up-chain.js';
+import { decideRetention } from './decide.js';
+import { noKeepRules } from './policy.js';
+
+/** The rules of `rbdferry delete`: an age, and numbers of backups and of chains. */
+interface DeletePolicy {
+  readonly olderThanMs: number | null;
+  readonly keepLast: number | null;
+  readonly keepFull: number | null;
+  readonly keepIds: readonly BackupId[];
+}
 
 const day = 86_400_000;
 const now = 100 * day;
-const noRules: RetentionPolicy = { olderThanMs: null, keepLast: null, keepFull: null, keepIds: [] };
+const noRules: DeletePolicy = { olderThanMs: null, keepLast: null, keepFull: null, keepIds: [] };
+
+const expiredBackups = (policy: DeletePolicy, chains: readonly Chain[], nowMs: number): BackupId[] => {
+  const { olderThanMs, keepLast, keepFull, keepIds } = policy;
+  const keep = { ...noKeepRules, last: keepLast ?? 0, full: keepFull ?? 0 };
+  const whole = { olderThanMs, keep, keepIds, minAgeMs: 0, timeZone: 'UTC' };
+  return decideRetention(whole, chains, { nowMs, bases: new Set() }).flatMap(({ kind, backup }) =>
+    kind === 'goes' ? [backup.id] : [],
+  );
+};
 
 /** Chains written as days of their backups' commits, in the order of the chain: [[1, 2], [5, 6]]. */
 const chainsOf = (days: readonly (readonly number[])[]): Chain[] =>
@@ -19,7 +37,7 @@ const chainsOf = (days: readonly (readonly number[])[]): Chain[] =>
     ),
   );
 
-const daysGone = (policy: Partial<RetentionPolicy>, days: readonly (readonly number[])[]): number[] => {
+const daysGone = (policy: Partial<DeletePolicy>, days: readonly (readonly number[])[]): number[] => {
   const chains = chainsOf(days);
   const gone = new Set(expiredBackups({ ...noRules, ...policy }, chains, now));
   return chains
@@ -28,8 +46,8 @@ const daysGone = (policy: Partial<RetentionPolicy>, days: readonly (readonly num
     .map((backup) => backup.committedAtMs / day);
 };
 
-describe('expiredBackups', () => {
-  it.each<[string, Partial<RetentionPolicy>, number[][], number[]]>([
+describe('the rules of delete', () => {
+  it.each<[string, Partial<DeletePolicy>, number[][], number[]]>([
     [
       'keeps the newest three',
       { keepLast: 3 },
