@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { BackupId } from '@rbdferry/core/model/backup-id.js';
+import { noKeepRules } from '@rbdferry/core/model/retention/policy.js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { describeSite, normalised } from './describe-site.js';
 import { partsOf, sha256OfRestored } from './store.js';
@@ -56,7 +57,8 @@ const restoreTo =
   (sites: TwoSites, backupId: BackupId): Promise<string> =>
     sites.run({ kind: 'restore', backupId, to, replace: to === null, ...place });
 const prune = async (sites: TwoSites): Promise<null> => {
-  const policy = { olderThanMs: null, keepLast: 1, keepFull: null, keepIds: [] };
+  const keep = { ...noKeepRules, last: 1 };
+  const policy = { olderThanMs: null, keep, keepIds: [], minAgeMs: 0, timeZone: 'UTC' };
   await sites.agent.delete({ kind: 'policy', store: 'main', images: [vm], policy }).catch(() => {});
   return null;
 };

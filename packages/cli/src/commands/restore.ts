@@ -1,5 +1,6 @@
 import { Option } from '@commander-js/extra-typings';
 import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
+import { splitChainName } from '@rbdferry/core/model/backup-id.js';
 import { parseImageSpec } from '@rbdferry/core/model/image-spec.js';
 import { parseNamedBackup } from '@rbdferry/core/wire/short-id.js';
 import { withAgent } from '../agent.js';
@@ -126,7 +127,9 @@ interface Which {
 const wantedOf = (what: string, { latest, at }: Which): WantedBackup => {
   if (latest && at !== undefined) throw usage('--latest and --at do not go together');
   if (!latest && at === undefined) {
-    if (!parseImageSpec(what).ok) return { backupId: backupIdArgument(what) };
+    // A chain's name reads like an image's.
+    const isChain = splitChainName(what.slice(what.lastIndexOf('/') + 1)) !== undefined;
+    if (isChain || !parseImageSpec(what).ok) return { backupId: backupIdArgument(what) };
     throw usage(`${JSON.stringify(what)} is an image: say which of its backups, with --latest or --at TIME`);
   }
   if (parseNamedBackup(what).ok) {

@@ -71,18 +71,18 @@ export const errorRegistry = {
     never,
     'stop the other rbdferry-agent, or give each agent a `state` directory of its own',
   ),
-  BACKUP_AMBIGUOUS: entry(
-    18,
-    'FAILED_PRECONDITION',
-    never,
-    'name the backup by its whole id, or by more digits of the short one',
-  ),
 
   NOTHING_SELECTED: entry(
     17,
     'NOT_FOUND',
     never,
     'select images that exist: by name, by pool, or by a glob that matches some',
+  ),
+  BACKUP_AMBIGUOUS: entry(
+    18,
+    'FAILED_PRECONDITION',
+    never,
+    'name the backup by its whole id, or by more digits of the short one',
   ),
 
   IMAGE_NOT_FOUND: entry(20, 'NOT_FOUND', never, 'check the name with `rbd ls POOL`'),

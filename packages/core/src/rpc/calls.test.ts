@@ -84,7 +84,15 @@ const collect = async <T>(items: AsyncIterable<T>): Promise<T[]> => {
   return all;
 };
 
-const greeting = { protocol: 1, software: 's', capabilities: [], stores: ['rbd2'], client: '', timeMs: 0n };
+const greeting = {
+  protocol: 1,
+  software: 's',
+  capabilities: [],
+  stores: ['rbd2'],
+  client: '',
+  timeMs: 0n,
+  policies: {},
+};
 const detailed = () => new FerryError('IMAGE_BUSY', 'the image "rbd/vm1" is busy', { hint: 'wait for job "x"' });
 const expectDetailed = (error: FerryError) => {
   expect(error).toMatchObject({ code: 'IMAGE_BUSY', message: 'the image "rbd/vm1" is busy', hint: 'wait for job "x"' });

@@ -80,7 +80,9 @@ const start = async (direction: Direction, damage: Damage) => {
   const failures: ServicePair['failures'] = [];
   const server = createTestServer(
     ({ unary, clientStream, serverStream }) => ({
-      handshake: unary(() => Promise.resolve({ protocol: 1, software: '', capabilities: [], stores: [], client: '' })),
+      handshake: unary(() =>
+        Promise.resolve({ protocol: 1, software: '', capabilities: [], stores: [], client: '', policies: {} }),
+      ),
       push: clientStream<PushRequest, PushResponse>(async (requests) => {
         for await (const request of requests) void request;
         return { backup: undefined };

@@ -40,7 +40,15 @@ const server = (): RpcServer => {
     handshake: unary(({ software }) =>
       software === 'hang'
         ? never
-        : Promise.resolve({ protocol: 1, software: 'here', capabilities: [], stores: [], client: '', timeMs: 0n }),
+        : Promise.resolve({
+            protocol: 1,
+            software: 'here',
+            capabilities: [],
+            stores: [],
+            client: '',
+            timeMs: 0n,
+            policies: {},
+          }),
     ),
   }));
   servers.push(made);

@@ -75,6 +75,7 @@ const listen = async (files: TlsFiles): Promise<number> => {
         software: '',
         capabilities: [],
         stores: [],
+        policies: {},
         client: client ?? 'nobody',
         timeMs: 0n,
       }),

@@ -301,7 +301,9 @@ describe('whatever the history and the policy', () => {
           first.map(({ backup }) => ['kept', backup.id]),
         );
         for (const [index, { reasons }] of first.entries()) {
-          expect(second[index]?.reasons).toEqual(expect.arrayContaining([...reasons]));
+          // What stayed only to show the order may be the newest of a stretch by now.
+          const lasting = reasons.filter(({ kind: why }) => why !== 'order');
+          expect(second[index]?.reasons).toEqual(expect.arrayContaining(lasting));
         }
       }),
       { numRuns: 500 },
