@@ -64,7 +64,7 @@ export const startRbdWorld = async ({ name, user, adapter }: RbdWorldOptions): P
     },
     async breakOffRemoval(image) {
       // Now it takes some seconds.
-      await rbd('resize', '--size', '16T', specOf(image));
+      await rbd('resize', '--size', '128G', specOf(image));
       const controller = new AbortController();
       const removal = ceph.remove(image, controller).catch(() => {});
       while (await isThere(ceph, image)) await sleep(50);

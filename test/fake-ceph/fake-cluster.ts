@@ -96,7 +96,6 @@ export class FakeCluster extends ClusterState {
     const { images, halfRemoved } = this.namespace(spec, 'remove');
     images.delete(spec.image);
     halfRemoved.set(spec.image, image);
-    image.watch();
   }
 
   /** Everything there is, a line each, sorted: images, their snapshots and metadata, the trash. */
