@@ -181,7 +181,6 @@ describe('CEPH_NO_SPACE: a cluster that is really full', () => {
     await setFull(pair.backup, true);
     try {
       await writeFile(gate, '');
-      // Each takes its time: Ceph keeps the lock of the client that had to be killed for half a minute.
       const [waited] = await Promise.all([pair.cli('job', 'wait', jobId), meanwhile(second.id, oldChain)]);
       expectError(waited, 'CEPH_NO_SPACE', 63, full('rbd2'));
       // What had arrived of the transfer goes too, though the cluster is full.

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { randomBytes } from '../ceph/image-content.js';
 import { expectError } from '../harness/expect-error.js';
@@ -192,7 +193,12 @@ describe('a selection', () => {
     expect(batch.warnings).toEqual([
       'the image-meta rbdferry.select of rbd/vm2 is "perhaps", not on or off: it counts for nothing',
     ]);
-    expect(imagesOf((await backUp('--pool', 'rbd', '--exclude', '*', 'rbd/vm1')).batch)).toEqual(['rbd/db', 'rbd/vm1']);
+    const named = await backUp('--pool', 'rbd', '--exclude', '*', 'rbd/vm1');
+    expect(imagesOf(named.batch)).toEqual(['rbd/db', 'rbd/vm1']);
+    // The word is its user's, and comes back with a restore.
+    const off = named.batch.jobs.find(({ image }) => image === 'rbd/vm1')?.backupId ?? '';
+    await house.ok('restore', off, '--to', 'ssd/again');
+    expect((await house.source.ceph.metadata(imageOf('ssd/again'))).get('rbdferry.select')).toBe('off');
   });
 
   it('that holds nothing is refused before anything is made', async () => {
@@ -254,6 +260,66 @@ describe('a batch in the middle of its transfers', () => {
       const image = images.find((each) => made.includes(`/${each.slice('rbd/'.length)}.`)) ?? '';
       expect(await house.source.snapNames(image)).toEqual([snapOf(made)]);
       expect(house.backup.sha256(made)).toBe(house.source.sha256(image));
+    }
+  });
+});
+
+describe('a batch whose agent is stopped while it makes its snapshots', () => {
+  it('leaves none of them on production, and goes on later', async () => {
+    const images = ['rbd/a', 'rbd/b', 'rbd/c'];
+    for (const image of images) await make(image);
+    let asked = 0;
+    const stuck = house.source.cluster.trouble.hang((call) => call === 'createSnapshot' && (asked += 1) > 2);
+    const starting = house.cli('backup', '--pool', 'rbd');
+    await vi.waitUntil(() => stuck.waiting === 1, { timeout: 10_000 });
+    expect((await Promise.all(images.map((image) => house.source.snapNames(image)))).flat()).toHaveLength(2);
+    await house.agent.stop();
+    expect((await Promise.all(images.map((image) => house.source.snapNames(image)))).flat()).toEqual([]);
+    stuck.release();
+    await starting;
+    await house.agent.start();
+    const [batch] = JSON.parse(await house.ok('jobs', '--limit', '1', '--json')) as { id: string }[];
+    expect((await house.ok('job', 'wait', batch?.id ?? '')).trim().split('\n')).toHaveLength(3);
+  });
+});
+
+describe('a store with a chain that cannot be read', () => {
+  it('fails the backup of its image, and no other', async () => {
+    for (const image of ['rbd/fine', 'rbd/locked']) await make(image);
+    const { batch } = await backUp('--pool', 'rbd');
+    const chain = batch.jobs
+      .find(({ image }) => image === 'rbd/locked')
+      ?.backupId?.slice('rbd2/'.length)
+      .split('@')[0];
+    const whole = house.receiver.between;
+    house.receiver.between = (ceph) =>
+      new Proxy(ceph, {
+        get: (target, name, self) => {
+          const step: unknown = Reflect.get(target, name, self);
+          if (typeof step !== 'function') return step;
+          return (...args: unknown[]): unknown => {
+            if ((args[0] as { image?: string } | undefined)?.image === chain) {
+              throw new FerryError('CEPH_PERMISSION', 'its parent is elsewhere');
+            }
+            return Reflect.apply(step, target, args);
+          };
+        },
+      });
+    await house.receiver.restart();
+    try {
+      const next = await backUp('--pool', 'rbd');
+      expect(next.exitCode).toBe(73);
+      expect(next.batch.jobs.map(({ image, state }) => `${image} ${state}`).toSorted()).toEqual([
+        'rbd/fine committed',
+        'rbd/locked failed',
+      ]);
+      expect(next.batch.warnings).toContainEqual(expect.stringContaining('cannot be read'));
+      const restore = ['restore', '--pool', 'rbd', '--to', 'ssd'];
+      expectError(await house.cli(...restore), 'CEPH_PERMISSION', 62, 'cannot be read');
+      expect(await house.ok(...restore, '--match', 'fine', '--exclude', 'locked')).toBe('ssd/fine');
+    } finally {
+      house.receiver.between = whole;
+      await house.receiver.restart();
     }
   });
 });

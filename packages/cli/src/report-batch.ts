@@ -24,7 +24,7 @@ export const childrenOf = async (agent: Agent, parent: string): Promise<JobView[
  *
  * @returns the exit status
  */
-const reportBatch = async (
+export const reportBatch = async (
   { job, interrupted }: Outcome,
   jobs: readonly JobView[],
   { json }: ReportOptions,

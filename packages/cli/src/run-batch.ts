@@ -1,7 +1,7 @@
 import type { AgentClient } from './client.js';
 import { followJob } from './follow-job.js';
-import type { ProgressDisplay } from './render/progress.js';
-import { childrenOf, reportEnd } from './report-batch.js';
+import type { BatchDisplay } from './render/batch-progress.js';
+import { childrenOf, reportBatch } from './report-batch.js';
 import type { JobView } from './view/job.js';
 
 /** Starts a batch, shows its progress, and tells its end; or, asynchronously, leaves it to the agent. @returns the exit status */
@@ -14,10 +14,19 @@ export const runBatch = async (
     const { startAndReport } = await import('./start-job.js');
     return startAndReport(agent, start, { ...options, tells: 'job' });
   }
-  const display: ProgressDisplay = process.stderr.isTTY
-    ? (await import('./render/batch-progress.js')).batchOnTerminal((id) => childrenOf(agent, id), await terminal())
-    : { update() {}, stop() {} };
-  return reportEnd(agent, await followJob({ agent, start, display }), options);
+  const display = process.stderr.isTTY ? await onTerminal(agent) : noProgress;
+  const outcome = await followJob({ agent, start, display });
+  const jobs = await childrenOf(agent, outcome.job.id);
+  display.rest(jobs);
+  return reportBatch(outcome, jobs, options);
 };
 
-const terminal = async (): Promise<ProgressDisplay> => (await import('./render/progress.js')).progressOnTerminal();
+const onTerminal = async (agent: AgentClient): Promise<BatchDisplay> => {
+  const [{ batchOnTerminal }, { progressOnTerminal }] = await Promise.all([
+    import('./render/batch-progress.js'),
+    import('./render/progress.js'),
+  ]);
+  return batchOnTerminal((id) => childrenOf(agent, id), await progressOnTerminal());
+};
+
+const noProgress: BatchDisplay = { update() {}, rest() {}, stop() {} };

@@ -1,11 +1,13 @@
 import type { Chain } from '@rbdferry/core/model/chain.js';
+import { splitChainName } from '@rbdferry/core/model/backup-id.js';
+import type { UnreadableChain } from '@rbdferry/core/wire/unreadable-chain.js';
 import { byImage } from '@rbdferry/core/model/image-backups.js';
 import { formatImageSpec } from '@rbdferry/core/model/image-spec.js';
 import { collect } from '../backup/look-at-source.js';
 import type { JobContext, JobOutcome } from '../jobs/job-context.js';
 import type { BackupBatch } from './batch-jobs.js';
 import { allEnded, breakOff, outcomeOf } from './batch-end.js';
-import { beginBackups, type Planned } from './begin-backups.js';
+import { beginBackups, isPlanned, writeDown, type StoreSeen } from './begin-backups.js';
 import { samePool, isSomebodys } from './selection.js';
 import { selectImages, type SelectedImages } from './select-images.js';
 
@@ -23,12 +25,12 @@ export const backUpAll = async (request: BackupBatch, job: JobContext): Promise<
   const warn = (text: string): void => {
     job.warn(text);
   };
-  const chains = collect(job.receiver.chains(store, null, { signal }));
-  chains.catch(() => {});
+  const looking = lookAtStore(store, job);
+  looking.catch(() => {});
   const selected = await selectImages(selection, { ceph, pools: job.config.pools, signal, warn });
   const fresh = selected.images.filter(({ spec }) => !known.has(formatImageSpec(spec)));
-  const listed = await chains;
-  for (const text of vanished(selected, listed, await ceph.fsid({ signal }))) job.warn(text);
+  const seen = await looking;
+  for (const text of vanished(selected, seen.chains, await ceph.fsid({ signal }))) job.warn(text);
   const child = {
     kind: 'backup' as const,
     mode,
@@ -37,17 +39,27 @@ export const backUpAll = async (request: BackupBatch, job: JobContext): Promise<
     ...(limitBytesPerSecond === undefined ? {} : { limitBytesPerSecond }),
     ...(attempts === undefined ? {} : { attempts }),
   };
-  let planned: Planned[] = [];
+  const all = writeDown(fresh, { mode, store, child }, { seen, job });
   try {
-    planned = await beginBackups(fresh, { mode, store, child }, { chains: listed, job });
+    await beginBackups(all, job);
     if (known.size > 0) job.children.spread(null);
     job.phase('transfer');
     await allEnded(job);
   } catch (thrown) {
-    await breakOff(planned, job);
+    await breakOff(all.filter(isPlanned), job);
     throw thrown;
   }
   return outcomeOf(job, 'backups');
+};
+
+/** Lists the store once. A chain that cannot be read is the matter of its image alone, see {@link StoreSeen}. */
+const lookAtStore = async (store: string, job: JobContext): Promise<StoreSeen> => {
+  const unreadable = new Set<string>();
+  const onUnreadable = ({ name, error }: UnreadableChain): void => {
+    unreadable.add(splitChainName(name)?.image ?? '');
+    job.warn(`a chain of the store cannot be read: ${error.message}`);
+  };
+  return { chains: await collect(job.receiver.chains(store, null, { signal: job.signal, onUnreadable })), unreadable };
 };
 
 /** Images with backups in the store that are gone from the pools: nobody removes their backups. */

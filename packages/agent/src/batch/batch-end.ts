@@ -28,16 +28,20 @@ export const breakOff = async (planned: readonly Planned[], { children, signal, 
     await children.cancel();
     return;
   }
+  let isAway = false;
   await atOnce(
     planned.filter(({ child }) => child.isWaiting),
     settlesAtOnce,
     async ({ child, looseEnd }) => {
+      // Whoever did not answer for one of them would hold up the agent's end for each.
+      if (isAway) return;
       try {
         await looseEnd.settle();
       } catch (thrown) {
+        isAway = true;
         log.warn(
           { job: child.id, error: toFerryError(thrown).message },
-          'a snapshot stays until the agent is started again',
+          'snapshots stay until the agent is started again',
         );
       }
     },

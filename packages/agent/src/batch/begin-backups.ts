@@ -36,10 +36,17 @@ interface Work {
   readonly child: Omit<BackupJobRequest, 'image'>;
 }
 
+/** What the one look at the store found. */
+export interface StoreSeen {
+  readonly chains: readonly Chain[];
+  /** Names of images with a chain that could not be read. */
+  readonly unreadable: ReadonlySet<string>;
+}
+
 /** A child with what its backup goes on with. */
-type Prepared =
-  /** Another job works on its image: it begins when that one has ended, by itself. */
-  | { readonly kind: 'busy'; readonly child: ChildJob }
+export type Prepared =
+  /** It begins by itself: another job works on its image, or its backups could not be read, which is its own matter. */
+  | { readonly kind: 'alone'; readonly child: ChildJob }
   | { readonly kind: 'refused'; readonly child: ChildJob; readonly error: FerryError }
   | {
       readonly kind: 'planned';
@@ -53,35 +60,36 @@ type Prepared =
 
 export type Planned = Extract<Prepared, { kind: 'planned' }>;
 
-/**
- * Begins the backups of many images: plans them all, writes them down, makes their snapshots as close together as Ceph allows, and only then
- * queues them. Answers those that have a snapshot, or may get one.
- */
-export const beginBackups = async (
-  selected: readonly Selected[],
-  work: Work,
-  { chains, job }: { readonly chains: readonly Chain[]; readonly job: JobContext },
-): Promise<Planned[]> => {
-  const all = writeDown(selected, new ChainsOfStore(work.store, chains), work, job);
-  const planned = all.filter((each) => each.kind === 'planned');
+export const isPlanned = (prepared: Prepared): prepared is Planned => prepared.kind === 'planned';
+
+/** Makes the snapshots of backups that are written down, as close together as Ceph allows, and only then queues them. */
+export const beginBackups = async (all: readonly Prepared[], job: JobContext): Promise<void> => {
   try {
     job.phase('snapshot');
-    await makeSnapshots(planned, job);
-    throwIfAborted(job.signal);
+    await makeSnapshots(all.filter(isPlanned), job);
   } finally {
     // Whatever happened: who is written down is queued, and ends by itself.
-    queueAll(all, job);
+    queueAll(all);
   }
-  return planned;
+  throwIfAborted(job.signal);
+  job.children.start();
 };
 
-const writeDown = (selected: readonly Selected[], chains: ChainsOfStore, work: Work, job: JobContext): Prepared[] => {
+/** Plans the backups of many images and writes them down, all or none, before anything is made. */
+export const writeDown = (
+  selected: readonly Selected[],
+  work: Work,
+  { seen, job }: { readonly seen: StoreSeen; readonly job: JobContext },
+): Prepared[] => {
   const all: Prepared[] = [];
+  const chains = new ChainsOfStore(work.store, seen.chains);
   const requests = selected.map(({ spec }) => ({ ...work.child, image: formatImageSpec(spec) }));
   job.children.add(requests, (children) => {
     for (const [index, child] of children.entries()) {
       const image = selected[index];
-      if (image !== undefined) all.push(prepare(image, child, { chains, work, job }));
+      if (image === undefined) continue;
+      const isReadable = !seen.unreadable.has(image.spec.image);
+      all.push(isReadable ? prepare(image, child, { chains, work, job }) : { kind: 'alone', child });
     }
   });
   return all;
@@ -92,7 +100,7 @@ const prepare = (
   child: ChildJob,
   { chains: store, work, job }: { readonly chains: ChainsOfStore; readonly work: Work; readonly job: JobContext },
 ): Prepared => {
-  if (!child.hold()) return { kind: 'busy', child };
+  if (!child.hold()) return { kind: 'alone', child };
   if (look.kind === 'failed') return { kind: 'refused', child, error: look.error };
   const { source } = look;
   const chains = store.of(source);
@@ -155,18 +163,17 @@ const eachUntilAborted = (
   });
 
 /** Large ones first, which leave a slot to the others; else in the order of the selection. */
-const queueAll = (all: readonly Prepared[], job: JobContext): void => {
-  const large = largeOnes(all.filter((each) => each.kind === 'planned'));
-  const isLarge = (each: Prepared): boolean => each.kind === 'planned' && large.has(each);
+const queueAll = (all: readonly Prepared[]): void => {
+  const large = largeOnes(all.filter(isPlanned));
+  const isLarge = (each: Prepared): boolean => large.has(each);
   for (const each of [...all.filter(isLarge), ...all.filter((other) => !isLarge(other))]) {
     each.child.queue(begunOf(each), { isLarge: isLarge(each) });
   }
-  job.children.start();
 };
 
 const begunOf = (prepared: Prepared): (() => Promise<Begun>) | null => {
   switch (prepared.kind) {
-    case 'busy':
+    case 'alone':
       return null;
     case 'refused':
       return () => Promise.reject(prepared.error);

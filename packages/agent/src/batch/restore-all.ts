@@ -1,5 +1,6 @@
 import { FerryError } from '@rbdferry/core/errors/ferry-error.js';
 import { orThrow } from '@rbdferry/core/errors/parsed.js';
+import { splitChainName } from '@rbdferry/core/model/backup-id.js';
 import type { Backup, Chain } from '@rbdferry/core/model/chain.js';
 import { byImage } from '@rbdferry/core/model/image-backups.js';
 import { formatImageSpec, parsePoolSpec, type ImageSpec } from '@rbdferry/core/model/image-spec.js';
@@ -60,8 +61,13 @@ const comebacksOf = async (request: RestoreBatch, job: JobContext): Promise<Come
   const to = orThrow(parsePoolSpec(request.toPool), 'INVALID_IMAGE_SPEC');
   const globs = new Globs(request);
   const comebacks: Comeback[] = [];
-  const all = imagesIn(await readable(store, job));
+  const unreadable = new Map<string, FerryError>();
+  const all = imagesIn(await chainsOfStore(store, unreadable, job));
   const images = [...all.values()].filter(({ spec }) => samePool(spec, from) && globs.selects(spec, null));
+  // Which pool an image was in stands in the chain: one that cannot be read may be of this one.
+  for (const [image, error] of unreadable) {
+    if (image === '' || globs.selects({ ...from, image }, null)) throw newestUnknown(image, error);
+  }
   const fsid = await job.ceph.fsid(job);
   for (const { spec, chains } of images) {
     const name = formatImageSpec(spec);
@@ -107,18 +113,30 @@ const imagesIn = (chains: readonly Chain[]): Map<string, { spec: ImageSpec; chai
   return images;
 };
 
-/** A chain that cannot be read may hold the very backup, and an older one is not what was asked for. */
-const readable = (store: string, { receiver, signal }: JobContext): Promise<Chain[]> =>
+/** @param unreadable gets the names of images with a chain that cannot be read */
+const chainsOfStore = (
+  store: string,
+  unreadable: Map<string, FerryError>,
+  { receiver, signal }: JobContext,
+): Promise<Chain[]> =>
   collect(
     receiver.chains(store, null, {
       signal,
-      onUnreadable: ({ error }) => {
-        throw new FerryError(error.code, `what is newest is not known, a chain cannot be read: ${error.message}`, {
-          hint: error.hint,
-          cause: error,
-        });
+      onUnreadable: ({ name, error }) => {
+        unreadable.set(splitChainName(name)?.image ?? '', error);
       },
     }),
+  );
+
+/** The chain may hold the very backup, and an older one is not what was asked for. */
+const newestUnknown = (image: string, error: FerryError): FerryError =>
+  new FerryError(
+    error.code,
+    `what is newest of ${image === '' ? 'an image' : image} is not known, a chain cannot be read: ${error.message}`,
+    {
+      hint: `leave it out with --exclude, and restore it by the id of a backup; ${error.hint}`,
+      cause: error,
+    },
   );
 
 /** Before anything is begun. @throws IMAGE_EXISTS */

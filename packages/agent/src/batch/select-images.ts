@@ -23,7 +23,7 @@ export interface Selected {
 
 export interface SelectedImages {
   readonly images: readonly Selected[];
-  /** The pools that were looked through, with the ids of their images. */
+  /** The pools that were looked through, with the names of their images. */
   readonly pools: readonly { readonly pool: PoolSpec; readonly names: ReadonlySet<string> }[];
   readonly globs: Globs;
 }

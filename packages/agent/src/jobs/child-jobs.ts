@@ -9,13 +9,15 @@ import type { LooseEndHandle, LooseEnds } from './loose-ends.js';
 export interface ChildRunner {
   /** Writes a job down; it is not queued yet. */
   add(request: JobRequest): LiveJob;
+  /** It was not written down after all. */
+  forget(live: LiveJob): void;
   /** Queues it. Nothing starts before {@link start}. */
   queue(live: LiveJob): void;
   /** Starts what may start. */
   start(): void;
   live(id: string): LiveJob | undefined;
   cancel(id: string): Promise<unknown>;
-  /** Resolves when a job of this batch has ended, or after so long, or when the signal is aborted. */
+  /** Resolves when something has changed about this batch, like the end of one of its jobs, or after so long, or when the signal is aborted. */
   childEnded(parent: string, withinMs: number, signal: AbortSignal): Promise<void>;
 }
 
@@ -104,14 +106,18 @@ export class ChildJobs {
   /** Writes them down, all or none. None starts before it is queued. */
   add(requests: readonly JobRequest[], alsoWrite: (children: readonly ChildJob[]) => void): void {
     const { store, runner } = this.#deps;
-    store.together(() => {
-      const children = requests.map((request) => {
-        const live = runner.add({ ...request, parent: this.#parent });
-        this.#open.add(live.job.id);
-        return new ChildJob(live, this.#deps);
+    const added: LiveJob[] = [];
+    try {
+      store.together(() => {
+        for (const request of requests) added.push(runner.add({ ...request, parent: this.#parent }));
+        alsoWrite(added.map((live) => new ChildJob(live, this.#deps)));
       });
-      alsoWrite(children);
-    });
+    } catch (thrown) {
+      // Nothing of them is on disk, so nothing of them may stay in memory either: they hold their images.
+      for (const live of added) runner.forget(live);
+      throw thrown;
+    }
+    for (const { job } of added) this.#open.add(job.id);
   }
 
   /** Those that were queued may start. */

@@ -20,6 +20,8 @@ interface QueueOptions {
   readonly now: () => number;
 }
 
+/** Of the jobs that a batch holds images for; restores come before. */
+const batchPriority = 1;
 const nothing: Release = () => {};
 /** A timer may be late, and never early: but the clock may be set. */
 const longestSleepMs = 60_000;
@@ -45,6 +47,20 @@ export class JobQueue {
   remove(live: LiveJob): void {
     const at = this.#waiting.indexOf(live);
     if (at >= 0) this.#waiting.splice(at, 1);
+  }
+
+  /**
+   * Somebody waits for an image, to restore it: a job of a batch that holds it from afar, and has not started, lets go of it. It begins by itself
+   * when its turn comes, with a snapshot of that time.
+   */
+  letGo(image: string): void {
+    for (const live of this.#waiting) {
+      if (live.job.image !== image) continue;
+      const held = live.takeHeld();
+      if (held === null) continue;
+      live.begun = null;
+      held();
+    }
   }
 
   /** Starts what may start, in the order of the kinds and then of arrival, and looks again when the time of another one has come. */
@@ -90,6 +106,7 @@ export class JobQueue {
       live.waitsFor = `one of ${slots.most} transfers to end`;
       return null;
     }
+    if (this.#priority(live) < batchPriority) this.letGo(job.image);
     const image = live.takeHeld() ?? (job.image === '' ? nothing : images.tryAcquire(job.image));
     if (image !== undefined) return { image, slot };
     live.waitsFor = `another job on ${job.image}`;

@@ -268,3 +268,97 @@ describe('attempts', () => {
     expect(runs).toBe(1);
   });
 });
+
+describe('jobs of a batch', () => {
+  const askFor = (image: string): ImageRequest => ({ kind: 'sends', image, receiver: 'dr', store: 'main' });
+
+  it('that are held and have not started let go of their image when it is to be restored', async () => {
+    const [sends, restores, batch] = [new Gate(), new Gate(), new Gate()];
+    const begun: unknown[] = [];
+    const { runner, submit } = scene({
+      batch: kindOf(
+        async (context) => {
+          context.children.add([askFor('rbd/a'), askFor('rbd/b')], (children) => {
+            for (const child of children) {
+              expect(child.hold()).toBe(true);
+              child.queue('in advance', { isLarge: false });
+            }
+          });
+          context.children.start();
+          await batch.step(context);
+        },
+        { transfers: false, hasChildren: true },
+      ),
+      sends: kindOf(async (context) => (begun.push(context.begun), sends.step(context))),
+      restores: kindOf(restores.step, { priority: 0, transfers: false }),
+    });
+    submit('batch', '');
+    await turns();
+    expect([sends.entered, begun]).toEqual([1, ['in advance']]);
+    submit('restores', 'rbd/b');
+    await turns();
+    expect(restores.entered).toBe(1);
+    restores.open();
+    await turns();
+    // It has nothing in advance any more, and begins by itself when its turn comes.
+    sends.open();
+    await turns();
+    expect(begun).toEqual(['in advance', null]);
+    await runner.stop();
+  });
+
+  it('let go of it as well for one that knows its image only when it runs', async () => {
+    const [sends, restores, batch] = [new Gate(), new Gate(), new Gate()];
+    const { runner, submit } = scene({
+      batch: kindOf(
+        async (context) => {
+          context.children.add([askFor('rbd/a'), askFor('rbd/b')], (children) => {
+            for (const child of children) {
+              child.hold();
+              child.queue('in advance', { isLarge: false });
+            }
+          });
+          context.children.start();
+          await batch.step(context);
+        },
+        { transfers: false, hasChildren: true },
+      ),
+      sends: kindOf(sends.step),
+      late: kindOf(
+        async (context) => {
+          await context.hold('rbd/b');
+          await restores.step(context);
+        },
+        { priority: 0, transfers: false, image: () => '' },
+      ),
+    });
+    submit('batch', '');
+    await turns();
+    submit('late', '');
+    await turns();
+    expect(restores.entered).toBe(1);
+    await runner.stop();
+  });
+
+  it('that could not be written down hold nothing', async () => {
+    const { runner, submit, store } = scene({
+      batch: kindOf(
+        (context) => {
+          context.children.add([askFor('rbd/a')], ([child]) => {
+            child?.hold();
+            throw new FerryError('CEPH_FAILED', 'the disk is full');
+          });
+          return Promise.resolve();
+        },
+        { transfers: false, hasChildren: true },
+      ),
+      sends: kindOf(() => Promise.resolve()),
+    });
+    const id = submit('batch', '');
+    await turns();
+    expect(runner.get(id).state).toMatchObject({ kind: 'failed', error: { message: 'the disk is full' } });
+    expect(store.list({ parent: id, limit: 10 })).toEqual([]);
+    expect(await runner.exclusively('rbd/a', () => Promise.resolve('free'))).toBe('free');
+    await runner.stop();
+  });
+});

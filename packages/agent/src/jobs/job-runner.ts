@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto';
-import { EventEmitter, once } from 'node:events';
 import { FerryError, throwIfAborted } from '@rbdferry/core/errors/ferry-error.js';
 import { KeyedLock, type Release } from '@rbdferry/core/lifecycle/keyed-lock.js';
 import { describeStages } from '@rbdferry/core/log/describe-stages.js';
@@ -41,8 +40,6 @@ export class JobRunner {
   readonly #running = new Map<LiveJob, Promise<void>>();
   readonly #lent = new LentSlots();
   #lending: NodeJS.Timeout | undefined;
-  /** An event of its parent's id when a job of a batch has ended. */
-  readonly #ends = new EventEmitter();
   #stopping = false;
 
   constructor(options: JobRunnerOptions) {
@@ -236,7 +233,7 @@ export class JobRunner {
       if (live.job.state.kind !== 'committed') this.#options.onBroken();
       this.#pump();
       const { parent } = live.job.request;
-      if (parent !== undefined) this.#ends.emit(parent);
+      if (parent !== undefined) this.#live.get(parent)?.touch();
     });
     this.#running.set(live, run);
   }
@@ -271,6 +268,10 @@ export class JobRunner {
       this.#options.store.add(job, null);
       return this.#adopt(job);
     },
+    forget: (live) => {
+      live.takeHeld()?.();
+      this.#live.delete(live.job.id);
+    },
     queue: (live) => {
       if (!live.ended) this.#queue.add(live);
     },
@@ -280,13 +281,14 @@ export class JobRunner {
     live: (id) => this.#live.get(id),
     cancel: (id) => this.cancel(id, new AbortController().signal),
     childEnded: async (parent, withinMs, signal) => {
-      const over = AbortSignal.any([signal, AbortSignal.timeout(withinMs)]);
-      await once(this.#ends, parent, { signal: over }).catch(() => {});
+      const live = this.#live.get(parent);
+      await live?.changed(live.version, withinMs, signal);
     },
   };
 
   async #waitFor(image: string, live: LiveJob): Promise<Release> {
     live.waitsFor = `another job on ${image}`;
+    this.#queue.letGo(image);
     try {
       return await this.#images.acquire(image, { signal: live.controller.signal });
     } finally {

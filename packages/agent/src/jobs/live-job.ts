@@ -68,6 +68,11 @@ export class LiveJob {
     return held;
   }
 
+  /** Something has changed that is no part of the job itself, like one of its children. */
+  touch(): void {
+    this.#change(this.#job);
+  }
+
   /** Applies an event; one that cannot happen in this state changes nothing. */
   apply(event: JobEvent): void {
     const next = transition(this.#job.state, event, this.#now());

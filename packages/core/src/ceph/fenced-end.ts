@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { open } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { AdminSocket } from './admin-socket.js';
@@ -8,6 +8,7 @@ import type { Child } from './child.js';
 export type Fence = (address: string) => Promise<void>;
 
 const lookEveryMs = 100;
+const headBytes = 64 * 1024;
 /** A client sends something at least every 5 s: it pings what it watches. */
 const answersWithinMs = 6_000;
 /** ` -- 192.168.1.7:0/784758461 --> v2:192.168.1.9:6802/31 -- osd_op(...`: what its log says of a message, either way. */
@@ -26,13 +27,25 @@ export const clientAddress = async (socket: AdminSocket, longestMs = answersWith
     if ((await socket.ask(set('log_file', log))) === '') return null;
     await socket.ask(set('debug_ms', '1'));
     while (!over.aborted) {
-      const address = message.exec(await readFile(log, 'latin1').catch(() => ''))?.[1];
+      const address = message.exec(await headOf(log))?.[1];
       if (address !== undefined) return address;
       await sleep(lookEveryMs);
     }
     return null;
   };
   return Promise.race([found(), sleep(longestMs, null, { ref: false })]);
+};
+
+/** A program that is busy writes megabytes there. */
+const headOf = async (file: string): Promise<string> => {
+  const log = await open(file).catch(() => null);
+  if (log === null) return '';
+  try {
+    const { buffer, bytesRead } = await log.read(Buffer.alloc(headBytes), 0, headBytes, 0);
+    return buffer.toString('latin1', 0, bytesRead);
+  } finally {
+    await log.close();
+  }
 };
 
 const set = (option: string, value: string) => ({ prefix: 'config set', var: option, val: [value] });

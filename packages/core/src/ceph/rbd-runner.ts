@@ -48,7 +48,7 @@ export interface Deadlines {
   /**
    * How old a command that does not grow with the image is when it may be killed because nobody waits for it any more; default
    * 2 s. Those that open an image for writing, and `image-meta list` is one, leave a lock on it when they are killed, for which
-   * the next one waits 30 s (16.2.15). Most end within a tenth of a second.
+   * the next one waits 30 s (16.2.15) unless they can be shut out (`fenced-end.ts`). Most end within a tenth of a second.
    */
   readonly leastAgeMs: number;
 }
